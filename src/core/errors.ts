@@ -1,0 +1,186 @@
+/**
+ * Every error that this package throws or puts on the wire. Imports nothing.
+ *
+ * An error has a `name` (by which peers and hosts tell errors apart), a `code` for the wire, a `message` that says what was
+ * wrong and what to do, and where there is one a `cause`. BTP's codes are those of RFC 23, section "Error Codes"; the names
+ * are those of RFC 4 and RFC 23. The old package numbered its codes differently, so a received error is told by its name.
+ */
+
+/** The wire codes of BTP (RFC 23). `T` errors may be retried, `F` errors may not. */
+export type BtpErrorCode = 'T00' | 'F00' | 'F01' | 'F03' | 'F04' | 'F05' | 'F06' | 'F07' | 'F08'
+
+/** What became of a call that did not end in an answer: `'unknown'` means that the records carry on and decide it later. */
+export type Outcome = 'unknown'
+
+export interface PaychanErrorOptions {
+  cause?: unknown
+  outcome?: Outcome
+}
+
+/** The base of all errors here. `code` is what the peer is sent when this error answers its request. */
+export abstract class PaychanError extends Error {
+  abstract override readonly name: string
+  abstract readonly code: BtpErrorCode
+  /** `'unknown'` where the call ended before its transfer did: look the transfer up, never send it anew under another id. */
+  readonly outcome?: Outcome
+
+  constructor(message: string, options: PaychanErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    if (options.outcome !== undefined) this.outcome = options.outcome
+  }
+}
+
+/** The request was understood and is refused: by a limit, by the module, by the credentials. */
+export class NotAcceptedError extends PaychanError {
+  override readonly name = 'NotAcceptedError'
+  override readonly code = 'F00'
+}
+
+/** A field is missing or malformed; the message names it. */
+export class InvalidFieldsError extends PaychanError {
+  override readonly name = 'InvalidFieldsError'
+  override readonly code = 'F01'
+}
+
+/** No transfer has this id. */
+export class TransferNotFoundError extends PaychanError {
+  override readonly name = 'TransferNotFoundError'
+  override readonly code = 'F03'
+}
+
+/** The preimage does not hash to the transfer's condition. */
+export class InvalidFulfillmentError extends PaychanError {
+  override readonly name = 'InvalidFulfillmentError'
+  override readonly code = 'F04'
+}
+
+/** The id belongs to another transfer already. */
+export class DuplicateIdError extends PaychanError {
+  override readonly name = 'DuplicateIdError'
+  override readonly code = 'F05'
+}
+
+/** The transfer was rejected, or its time is over. */
+export class AlreadyRolledBackError extends PaychanError {
+  override readonly name = 'AlreadyRolledBackError'
+  override readonly code = 'F06'
+}
+
+/** The transfer was fulfilled. */
+export class AlreadyFulfilledError extends PaychanError {
+  override readonly name = 'AlreadyFulfilledError'
+  override readonly code = 'F07'
+}
+
+/** Our own limit does not allow this outgoing transfer. */
+export class InsufficientBalanceError extends PaychanError {
+  override readonly name = 'InsufficientBalanceError'
+  override readonly code = 'F08'
+}
+
+/** The peer cannot be reached now, or did not answer in time. */
+export class UnreachableError extends PaychanError {
+  override readonly name = 'UnreachableError'
+  override readonly code = 'T00'
+}
+
+/** The store failed, so nothing was changed; `outcome: 'unknown'` where even that cannot be said. */
+export class StoreError extends PaychanError {
+  override readonly name = 'StoreError'
+  override readonly code = 'T00'
+}
+
+/** Another process or tab owns the store now: this one only reads. */
+export class StandbyError extends PaychanError {
+  override readonly name = 'StandbyError'
+  override readonly code = 'T00'
+}
+
+/** The destination of a transfer or message is not the peer's account. */
+export class AccountNotFoundError extends PaychanError {
+  override readonly name = 'AccountNotFoundError'
+  override readonly code = 'F01'
+}
+
+/** The transfer exists, and is not fulfilled yet. */
+export class MissingFulfillmentError extends PaychanError {
+  override readonly name = 'MissingFulfillmentError'
+  override readonly code = 'F00'
+}
+
+/** The peer has no request handler. */
+export class NoSubscriptionsError extends PaychanError {
+  override readonly name = 'NoSubscriptionsError'
+  override readonly code = 'F00'
+}
+
+/** A request handler is registered already; deregister it first. */
+export class RequestHandlerAlreadyRegisteredError extends PaychanError {
+  override readonly name = 'RequestHandlerAlreadyRegisteredError'
+  override readonly code = 'F00'
+}
+
+/**
+ * Bytes that are no packet. Stays on this side: an unreadable packet is answered with silence (RFC 23). Where only a value in
+ * a well-formed request is wrong (a date, say), `requestId` is set, and the request can be answered with InvalidFieldsError.
+ */
+export class PacketError extends PaychanError {
+  override readonly name = 'PacketError'
+  override readonly code = 'F01'
+  readonly requestId?: number
+
+  constructor(message: string, options: PaychanErrorOptions & { requestId?: number } = {}) {
+    super(message, options)
+    if (options.requestId !== undefined) this.requestId = options.requestId
+  }
+}
+
+/**
+ * An error that the peer sent under a name which this table lacks. `remoteName` and `remoteCode` are the peer's, unchecked.
+ */
+export class RemoteError extends PaychanError {
+  override readonly name = 'RemoteError'
+  readonly code: BtpErrorCode
+  readonly remoteName: string
+  readonly remoteCode: string
+
+  constructor(message: string, remote: { name: string; code: string }) {
+    super(message)
+    this.remoteName = remote.name
+    this.remoteCode = remote.code
+    this.code = remote.code.startsWith('T') ? 'T00' : 'F00'
+  }
+}
+
+/** The errors that travel: each name in RFC 23's table, and the class that stands for it here. */
+const WIRE_ERRORS = {
+  UnreachableError,
+  NotAcceptedError,
+  InvalidFieldsError,
+  TransferNotFoundError,
+  InvalidFulfillmentError,
+  DuplicateIdError,
+  AlreadyRolledBackError,
+  AlreadyFulfilledError,
+  InsufficientBalanceError,
+  NoSubscriptionsError,
+  StoreError
+} as const
+
+/** Makes the error object for what the peer sent, by its name (C25). */
+export function errorFromPeer(remote: { name: string; code: string; message: string }): PaychanError {
+  if (Object.hasOwn(WIRE_ERRORS, remote.name)) {
+    return new WIRE_ERRORS[remote.name as keyof typeof WIRE_ERRORS](remote.message)
+  }
+  return new RemoteError(remote.message, remote)
+}
+
+/** Whether the same request may be sent again later (RFC 23: `T` errors are temporary). */
+export function isTemporary(error: unknown): boolean {
+  return error instanceof PaychanError && error.code.startsWith('T')
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown)
+}

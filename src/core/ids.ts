@@ -1,0 +1,51 @@
+/**
+ * Transfer ids and 32-byte values in their text forms. Imports core.
+ */
+import { fromBase64url, fromHex, sha256, toBase64url, toHex } from './bytes.js'
+import { InvalidFieldsError } from './errors.js'
+import type { Random } from './random.js'
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+const BYTES_32 = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
+
+/**
+ * Checks a transfer id: a UUID of any version, in either case (RFC 4, Transfer#id). Returns it in lower case, the form of the wire.
+ * @throws InvalidFieldsError
+ */
+export function parseTransferId(value: unknown, field = 'id'): string {
+  if (typeof value !== 'string' || !UUID.test(value)) throw new InvalidFieldsError(`${field} must be a UUID`)
+  return value.toLowerCase()
+}
+
+export function transferIdToBytes(id: string): Uint8Array {
+  return fromHex(id.replaceAll('-', ''))
+}
+
+export function transferIdFromBytes(bytes: Uint8Array): string {
+  const hex = toHex(bytes)
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
+}
+
+/** A random UUID (version 4). Also works where `crypto.randomUUID` is missing. */
+export function randomTransferId(random: Random): string {
+  const bytes = random.bytes(16)
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80
+  return transferIdFromBytes(bytes)
+}
+
+/**
+ * Checks a condition or fulfillment: 32 bytes as 43 characters of base64url without padding.
+ * @throws InvalidFieldsError naming `field`
+ */
+export function parseBytes32(value: unknown, field: string): string {
+  if (typeof value !== 'string' || !BYTES_32.test(value)) {
+    throw new InvalidFieldsError(`${field} must be 32 bytes in base64url`)
+  }
+  return value
+}
+
+/** The condition that a fulfillment answers: base64url(SHA-256(fulfillment)). Both are 43 characters of base64url. */
+export function conditionOf(fulfillment: string): string {
+  return toBase64url(sha256(fromBase64url(fulfillment) ?? new Uint8Array()))
+}

@@ -1,0 +1,36 @@
+/**
+ * The store port: ordered keys, text values, atomic guarded batches. Imports nothing.
+ *
+ * What a crash may leave: all of a batch or nothing of it. A `commit` that resolved with true survives a power cut (as far as
+ * the medium allows: a memory store survives nothing).
+ */
+
+export interface Batch {
+  puts?: ReadonlyArray<readonly [key: string, value: string]>
+  deletes?: readonly string[]
+  /** What the keys must hold for the batch to land; `undefined` for absent. */
+  guards?: ReadonlyArray<readonly [key: string, expected: string | undefined]>
+}
+
+export interface ListOptions {
+  /** Only keys that sort after this one (which need not exist). */
+  after?: string
+  /** The most entries to return. Default 1000. */
+  limit?: number
+}
+
+export interface Store {
+  get(key: string): Promise<string | undefined>
+  /** Entries whose keys begin with `prefix`, in ascending order of the keys' UTF-16 code units. */
+  list(prefix: string, options?: ListOptions): Promise<Array<[key: string, value: string]>>
+  /**
+   * Applies the whole batch or nothing. Resolves with true when it is durable, with false (and nothing written) when a guard
+   * does not hold.
+   *
+   * Rejects when it failed. Nothing was written then, unless the error is a StoreError with `outcome: 'unknown'`: then the
+   * caller must read back what the keys hold.
+   */
+  commit(batch: Batch): Promise<boolean>
+  /** Lets go of files and handles. A closed store refuses further calls. */
+  close(): Promise<void>
+}
