@@ -3,10 +3,16 @@
  *
  * What a crash may leave: all of a batch or nothing of it. A `commit` that resolved with true survives a power cut (as far as
  * the medium allows: a memory store survives nothing).
+ *
+ * Keys and values are well-formed Unicode (no half of a surrogate pair alone), a key is 1 to 1978 bytes long: anything else is
+ * refused with InvalidFieldsError before anything is written. A value may be empty.
  */
 
+/** All parts may be absent or empty; an empty batch resolves with true. */
 export interface Batch {
+  /** A key may be put twice: the last put counts. */
   puts?: ReadonlyArray<readonly [key: string, value: string]>
+  /** Deleting what is absent does nothing. A key that is also put makes the batch invalid: InvalidFieldsError. */
   deletes?: readonly string[]
   /** What the keys must hold for the batch to land; `undefined` for absent. */
   guards?: ReadonlyArray<readonly [key: string, expected: string | undefined]>
@@ -15,7 +21,7 @@ export interface Batch {
 export interface ListOptions {
   /** Only keys that sort after this one (which need not exist). */
   after?: string
-  /** The most entries to return. Default 1000. */
+  /** The most entries to return: an integer, 0 or more, or Infinity. Default 1000. */
   limit?: number
 }
 
@@ -31,6 +37,6 @@ export interface Store {
    * caller must read back what the keys hold.
    */
   commit(batch: Batch): Promise<boolean>
-  /** Lets go of files and handles. A closed store refuses further calls. */
+  /** Lets go of files and handles, once what is under way has ended. Idempotent. A closed store rejects further calls with StoreError. */
   close(): Promise<void>
 }
