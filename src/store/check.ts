@@ -8,7 +8,7 @@ import type { Batch, ListOptions } from '../core/store.js'
  * The most bytes of a key, counted as UTF-8 with three bytes for each half of a surrogate pair. It is what LMDB can hold in a
  * page of 4096 bytes; the other stores could take more, but then a program that works over one would fail over the next.
  */
-const MAX_KEY_BYTES = 1978
+export const MAX_KEY_BYTES = 1978
 
 const DEFAULT_LIST_LIMIT = 1000
 
