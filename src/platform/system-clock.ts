@@ -1,0 +1,30 @@
+/**
+ * The clock of the machine: real time, real timers, in Node, in pages and in workers. Imports core.
+ */
+import type { Clock } from '../core/clock.js'
+
+/** The longest delay that setTimeout honours; a longer one would fire at once (H12). */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
+
+/** In Node a timer is an object that can let the process exit (H26); in browsers and workers it is a number. */
+function release(timer: unknown): void {
+  if (typeof timer === 'object' && timer !== null && 'unref' in timer && typeof timer.unref === 'function') timer.unref()
+}
+
+/** Real time. Its timers let a Node process exit, unless they ask to keep it. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+
+  setTimer(delayMs, action, options) {
+    let remainingMs = delayMs > 0 ? delayMs : 0
+    let timer: ReturnType<typeof setTimeout>
+    const arm = (): void => {
+      const stepMs = Math.min(remainingMs, LONGEST_TIMEOUT_MS)
+      remainingMs -= stepMs
+      timer = setTimeout(remainingMs > 0 ? arm : action, stepMs)
+      if (options?.keepsProcessAlive !== true) release(timer)
+    }
+    arm()
+    return () => { clearTimeout(timer) }
+  }
+}
