@@ -1,0 +1,135 @@
+/**
+ * Octet Encoding Rules (RFC 30) where oer-utils is narrower than the grammar, and what BTP and ILP packets share: timestamps,
+ * views of bytes. Imports core and oer-utils.
+ */
+import { Buffer } from 'buffer'
+import { Reader } from 'oer-utils'
+import { InvalidFieldsError, PacketError } from '../core/errors.js'
+
+const TIMESTAMP = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:\.(\d{1,3}))?Z$/
+const PRINTABLE_ASCII = /^[\x20-\x7e]*$/
+
+/** The same bytes as a Buffer, which the codec libraries insist on. Nothing is copied. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** The same bytes as a plain Uint8Array: unlike a Buffer's, its `slice` copies on every platform. Nothing is copied here. */
+export function asBytes(buffer: Buffer): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+}
+
+/**
+ * Checks a text that goes into an IA5String: a character above 7 bits would come out as another one.
+ * @throws InvalidFieldsError naming `field`
+ */
+export function checkAscii(value: string, field: string): string {
+  if (!PRINTABLE_ASCII.test(value)) throw new InvalidFieldsError(`${field} must be printable ASCII`)
+  return value
+}
+
+/**
+ * Reads OER from bytes of a stranger. Throws PacketError and nothing else; a length is believed only as far as there are bytes,
+ * so none makes it allocate (H38).
+ */
+export class OerReader extends Reader {
+  constructor(bytes: Uint8Array) {
+    super(asBuffer(bytes))
+  }
+
+  get available(): number {
+    return this.buffer.length - this.cursor
+  }
+
+  override ensureAvailable(bytes: number): void {
+    if (bytes > this.available) throw new PacketError(`packet ends ${bytes - this.available} bytes too early`)
+  }
+
+  /** oer-utils leaves this check to Buffer, which throws its own errors. */
+  override readUIntNumber(length: number): number {
+    this.ensureAvailable(length)
+    return super.readUIntNumber(length)
+  }
+
+  /** Unlike oer-utils', takes a determinant that is longer than it need be (C3). 0x80 and 0xff are none (X.696, 8.6). */
+  override readLengthPrefix(): number {
+    const first = this.readUInt8Number()
+    if (first < 0x80) return first
+    if (first === 0x80 || first === 0xff) throw new PacketError('packet has a length of a form that does not exist')
+    return this.readBoundedNumber(first & 0x7f)
+  }
+
+  /** A count of things that take at least `leastBytesEach` bytes: leading zeros are taken, more than can follow is not. */
+  readQuantity(leastBytesEach: number): number {
+    const length = this.readLengthPrefix()
+    if (length === 0) throw new PacketError('packet has a quantity of no bytes')
+    const quantity = this.readBoundedNumber(length)
+    this.ensureAvailable(quantity * leastBytesEach)
+    return quantity
+  }
+
+  /** An unsigned 64-bit integer as a decimal string. */
+  readAmount(): string {
+    const high = this.readUInt32Number()
+    const low = this.readUInt32Number()
+    return high < 0x200000 ? String(high * 0x100000000 + low) : String((BigInt(high) << 32n) | BigInt(low))
+  }
+
+  /** Variable-length bytes as a view of the packet's. */
+  readBytes(): Uint8Array {
+    return asBytes(this.readVarOctetString())
+  }
+
+  /** An IA5String. A byte above 0x7f keeps its value, so that no two different names read alike. */
+  readAscii(): string {
+    return this.readVarOctetString().toString('latin1')
+  }
+
+  /** A timestamp, or `undefined` where the text is none: the caller reads on to see whether the rest is sound. */
+  readTimestamp(): Date | undefined {
+    return parseTimestamp(this.readAscii())
+  }
+
+  /** A big-endian number of `length` bytes that counts bytes or things to come, so that more than the packet has is too much. */
+  private readBoundedNumber(length: number): number {
+    this.ensureAvailable(length)
+    let value = 0
+    for (let i = 0; i < length; i++) {
+      value = value * 0x100 + this.readUInt8Number()
+      if (value > this.buffer.length) throw new PacketError('packet has a length beyond its end')
+    }
+    return value
+  }
+}
+
+/**
+ * Reads a GeneralizedTime of RFC 30: UTC with `Z`, at most milliseconds, no offset, no 24:00, no leap second (which no Date can
+ * hold). Canonical writers leave trailing zeros out, so one or two decimals are read too.
+ */
+export function parseTimestamp(text: string): Date | undefined {
+  const match = TIMESTAMP.exec(text)
+  if (match === null) return undefined
+  const [, year, month, day, hours, minutes, seconds, fraction = ''] = match
+  const iso = `${year}-${month}-${day}T${hours}:${minutes}:${seconds}.${fraction.padEnd(3, '0')}Z`
+  const date = new Date(iso)
+  // Engines carry 31 February and 24:00 over into the next day: what does not come back as it was, was no date.
+  return Number.isNaN(date.getTime()) || date.toISOString() !== iso ? undefined : date
+}
+
+/**
+ * The ISO form of a date that a packet can carry: years 1000 to 9999, which also btp-packet writes with four digits.
+ * @throws InvalidFieldsError naming `field`
+ */
+export function toIsoTimestamp(date: Date, field: string): string {
+  const year = date.getUTCFullYear()
+  if (!(year >= 1000 && year <= 9999)) throw new InvalidFieldsError(`${field} must be a date between the years 1000 and 9999`)
+  return date.toISOString()
+}
+
+/**
+ * Writes a date with milliseconds, always three digits: older peers read nothing else (C6).
+ * @throws InvalidFieldsError naming `field`
+ */
+export function formatTimestamp(date: Date, field: string): Buffer {
+  return Buffer.from(toIsoTimestamp(date, field).replace(/[-:T]/g, ''), 'latin1')
+}

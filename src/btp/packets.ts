@@ -1,0 +1,316 @@
+/**
+ * BTP packets as bytes and back (RFC 23: 1.0 and 2.0). Imports core, oer-utils and btp-packet.
+ *
+ * btp-packet writes what BTP 2.0 has; BTP 1.0's Prepare, Fulfill and Reject are written here with the same OER library. All
+ * reading is done here, since btp-packet takes neither timestamps without a fraction nor length determinants that are longer
+ * than need be, and throws whatever it happens upon.
+ */
+import { Buffer } from 'buffer'
+import { serializeError, serializeMessage, serializeResponse, serializeTransfer } from 'btp-packet'
+import type { ProtocolData } from 'btp-packet'
+import { Predictor, Writer } from 'oer-utils'
+import { formatAmount, parseAmount } from '../core/amounts.js'
+import { toBase64url } from '../core/bytes.js'
+import { InvalidFieldsError, PacketError } from '../core/errors.js'
+import { parseBytes32, parseTransferId, transferIdFromBytes } from '../core/ids.js'
+import { asBuffer, asBytes, checkAscii, formatTimestamp, OerReader, toIsoTimestamp } from './oer.js'
+
+/** What the data of a sub-protocol is. Values that are read may be any other unsigned 8-bit integer. */
+export const ContentType = { octetStream: 0, text: 1, json: 2 } as const
+export type ContentType = (typeof ContentType)[keyof typeof ContentType]
+
+/** One entry of a packet's protocol data. The first entry of a packet decides what is asked (RFC 23, "Sub-protocols"). */
+export interface SubProtocol {
+  /** ASCII. A name that was read may hold characters up to U+00FF, one for each byte. */
+  readonly protocolName: string
+  readonly contentType: number
+  readonly data: Uint8Array
+}
+
+/** The positive answer to a request, under the request's own id. */
+export interface ResponsePacket {
+  readonly type: 'response'
+  readonly requestId: number
+  readonly protocolData: SubProtocol[]
+}
+
+/** The negative answer to a request, under the request's own id. */
+export interface ErrorPacket {
+  readonly type: 'error'
+  readonly requestId: number
+  /** Three characters. */
+  readonly code: string
+  readonly name: string
+  readonly triggeredAt: Date
+  /** `{"message": "..."}` between us and the old package, any text from others. At most 8192 bytes of UTF-8, cut where longer. */
+  readonly data: string
+  readonly protocolData: SubProtocol[]
+}
+
+/** Asks the peer to hold an amount for us (BTP 1.0). */
+export interface PreparePacket {
+  readonly type: 'prepare'
+  readonly requestId: number
+  /** A UUID in lower case. */
+  readonly transferId: string
+  /** Base units, 0 <= amount < 2^64. */
+  readonly amount: string
+  /** SHA-256 of the fulfillment: 32 bytes in base64url. */
+  readonly executionCondition: string
+  readonly expiresAt: Date
+  readonly protocolData: SubProtocol[]
+}
+
+/** Releases a hold to the sender of this packet, against the preimage (BTP 1.0). */
+export interface FulfillPacket {
+  readonly type: 'fulfill'
+  readonly requestId: number
+  readonly transferId: string
+  /** 32 bytes in base64url. */
+  readonly fulfillment: string
+  readonly protocolData: SubProtocol[]
+}
+
+/** Gives a hold back (BTP 1.0). The reason is an ILP error packet under the name `ilp`. */
+export interface RejectPacket {
+  readonly type: 'reject'
+  readonly requestId: number
+  readonly transferId: string
+  readonly protocolData: SubProtocol[]
+}
+
+/** Asks or tells anything that moves no value by itself. */
+export interface MessagePacket {
+  readonly type: 'message'
+  readonly requestId: number
+  readonly protocolData: SubProtocol[]
+}
+
+/** Tells of a settlement (BTP 2.0). */
+export interface TransferPacket {
+  readonly type: 'transfer'
+  readonly requestId: number
+  /** Base units, 0 <= amount < 2^64. */
+  readonly amount: string
+  readonly protocolData: SubProtocol[]
+}
+
+export type RequestPacket = PreparePacket | FulfillPacket | RejectPacket | MessagePacket | TransferPacket
+export type AnswerPacket = ResponsePacket | ErrorPacket
+export type Packet = RequestPacket | AnswerPacket
+
+/** The most bytes that an Error's data may have (RFC 23, ASN.1). */
+export const ERROR_DATA_LIMIT = 8192
+
+const TYPE_RESPONSE = 1
+const TYPE_ERROR = 2
+const TYPE_PREPARE = 3
+const TYPE_FULFILL = 4
+const TYPE_REJECT = 5
+const TYPE_MESSAGE = 6
+const TYPE_TRANSFER = 7
+
+/** A name's and a data's length, and the content type: no sub-protocol is shorter. */
+const LEAST_SUB_PROTOCOL_BYTES = 3
+const TRANSFER_ID_BYTES = 16
+const BYTES_32 = 32
+const AMOUNT_BYTES = 8
+/** `20171224161432.279Z` and its length. */
+const TIMESTAMP_BYTES = 20
+
+/**
+ * The bytes of a packet, in a backing buffer of exactly their length (H34).
+ * @throws InvalidFieldsError naming the field that a packet cannot carry
+ */
+export function encodePacket(packet: Packet): Uint8Array {
+  const { requestId } = packet
+  if (requestId >>> 0 !== requestId) throw new InvalidFieldsError('requestId must be an unsigned 32-bit integer')
+  checkProtocolData(packet.protocolData)
+  switch (packet.type) {
+    case 'response':
+      return asBytes(serializeResponse(requestId, toLibrary(packet.protocolData)))
+    case 'message':
+      return asBytes(serializeMessage(requestId, toLibrary(packet.protocolData)))
+    case 'transfer':
+      return asBytes(serializeTransfer({ amount: toAmount(packet.amount) }, requestId, toLibrary(packet.protocolData)))
+    case 'error':
+      return encodeError(packet)
+    case 'prepare':
+      return encodePrepare(packet)
+    case 'fulfill':
+      return encodeFulfill(packet)
+    case 'reject':
+      return encodeReject(packet)
+  }
+}
+
+/**
+ * Reads a packet. Its data are views of the frame, which therefore must not change afterwards. Bytes behind the last known field
+ * are ignored (C4).
+ * @throws PacketError and nothing else. With `requestId`: a sound request in which a value is wrong, to be answered; without:
+ * no packet, or an answer in which a value is wrong, to be met with silence
+ */
+export function decodePacket(frame: Uint8Array): Packet {
+  const envelope = new OerReader(frame)
+  const type = envelope.readUInt8Number()
+  const requestId = envelope.readUInt32Number()
+  const body = new OerReader(envelope.readVarOctetString())
+  switch (type) {
+    case TYPE_RESPONSE:
+      return { type: 'response', requestId, protocolData: readProtocolData(body) }
+    case TYPE_ERROR:
+      return decodeError(requestId, body)
+    case TYPE_PREPARE:
+      return decodePrepare(requestId, body)
+    case TYPE_FULFILL: {
+      const transferId = transferIdFromBytes(body.read(TRANSFER_ID_BYTES))
+      const fulfillment = toBase64url(body.read(BYTES_32))
+      return { type: 'fulfill', requestId, transferId, fulfillment, protocolData: readProtocolData(body) }
+    }
+    case TYPE_REJECT: {
+      const transferId = transferIdFromBytes(body.read(TRANSFER_ID_BYTES))
+      return { type: 'reject', requestId, transferId, protocolData: readProtocolData(body) }
+    }
+    case TYPE_MESSAGE:
+      return { type: 'message', requestId, protocolData: readProtocolData(body) }
+    case TYPE_TRANSFER: {
+      const amount = body.readAmount()
+      return { type: 'transfer', requestId, amount, protocolData: readProtocolData(body) }
+    }
+    default:
+      throw new PacketError(`packet is of type ${type}, which BTP does not have`)
+  }
+}
+
+function decodePrepare(requestId: number, body: OerReader): PreparePacket {
+  const transferId = transferIdFromBytes(body.read(TRANSFER_ID_BYTES))
+  const amount = body.readAmount()
+  const executionCondition = toBase64url(body.read(BYTES_32))
+  const expiresAt = body.readTimestamp()
+  const protocolData = readProtocolData(body)
+  if (expiresAt === undefined) throw new PacketError('expiresAt must be a UTC time, at most to the millisecond', { requestId })
+  return { type: 'prepare', requestId, transferId, amount, executionCondition, expiresAt, protocolData }
+}
+
+function decodeError(requestId: number, body: OerReader): ErrorPacket {
+  const code = body.read(3).toString('latin1')
+  const name = body.readAscii()
+  const triggeredAt = body.readTimestamp()
+  const data = cutUtf8(asBuffer(body.readBytes())).toString('utf8')
+  const protocolData = readProtocolData(body)
+  // No requestId: an answer is never answered.
+  if (triggeredAt === undefined) throw new PacketError('triggeredAt must be a UTC time, at most to the millisecond')
+  return { type: 'error', requestId, code, name, triggeredAt, data, protocolData }
+}
+
+function readProtocolData(body: OerReader): SubProtocol[] {
+  const count = body.readQuantity(LEAST_SUB_PROTOCOL_BYTES)
+  const protocolData: SubProtocol[] = []
+  for (let i = 0; i < count; i++) {
+    const protocolName = body.readAscii()
+    const contentType = body.readUInt8Number()
+    protocolData.push({ protocolName, contentType, data: body.readBytes() })
+  }
+  return protocolData
+}
+
+function encodeError(packet: ErrorPacket): Uint8Array {
+  const code = checkAscii(packet.code, 'code')
+  if (code.length !== 3) throw new InvalidFieldsError('code must be three characters')
+  const name = checkAscii(packet.name, 'name')
+  const triggeredAt = toIsoTimestamp(packet.triggeredAt, 'triggeredAt')
+  const data = cutUtf8(Buffer.from(packet.data, 'utf8')).toString('utf8')
+  return asBytes(serializeError({ code, name, triggeredAt, data }, packet.requestId, toLibrary(packet.protocolData)))
+}
+
+function encodePrepare(packet: PreparePacket): Uint8Array {
+  const fixed = TRANSFER_ID_BYTES + AMOUNT_BYTES + BYTES_32 + TIMESTAMP_BYTES
+  return encodeOurs(TYPE_PREPARE, packet, fixed, body => {
+    body.write(transferIdBuffer(packet.transferId))
+    body.writeUInt64(toAmount(packet.amount))
+    body.write(bytes32Buffer(packet.executionCondition, 'executionCondition'))
+    body.writeVarOctetString(formatTimestamp(packet.expiresAt, 'expiresAt'))
+  })
+}
+
+function encodeFulfill(packet: FulfillPacket): Uint8Array {
+  return encodeOurs(TYPE_FULFILL, packet, TRANSFER_ID_BYTES + BYTES_32, body => {
+    body.write(transferIdBuffer(packet.transferId))
+    body.write(bytes32Buffer(packet.fulfillment, 'fulfillment'))
+  })
+}
+
+function encodeReject(packet: RejectPacket): Uint8Array {
+  return encodeOurs(TYPE_REJECT, packet, TRANSFER_ID_BYTES, body => {
+    body.write(transferIdBuffer(packet.transferId))
+  })
+}
+
+/** Writes a packet of BTP 1.0 into one buffer of exactly its size: envelope, the fields that `writeFields` adds, protocol data. */
+function encodeOurs(
+  type: number,
+  { requestId, protocolData }: RequestPacket,
+  fieldBytes: number,
+  writeFields: (body: Writer) => void
+): Uint8Array {
+  let bodyBytes = fieldBytes + (protocolData.length < 0x100 ? 2 : 3)
+  for (const { protocolName, data } of protocolData) {
+    bodyBytes += 1 + Predictor.measureVarOctetString(protocolName.length) + Predictor.measureVarOctetString(data.length)
+  }
+  const buffer = Buffer.alloc(5 + Predictor.measureVarOctetString(bodyBytes))
+  const writer = new Writer(buffer)
+  writer.writeUInt8(type)
+  writer.writeUInt32(requestId)
+  const body = writer.createVarOctetString(bodyBytes)
+  writeFields(body)
+  body.writeVarUInt(protocolData.length)
+  for (const { protocolName, contentType, data } of protocolData) {
+    body.writeVarOctetString(Buffer.from(protocolName, 'latin1'))
+    body.writeUInt8(contentType)
+    body.writeVarOctetString(asBuffer(data))
+  }
+  return asBytes(buffer)
+}
+
+/** The checks that the OER library leaves out, or makes with errors of its own. */
+function checkProtocolData(protocolData: readonly SubProtocol[]): void {
+  if (protocolData.length > 0xffff) throw new InvalidFieldsError('protocolData must have at most 65535 entries')
+  for (const { protocolName, contentType } of protocolData) {
+    checkAscii(protocolName, 'protocolName')
+    if ((contentType & 0xff) !== contentType) throw new InvalidFieldsError('contentType must be an unsigned 8-bit integer')
+  }
+}
+
+/**
+ * Protocol data as btp-packet takes it. It looks names up in an object, where it finds `constructor` and other things that no
+ * sub-protocol put there (H37); such a name goes in as its bytes, which it does not look up, and writes all the same.
+ */
+function toLibrary(protocolData: readonly SubProtocol[]): ProtocolData[] {
+  return protocolData.map(({ protocolName, contentType, data }) => {
+    const inherited = protocolName in Object.prototype
+    const name = inherited ? (Buffer.from(protocolName, 'latin1') as unknown as string) : protocolName
+    return { protocolName: name, contentType, data: asBuffer(data) }
+  })
+}
+
+/** Checked, since the OER library lets 2^64 and more wrap around. */
+function toAmount(amount: string): string {
+  return formatAmount(parseAmount(amount))
+}
+
+function transferIdBuffer(transferId: string): Buffer {
+  return Buffer.from(parseTransferId(transferId, 'transferId').replaceAll('-', ''), 'hex')
+}
+
+function bytes32Buffer(value: string, field: string): Buffer {
+  return Buffer.from(parseBytes32(value, field), 'base64')
+}
+
+/** Cuts UTF-8 to what an Error's data may have, never within a character. */
+function cutUtf8(data: Buffer): Buffer {
+  if (data.length <= ERROR_DATA_LIMIT) return data
+  let end = ERROR_DATA_LIMIT
+  // 10xxxxxx continues a character. A character has at most three such bytes; more of them are no UTF-8 anyway.
+  while (end > ERROR_DATA_LIMIT - 4 && ((data[end] ?? 0) & 0xc0) === 0x80) end--
+  return data.subarray(0, end)
+}
