@@ -1,0 +1,100 @@
+/**
+ * What the ledger keeps in a store: the keys, and the texts under them. Imports core.
+ *
+ * Under the old package's keys lie exactly the old package's values, so that either opens the other's store. What is ours lies
+ * under `<key>:paychan:` and carries a version.
+ */
+import { printable } from '../core/bytes.js'
+import { StoreError } from '../core/errors.js'
+import type { Stage, TransferState } from './stages.js'
+
+/**
+ * The least that a log must know of a transfer; whatever else it holds is kept and given back.
+ * `amount` is an integer string in base units.
+ */
+export interface LoggedTransfer {
+  id: string
+  amount: string
+}
+
+/** A transfer and where it stands, as `TransferLog.get` returns it and as the old package stored it. */
+export interface TransferWithInfo<T extends LoggedTransfer = LoggedTransfer> {
+  transfer: T
+  isIncoming: boolean
+  state: TransferState
+  /** Base64url; present only when `state` is `fulfilled`. */
+  fulfillment?: string
+}
+
+/** What is stored beside a transfer while something about it is still to be done. */
+export interface OpenRecord {
+  v: 1
+  stage: Stage
+  /** When it was prepared: milliseconds since 1970. */
+  at: number
+  /** The preimage, while the sender has not answered our Fulfill. */
+  fulfillment?: string
+  /** The ILP packet, base64url, that goes along with the Fulfill or the Reject, or came along with it. */
+  ilp?: string
+  /** The event that may not have been raised yet: it is raised (again) after a restart. */
+  report?: 'fulfill' | 'reject' | 'cancel'
+}
+
+const VERSION = 1
+
+/** Sorts newest first: the complement of the time, in fixed width (13 digits reach the year 2286). */
+const LATEST = 9_999_999_999_999
+const newestFirst = (at: number): string => String(Math.max(0, LATEST - at)).padStart(13, '0')
+
+/** The keys of the ledger named `key`; the plugin's own is ''. */
+export function ledgerKeys(key: string) {
+  const ours = `${key}:paychan:`
+  return {
+    transfer: (id: string) => `${key}:tl:transfer:${id}`,
+    incomingFulfilled: `${key}:tl:balance:if`,
+    outgoingFulfilled: `${key}:tl:balance:of`,
+    maximum: `${key}:tl:maximum`,
+    minimum: `${key}:tl:minimum`,
+    openPrefix: `${ours}open:`,
+    open: (id: string) => `${ours}open:${id}`,
+    historyPrefix: `${ours}history:`,
+    /** `<complement of the time>.<id>`: ascending keys are newest first. */
+    history: (at: number, id: string) => `${ours}history:${newestFirst(at)}.${id}`,
+    disputed: (id: string) => `${ours}disputed:${id}`
+  }
+}
+
+export type LedgerKeys = ReturnType<typeof ledgerKeys>
+
+/** The cursor of a history key: what comes after the prefix. */
+export function parseHistoryCursor(cursor: string): { at: number; id: string } {
+  return { at: LATEST - Number(cursor.slice(0, 13)), id: cursor.slice(14) }
+}
+
+/** Reads a stored transfer. @throws StoreError that names the key, when it does not parse */
+export function parseTransferRecord(key: string, text: string): TransferWithInfo {
+  const value = parseJson(key, text) as Partial<TransferWithInfo> | null
+  const sound = typeof value === 'object' && value !== null && typeof value.transfer === 'object' && value.transfer !== null &&
+    typeof value.isIncoming === 'boolean' &&
+    (value.state === 'prepared' || value.state === 'fulfilled' || value.state === 'cancelled')
+  if (!sound) throw new StoreError(`the record under '${printable(key)}' is no transfer`)
+  return value as TransferWithInfo
+}
+
+/** Reads what is open about a transfer. @throws StoreError that names the key, when it does not parse */
+export function parseOpenRecord(key: string, text: string): OpenRecord {
+  const value = parseJson(key, text) as Partial<OpenRecord> | null
+  if (typeof value !== 'object' || value === null || value.v !== VERSION || typeof value.stage !== 'string' || typeof value.at !== 'number') {
+    throw new StoreError(`the record under '${printable(key)}' is of no version that is known here`)
+  }
+  return value as OpenRecord
+}
+
+function parseJson(key: string, text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new StoreError(`the record under '${printable(key)}' does not parse`, { cause })
+  }
+}
+

@@ -1,0 +1,45 @@
+/**
+ * The stages of a transfer, as data: which there are, how each reads from outside, and the legal moves. Imports nothing.
+ *
+ * A record is `prepared`, `fulfilled` or `cancelled` for those who read it (the old package's states). Behind them:
+ *
+ * outgoing
+ * - `offered`: stored and counted; the Prepare is sent, and the peer's Fulfill, Reject or the expiry is awaited. Whether the
+ *   peer has acknowledged it is not stored: after a restart one repeated Prepare finds out.
+ *
+ * incoming
+ * - `checking`: stored and counted; the module has not answered yet, so the peer has no answer either.
+ * - `held`: the module agreed; the host may fulfill or reject it until it expires.
+ * - `fulfilling`: the preimage is stored; the Fulfill is sent until the sender answers it. It no longer expires here.
+ * - `rejecting`: cancelled; the Reject is sent until the sender answers it, or has expired the transfer itself.
+ * - `disputed`: cancelled; we had the preimage, and the sender answered that it came too late. Evidence, not counted.
+ *
+ * A module's own log uses `held` alone, in either direction.
+ */
+export type TransferState = 'prepared' | 'fulfilled' | 'cancelled'
+
+export type Stage = 'offered' | 'checking' | 'held' | 'fulfilling' | 'fulfilled' | 'rejecting' | 'cancelled' | 'disputed'
+
+/** How a stage reads from outside. What reads as `prepared` is counted in the holds. */
+export const STATE_OF: Readonly<Record<Stage, TransferState>> = {
+  offered: 'prepared',
+  checking: 'prepared',
+  held: 'prepared',
+  fulfilling: 'prepared',
+  fulfilled: 'fulfilled',
+  rejecting: 'cancelled',
+  cancelled: 'cancelled',
+  disputed: 'cancelled'
+}
+
+/** Where a transfer may go from each stage. Stages only advance (I3). */
+export const MOVES: Readonly<Record<Stage, readonly Stage[]>> = {
+  offered: ['fulfilled', 'cancelled'],
+  checking: ['held', 'cancelled'],
+  held: ['fulfilling', 'fulfilled', 'rejecting', 'cancelled'],
+  fulfilling: ['fulfilled', 'disputed'],
+  rejecting: ['cancelled'],
+  fulfilled: [],
+  cancelled: [],
+  disputed: []
+}
