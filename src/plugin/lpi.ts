@@ -1,0 +1,189 @@
+/**
+ * The types of the Ledger Plugin Interface v1 (RFC 4): what a host gives the plugin and gets from it. Imports the type of
+ * JSON values from btp.
+ *
+ * Amounts, balances and limits are decimal integer strings in the ledger's base unit (`10^-currencyScale` of the currency).
+ * Times are ISO 8601 strings in UTC. Addresses are ILP addresses, binary values are base64url without padding.
+ */
+import type { JsonValue } from '../btp/protocol-data.js'
+
+/** A JSON object. */
+export interface JsonObject { [key: string]: JsonValue }
+
+/** What a plugin tells about its ledger (RFC 4, class LedgerInfo). */
+export interface LedgerInfo {
+  /** The ILP address prefix that all addresses on the ledger begin with; ends with a dot. */
+  prefix: string
+  /** ISO 4217, or a code of the operator's own. */
+  currencyCode?: string
+  /** One base unit is `10^-currencyScale` of the currency. */
+  currencyScale?: number
+  /** The ILP addresses of recommended connectors. */
+  connectors?: string[]
+  /** Integer string; absent means 0. */
+  minBalance?: string
+  /** Integer string; absent means no limit. */
+  maxBalance?: string
+}
+
+/** A transfer as a host hands it to `sendTransfer` (RFC 4, class Transfer). */
+export interface OutgoingTransfer {
+  /** A UUID of the sender's choice. A transfer that is sent again has the same id and the same fields. */
+  id: string
+  /** 0 <= amount < 2^64. */
+  amount: string
+  /** The SHA-256 hash of the preimage: 32 bytes. */
+  executionCondition: string
+  /** When the hold ends unless it was fulfilled. */
+  expiresAt: string
+  /** The peer's account. */
+  to: string
+  /** The own account; need not be given. */
+  from?: string
+  /** The ledger's prefix; need not be given. */
+  ledger?: string
+  /** The ILP packet, for the final receiver. */
+  ilp?: string
+  /** Goes to the peer, as JSON. */
+  custom?: object
+  /** The old name of `custom`, from before RFC 4's draft 3. Kept with the transfer, and not sent. */
+  data?: object
+  /** Kept with the transfer, also over restarts, and never sent (C46). */
+  noteToSelf?: object
+}
+
+/** A transfer as events report it: with both accounts and the ledger's prefix. */
+export interface Transfer extends OutgoingTransfer {
+  from: string
+  ledger: string
+}
+
+/** A transfer that the peer prepared. `custom` is the peer's and of no checked shape. */
+export interface IncomingTransfer {
+  id: string
+  amount: string
+  executionCondition: string
+  expiresAt: string
+  from: string
+  to: string
+  ledger: string
+  ilp?: string
+  custom?: JsonObject
+}
+
+/** A message as a host hands it to `sendRequest`, or returns it from its request handler (RFC 4, class Message). */
+export interface OutgoingMessage {
+  /** The peer's account; need not be given, there is but one peer. */
+  to?: string
+  from?: string
+  ledger?: string
+  ilp?: string
+  custom?: object
+}
+
+/** A message from the peer: a request to our handler, or the response to ours. */
+export interface Message {
+  /** Tells apart the requests of one session; absent on responses. */
+  id?: string
+  from: string
+  to: string
+  ledger: string
+  ilp?: string
+  custom?: JsonObject
+}
+
+/** Why a transfer came to nothing (RFC 4, class RejectionMessage): an ILP error, with the names that LPI gives its fields. */
+export interface RejectionMessage {
+  /** The ILP error code, `F00` for example. */
+  code: string
+  name: string
+  message?: string
+  /** The address of who rejected first. */
+  triggered_by: string
+  /** The address of who passed it on last. */
+  forwarded_by?: string
+  triggered_at: string
+  /** What the rejecting side had to add, of no checked shape. */
+  additional_info?: JsonValue
+}
+
+/** A rejection as a host gives it to `rejectIncomingTransfer`: all of it may be left to the plugin (H13). */
+export interface RejectionReason {
+  code?: string
+  name?: string
+  message?: string
+  triggered_by?: string
+  /** One address, or all that passed it on; the own account by default. */
+  forwarded_by?: string | readonly string[]
+  triggered_at?: string | Date
+  additional_info?: unknown
+}
+
+/** Answers the peer's requests. What it throws goes to the peer as an ILP error `F00` (C34). */
+export type RequestHandler = (message: Message) => Promise<OutgoingMessage>
+
+export interface ConnectOptions {
+  /** Milliseconds until a connect that has not succeeded rejects; `Infinity` is valid. Default 5000. */
+  timeout?: number
+}
+
+export interface DisconnectOptions {
+  /** Milliseconds to wait for transfers in flight to become final. Default 0. */
+  drainMs?: number
+}
+
+/** The events of LPI v1 with the arguments of their listeners. `incoming`: the peer is the transfer's sender. */
+export interface LpiEvents {
+  connect: () => void
+  disconnect: () => void
+  /** A failure that no retry mends: the instance refuses every call from then on (C53). */
+  error: (error: Error) => void
+  info_change: (info: LedgerInfo) => void
+
+  incoming_prepare: (transfer: IncomingTransfer) => void
+  /** We fulfilled it, and the sender has taken it. */
+  incoming_fulfill: (transfer: IncomingTransfer, fulfillment: string) => void
+  /** We rejected it. */
+  incoming_reject: (transfer: IncomingTransfer, reason: RejectionMessage) => void
+  /** Its time is over. */
+  incoming_cancel: (transfer: IncomingTransfer, reason: RejectionMessage) => void
+
+  outgoing_prepare: (transfer: Transfer) => void
+  /** The peer fulfilled it; `ilp` is the packet that came along. */
+  outgoing_fulfill: (transfer: Transfer, fulfillment: string, ilp?: string) => void
+  /** The peer rejected it. */
+  outgoing_reject: (transfer: Transfer, reason: RejectionMessage) => void
+  /** Its time is over. */
+  outgoing_cancel: (transfer: Transfer, reason: RejectionMessage) => void
+
+  incoming_request: (message: Message) => void
+  outgoing_request: (message: OutgoingMessage) => void
+  incoming_response: (message: Message) => void
+  outgoing_response: (message: OutgoingMessage) => void
+}
+
+/** The Ledger Plugin Interface v1 (RFC 4, class LedgerPlugin), as a host or a payment channel module sees it. */
+export interface LedgerPluginV1 {
+  connect(options?: ConnectOptions): Promise<void>
+  disconnect(options?: DisconnectOptions): Promise<void>
+  isConnected(): boolean
+  getInfo(): LedgerInfo
+  getAccount(): string
+  getPeerAccount(): string
+  /** Fulfilled incoming minus fulfilled outgoing. */
+  getBalance(): Promise<string>
+  /** The balance as the peer keeps it, seen from this side. */
+  getPeerBalance(): Promise<string>
+  /** The lowest balance that the peer lets this side have. */
+  getLimit(): Promise<string>
+  getFulfillment(transferId: string): Promise<string>
+  sendTransfer(transfer: OutgoingTransfer): Promise<void>
+  fulfillCondition(transferId: string, fulfillment: string, ilp?: string): Promise<void>
+  rejectIncomingTransfer(transferId: string, reason?: RejectionReason): Promise<void>
+  sendRequest(message: OutgoingMessage): Promise<Message>
+  registerRequestHandler(handler: RequestHandler): void
+  deregisterRequestHandler(): void
+  on<E extends keyof LpiEvents>(event: E, listener: LpiEvents[E]): this
+  once<E extends keyof LpiEvents>(event: E, listener: LpiEvents[E]): this
+  off<E extends keyof LpiEvents>(event: E, listener: LpiEvents[E]): this
+}
