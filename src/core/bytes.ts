@@ -8,7 +8,7 @@ const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 const BASE64URL = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
-const SEXTET = new Map([...BASE64URL].map((character, index) => [character, index]))
+const SEXTET = new Map(Array.from(BASE64URL).map((character, index) => [character, index]))
 SEXTET.set('+', 62).set('/', 63)
 
 /** SHA-256 of the given bytes, synchronously (as fast as the platforms' own for 32 bytes). */
