@@ -112,8 +112,8 @@ export function parseTimestamp(text: string): Date | undefined {
   const [, year, month, day, hours, minutes, seconds, fraction = ''] = match
   const iso = `${year}-${month}-${day}T${hours}:${minutes}:${seconds}.${fraction.padEnd(3, '0')}Z`
   const date = new Date(iso)
-  // Engines carry 31 February and 24:00 over into the next day: what does not come back as it was, was no date.
-  return Number.isNaN(date.getTime()) || date.toISOString() !== iso ? undefined : date
+  // A month 13 makes no date at all, so no day either; engines carry 31 February and 24:00 over into another day.
+  return date.getUTCDate() === Number(day) ? date : undefined
 }
 
 /**
@@ -130,6 +130,7 @@ export function toIsoTimestamp(date: Date, field: string): string {
  * Writes a date with milliseconds, always three digits: older peers read nothing else (C6).
  * @throws InvalidFieldsError naming `field`
  */
-export function formatTimestamp(date: Date, field: string): Buffer {
-  return Buffer.from(toIsoTimestamp(date, field).replace(/[-:T]/g, ''), 'latin1')
+export function formatTimestamp(date: Date, field: string): string {
+  const iso = toIsoTimestamp(date, field)
+  return iso.slice(0, 4) + iso.slice(5, 7) + iso.slice(8, 10) + iso.slice(11, 13) + iso.slice(14, 16) + iso.slice(17)
 }

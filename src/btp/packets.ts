@@ -115,8 +115,8 @@ const LEAST_SUB_PROTOCOL_BYTES = 3
 const TRANSFER_ID_BYTES = 16
 const BYTES_32 = 32
 const AMOUNT_BYTES = 8
-/** `20171224161432.279Z` and its length. */
-const TIMESTAMP_BYTES = 20
+/** `20171224161432.279Z`. */
+const TIMESTAMP_BYTES = 19
 
 /**
  * The bytes of a packet, in a backing buffer of exactly their length (H34).
@@ -224,52 +224,50 @@ function encodeError(packet: ErrorPacket): Uint8Array {
 }
 
 function encodePrepare(packet: PreparePacket): Uint8Array {
-  const fixed = TRANSFER_ID_BYTES + AMOUNT_BYTES + BYTES_32 + TIMESTAMP_BYTES
-  return encodeOurs(TYPE_PREPARE, packet, fixed, body => {
-    body.write(transferIdBuffer(packet.transferId))
-    body.writeUInt64(toAmount(packet.amount))
-    body.write(bytes32Buffer(packet.executionCondition, 'executionCondition'))
-    body.writeVarOctetString(formatTimestamp(packet.expiresAt, 'expiresAt'))
-  })
+  const { frame, at } = layOut(TYPE_PREPARE, packet, TRANSFER_ID_BYTES + AMOUNT_BYTES + BYTES_32 + 1 + TIMESTAMP_BYTES)
+  writeTransferId(frame, at, packet.transferId)
+  const afterId = at + TRANSFER_ID_BYTES
+  frame.writeBigUInt64BE(BigInt(toAmount(packet.amount)), afterId)
+  writeBytes32(frame, afterId + AMOUNT_BYTES, packet.executionCondition, 'executionCondition')
+  const afterCondition = afterId + AMOUNT_BYTES + BYTES_32
+  frame[afterCondition] = TIMESTAMP_BYTES
+  frame.write(formatTimestamp(packet.expiresAt, 'expiresAt'), afterCondition + 1, 'latin1')
+  return asBytes(frame)
 }
 
 function encodeFulfill(packet: FulfillPacket): Uint8Array {
-  return encodeOurs(TYPE_FULFILL, packet, TRANSFER_ID_BYTES + BYTES_32, body => {
-    body.write(transferIdBuffer(packet.transferId))
-    body.write(bytes32Buffer(packet.fulfillment, 'fulfillment'))
-  })
+  const { frame, at } = layOut(TYPE_FULFILL, packet, TRANSFER_ID_BYTES + BYTES_32)
+  writeTransferId(frame, at, packet.transferId)
+  writeBytes32(frame, at + TRANSFER_ID_BYTES, packet.fulfillment, 'fulfillment')
+  return asBytes(frame)
 }
 
 function encodeReject(packet: RejectPacket): Uint8Array {
-  return encodeOurs(TYPE_REJECT, packet, TRANSFER_ID_BYTES, body => {
-    body.write(transferIdBuffer(packet.transferId))
-  })
+  const { frame, at } = layOut(TYPE_REJECT, packet, TRANSFER_ID_BYTES)
+  writeTransferId(frame, at, packet.transferId)
+  return asBytes(frame)
 }
 
-/** Writes a packet of BTP 1.0 into one buffer of exactly its size: envelope, the fields that `writeFields` adds, protocol data. */
-function encodeOurs(
-  type: number,
-  { requestId, protocolData }: RequestPacket,
-  fieldBytes: number,
-  writeFields: (body: Writer) => void
-): Uint8Array {
+/** Writes envelope and protocol data of a BTP 1.0 packet into one frame of exactly its size; its fields have room from `at` on. */
+function layOut(type: number, { requestId, protocolData }: RequestPacket, fieldBytes: number): { frame: Buffer; at: number } {
   let bodyBytes = fieldBytes + (protocolData.length < 0x100 ? 2 : 3)
   for (const { protocolName, data } of protocolData) {
     bodyBytes += 1 + Predictor.measureVarOctetString(protocolName.length) + Predictor.measureVarOctetString(data.length)
   }
-  const buffer = Buffer.alloc(5 + Predictor.measureVarOctetString(bodyBytes))
-  const writer = new Writer(buffer)
-  writer.writeUInt8(type)
-  writer.writeUInt32(requestId)
-  const body = writer.createVarOctetString(bodyBytes)
-  writeFields(body)
-  body.writeVarUInt(protocolData.length)
+  const frame = Buffer.alloc(5 + Predictor.measureVarOctetString(bodyBytes))
+  const envelope = new Writer(frame)
+  envelope.writeUInt8(type)
+  envelope.writeUInt32(requestId)
+  envelope.createVarOctetString(bodyBytes)
+  const at = frame.length - bodyBytes
+  const rest = new Writer(frame.subarray(at + fieldBytes))
+  rest.writeVarUInt(protocolData.length)
   for (const { protocolName, contentType, data } of protocolData) {
-    body.writeVarOctetString(Buffer.from(protocolName, 'latin1'))
-    body.writeUInt8(contentType)
-    body.writeVarOctetString(asBuffer(data))
+    rest.writeVarOctetString(Buffer.from(protocolName, 'latin1'))
+    rest.writeUInt8(contentType)
+    rest.writeVarOctetString(asBuffer(data))
   }
-  return asBytes(buffer)
+  return { frame, at }
 }
 
 /** The checks that the OER library leaves out, or makes with errors of its own. */
@@ -298,12 +296,12 @@ function toAmount(amount: string): string {
   return formatAmount(parseAmount(amount))
 }
 
-function transferIdBuffer(transferId: string): Buffer {
-  return Buffer.from(parseTransferId(transferId, 'transferId').replaceAll('-', ''), 'hex')
+function writeTransferId(frame: Buffer, at: number, transferId: string): void {
+  frame.write(parseTransferId(transferId, 'transferId').replaceAll('-', ''), at, 'hex')
 }
 
-function bytes32Buffer(value: string, field: string): Buffer {
-  return Buffer.from(parseBytes32(value, field), 'base64')
+function writeBytes32(frame: Buffer, at: number, value: string, field: string): void {
+  frame.write(parseBytes32(value, field), at, 'base64')
 }
 
 /** Cuts UTF-8 to what an Error's data may have, never within a character. */
