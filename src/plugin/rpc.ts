@@ -39,12 +39,12 @@ export class Rpc {
   }
 
   /**
-   * Calls the peer's method of this name. `prefix` is ignored: old modules pass the ledger's. An answer that lacks the result,
+   * Calls the peer's method of this name. The second argument is ignored: old modules pass the ledger's
+   * prefix. An answer that lacks the result,
    * as from a method that returns nothing, gives `{}`.
    * @throws InvalidFieldsError for a name or an argument that cannot be sent; UnreachableError; the error that the peer answered
    */
-  async call(name: string, prefix: string | undefined, argument: JsonValue = null): Promise<JsonValue> {
-    void prefix
+  async call(name: string, _prefix?: string, argument: JsonValue = null): Promise<JsonValue> {
     checkName(name)
     const response = await this.#send({ type: 'message', protocolData: [json(name, argument)] })
     const result = find(response.protocolData, name)
