@@ -23,6 +23,9 @@ const CLOSE_BRACKET = 0x5d
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 
+/** Typed as it behaves: a value that JSON has no form for gives no text. */
+const toJson: (value: unknown) => string | undefined = JSON.stringify
+
 const INT64_MIN = -(2n ** 63n)
 const INT64_MAX = 2n ** 63n - 1n
 const INTEGER = /^-?[0-9]{1,100}$/
@@ -97,7 +100,7 @@ export function parseJson(source: string, field: string): JsonValue {
 export function stringifyJson(value: unknown, field: string): string {
   let source: string | undefined
   try {
-    source = JSON.stringify(value) as string | undefined
+    source = toJson(value)
   } catch (error) {
     throw new InvalidFieldsError(`${field} cannot be written as JSON: ${messageOf(error)}`, { cause: error })
   }
