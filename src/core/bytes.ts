@@ -1,15 +1,15 @@
 /**
- * Bytes and their texts: base64url, hex, UTF-8, SHA-256. Works on Uint8Array, without Node's or the browser's own. Imports core.
+ * Bytes and their texts: base64url, hex, UTF-8, SHA-256. Works on Uint8Array, and alike in Node and browsers. Imports core,
+ * and Buffer (Node's own, bundled for browsers), whose base64 is many times faster than one in JavaScript: every payment needs it.
  */
+import { Buffer } from 'buffer'
 import { sha256 as hash } from '@noble/hashes/sha2.js'
 import { bytesToHex, hexToBytes } from '@noble/hashes/utils.js'
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-const BASE64URL = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
-const SEXTET = new Map(Array.from(BASE64URL).map((character, index) => [character, index]))
-SEXTET.set('+', 62).set('/', 63)
+const BASE64 = /^[A-Za-z0-9+/_-]*={0,2}$/
 
 /** SHA-256 of the given bytes, synchronously (as fast as the platforms' own for 32 bytes). */
 export function sha256(bytes: Uint8Array): Uint8Array {
@@ -18,35 +18,17 @@ export function sha256(bytes: Uint8Array): Uint8Array {
 
 /** Base64url without padding (RFC 4648, section 5). */
 export function toBase64url(bytes: Uint8Array): string {
-  let text = ''
-  for (let i = 0; i < bytes.length; i += 3) {
-    const [a = 0, b = 0, c = 0] = [bytes[i], bytes[i + 1], bytes[i + 2]]
-    text += BASE64URL.charAt(a >> 2) + BASE64URL.charAt(((a & 3) << 4) | (b >> 4))
-    if (i + 1 < bytes.length) text += BASE64URL.charAt(((b & 15) << 2) | (c >> 6))
-    if (i + 2 < bytes.length) text += BASE64URL.charAt(c & 63)
-  }
-  return text
+  const base64 = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
+  // The package that stands for Buffer in browsers does not know 'base64url'.
+  return base64.replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
 }
 
 /** Reads base64 of either alphabet, padded or not; `undefined` for anything else. */
 export function fromBase64url(text: string): Uint8Array | undefined {
-  const unpadded = text.replace(/={0,2}$/, '')
-  if (unpadded.length % 4 === 1) return undefined
-  const bytes = new Uint8Array(Math.floor((unpadded.length * 3) / 4))
-  let bits = 0
-  let held = 0
-  let at = 0
-  for (const character of unpadded) {
-    const sextet = SEXTET.get(character)
-    if (sextet === undefined) return undefined
-    bits = ((bits << 6) | sextet) & 0xffffff
-    held += 6
-    if (held >= 8) {
-      held -= 8
-      bytes[at++] = (bits >> held) & 0xff
-    }
-  }
-  return bytes
+  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
+  if (!BASE64.test(text) || (text.length - padding) % 4 === 1) return undefined
+  const { buffer, byteOffset, byteLength } = Buffer.from(text, 'base64')
+  return new Uint8Array(buffer, byteOffset, byteLength)
 }
 
 export const toHex = bytesToHex
