@@ -43,7 +43,7 @@ export default defineConfig(
 )
 
 function nodeGlobals() {
-  return readonly(['process', 'console', 'URL', 'Buffer', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'])
+  return readonly(['process', 'console', 'URL', 'Buffer', 'crypto', 'btoa', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'])
 }
 
 function browserGlobals() {
