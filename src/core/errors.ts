@@ -15,6 +15,7 @@ export type Outcome = 'unknown'
 export interface PaychanErrorOptions {
   cause?: unknown
   outcome?: Outcome
+  fromPeer?: boolean
 }
 
 /** The base of all errors here. `code` is what the peer is sent when this error answers its request. */
@@ -23,10 +24,13 @@ export abstract class PaychanError extends Error {
   abstract readonly code: BtpErrorCode
   /** `'unknown'` where the call ended before its transfer did: look the transfer up, never send it anew under another id. */
   readonly outcome?: Outcome
+  /** Whether this is the peer's explicit answer, as opposed to something found out on this side. */
+  readonly fromPeer: boolean
 
   constructor(message: string, options: PaychanErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     if (options.outcome !== undefined) this.outcome = options.outcome
+    this.fromPeer = options.fromPeer ?? false
   }
 }
 
@@ -145,7 +149,7 @@ export class RemoteError extends PaychanError {
   readonly remoteCode: string
 
   constructor(message: string, remote: { name: string; code: string }) {
-    super(message)
+    super(message, { fromPeer: true })
     this.remoteName = remote.name
     this.remoteCode = remote.code
     this.code = remote.code.startsWith('T') ? 'T00' : 'F00'
@@ -170,7 +174,7 @@ const WIRE_ERRORS = {
 /** Makes the error object for what the peer sent, by its name (C25). */
 export function errorFromPeer(remote: { name: string; code: string; message: string }): PaychanError {
   if (Object.hasOwn(WIRE_ERRORS, remote.name)) {
-    return new WIRE_ERRORS[remote.name as keyof typeof WIRE_ERRORS](remote.message)
+    return new WIRE_ERRORS[remote.name as keyof typeof WIRE_ERRORS](remote.message, { fromPeer: true })
   }
   return new RemoteError(remote.message, remote)
 }
@@ -180,7 +184,11 @@ export function isTemporary(error: unknown): boolean {
   return error instanceof PaychanError && error.code.startsWith('T')
 }
 
-/** The message of anything that was thrown. */
+/** The message of anything that was thrown. Never throws itself, whatever a host or a module has thrown. */
 export function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown)
+  try {
+    return String(thrown instanceof Error ? thrown.message : thrown)
+  } catch {
+    return 'unknown error'
+  }
 }

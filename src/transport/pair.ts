@@ -113,7 +113,6 @@ class PairEnd implements Connection {
     if (this.#gone !== undefined) return
     this.#gone = reason
     this.#buffered = 0
-    this.#kept = []
     this.ended?.()
     if (this.#events !== undefined) this.#raiseClose(reason)
   }

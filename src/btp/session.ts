@@ -1,0 +1,453 @@
+/**
+ * A session: one authenticated connection, requests and answers in both directions, and the watch over its life. Imports core.
+ *
+ * It owns its requests: an answer counts only on the connection that carried the request (H27), and what is still unanswered
+ * fails at once when the connection goes (H26). Which of several sessions carries traffic is the link's business.
+ */
+import { printable } from '../core/bytes.js'
+import type { CancelTimer, Clock } from '../core/clock.js'
+import { errorFromPeer, InvalidFieldsError, messageOf, NotAcceptedError, PacketError, PaychanError, UnreachableError } from '../core/errors.js'
+import type { Logger } from '../core/log.js'
+import type { Random } from '../core/random.js'
+import { randomUint32 } from '../core/random.js'
+import type { Connection, ConnectionEvents } from '../core/transport.js'
+import { announcement, authRequest, isProbe, probeRequest, readAnnouncement } from './auth.js'
+import type { Credentials, PeerFacts } from './auth.js'
+import { decodePacket, encodePacket } from './packets.js'
+import type { AnswerPacket, ErrorPacket, Packet, RequestPacket, ResponsePacket, SubProtocol } from './packets.js'
+import { decodeErrorData, encodeErrorData, hasDuplicateNames } from './protocol-data.js'
+
+export type { PeerFacts } from './auth.js'
+
+type WithoutId<P> = P extends RequestPacket ? Omit<P, 'requestId'> : never
+
+/** A request before it has its id. */
+export type RequestBody = WithoutId<RequestPacket>
+
+export interface RequestOptions {
+  /** How long to wait for the answer. Default: the session's `answerTimeoutMs`; `Infinity` waits as long as the connection lives. */
+  timeoutMs?: number
+}
+
+export interface SessionOptions {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  /** Our ledger's random id, 32 hex characters. */
+  readonly ledgerId: string
+  /** Answers a request of the peer: what it resolves with is the Response, what it rejects with becomes an Error. */
+  handleRequest(packet: RequestPacket, session: Session): Promise<SubProtocol[]>
+  /** How long an answer is waited for, and a session that ends waits for its last answers. */
+  readonly answerTimeoutMs: number
+  /** After how long a silence the peer is probed. `Infinity` never probes. */
+  readonly heartbeatMs: number
+  /** How long a probe may stay unanswered. */
+  readonly heartbeatTimeoutMs: number
+  /** The largest frame that is sent, in bytes. Default 65536: what peers take. A larger one would cost the connection. */
+  readonly maxFrameBytes?: number
+}
+
+/** What a session may do in each state, and which states may follow. */
+const STATES = {
+  /** Dialled; the auth Message waits for its answer, and nothing else counts. */
+  authenticating: { asks: false, serves: false, next: ['open', 'closing', 'closed'] },
+  open: { asks: true, serves: true, next: ['leaving', 'draining', 'closed'] },
+  /** Another session has taken over. The peer may not know yet, so what it still asks here is served. */
+  leaving: { asks: false, serves: true, next: ['draining', 'closing', 'closed'] },
+  /** Answers only what was asked before; closes when nothing is owed or awaited. */
+  draining: { asks: false, serves: false, next: ['closing', 'closed'] },
+  /** The transport says goodbye. */
+  closing: { asks: false, serves: false, next: ['closed'] },
+  closed: { asks: false, serves: false, next: [] }
+} as const satisfies Record<string, { asks: boolean; serves: boolean; next: readonly string[] }>
+
+type State = keyof typeof STATES
+
+/** How long a session that lost to another still serves: long enough for the peer to have learnt of it. */
+const LEAVING_MS = 500
+/** How long the transport may take to close politely. */
+const CLOSING_MS = 1000
+/** The most requests of one peer at a time: several times of what a busy peer has in flight, far below what would hurt. */
+const MOST_REQUESTS_AT_ONCE = 10_000
+/** What may wait to be sent. A peer that asks and asks, and never reads the answers, is let go. */
+const MOST_BUFFERED_BYTES = 16 * 1024 * 1024
+const DEFAULT_MAX_FRAME_BYTES = 65_536
+
+interface Pending {
+  answered(packet: AnswerPacket): void
+  failed(error: PaychanError): void
+  readonly cancelTimer: CancelTimer | undefined
+}
+
+export class Session implements ConnectionEvents {
+  /** Whether we dialled. */
+  readonly dialled: boolean
+  /** Where the connection goes, for the log. */
+  readonly label: string
+  readonly #connection: Connection
+  readonly #options: SessionOptions
+  readonly #onClosed: (session: Session, reason: string) => void
+  readonly #pending = new Map<number, Pending>()
+  readonly #closedWaiters: Array<() => void> = []
+  /** Those who wait for a sign of life. */
+  #watchers: Array<(alive: boolean) => void> = []
+  #state: State = 'authenticating'
+  #peer: PeerFacts = { announced: false, ledgerId: undefined }
+  /** Requests of the peer that have not been answered. */
+  #owed = 0
+  #lastHeard: number
+  #answersProbes = false
+  #cancelHeartbeat: CancelTimer | undefined
+  #cancelEnd: CancelTimer | undefined
+
+  constructor(
+    connection: Connection,
+    dialled: boolean,
+    options: SessionOptions,
+    onClosed: (session: Session, reason: string) => void
+  ) {
+    this.#connection = connection
+    this.dialled = dialled
+    this.label = printable(connection.label)
+    this.#options = options
+    this.#onClosed = onClosed
+    this.#lastHeard = options.clock.now()
+  }
+
+  /** What the peer said of itself when the session began. */
+  get peer(): PeerFacts {
+    return this.#peer
+  }
+
+  /** Whether the connection is gone. */
+  get closed(): boolean {
+    return this.#state === 'closed'
+  }
+
+  /**
+   * Authenticates on a connection that we dialled. `onOpen` is called the moment the peer's Response is read, before any packet
+   * behind it.
+   * @throws NotAcceptedError when the peer refuses, or is ourselves; UnreachableError when it does not answer (C15)
+   */
+  authenticate(credentials: Credentials, onOpen: () => void): Promise<void> {
+    this.#connection.open(this)
+    return new Promise<void>((resolve, reject) => {
+      const answered = (packet: AnswerPacket): void => {
+        try {
+          this.#opened(readAuthAnswer(packet, this.#options.ledgerId))
+          onOpen()
+          resolve()
+        } catch (error) {
+          failed(error)
+        }
+      }
+      const failed = (error: unknown): void => {
+        reject(error)
+        this.#hangUp()
+      }
+      this.#ask(authRequest(credentials, this.#options.ledgerId), this.#options.answerTimeoutMs, answered, failed)
+    })
+  }
+
+  /** Begins on a connection that the peer dialled and authenticated by the request of that id, and answers it. */
+  accept(requestId: number, peer: PeerFacts): void {
+    this.#opened(peer)
+    const protocolData = peer.announced ? [announcement(this.#options.ledgerId)] : []
+    this.#send(encodePacket({ type: 'response', requestId, protocolData }))
+  }
+
+  /**
+   * Sends a request and resolves with the peer's Response.
+   * @throws UnreachableError when there is no answer in time, or the connection goes; the error that the peer answered with, by
+   * its name; InvalidFieldsError when the request cannot be written, is too large, or the Response has a name twice
+   */
+  request(body: RequestBody, options?: RequestOptions): Promise<ResponsePacket> {
+    if (!STATES[this.#state].asks) return Promise.reject(new UnreachableError(`the session with ${this.label} has ended`))
+    return new Promise((resolve, reject) => {
+      const answered = (packet: AnswerPacket): void => {
+        if (packet.type === 'error') reject(readError(packet))
+        else if (hasDuplicateNames(packet.protocolData)) reject(new InvalidFieldsError('the answer has a sub-protocol name twice'))
+        else resolve(packet)
+      }
+      this.#ask(body, options?.timeoutMs ?? this.#options.answerTimeoutMs, answered, reject)
+    })
+  }
+
+  /** Whether the peer gives a sign of life within `heartbeatTimeoutMs`. Asks for one, by ping where the transport can. */
+  probe(): Promise<boolean> {
+    if (!STATES[this.#state].asks) return Promise.resolve(false)
+    return new Promise(resolve => {
+      const cancelTimer = this.#options.clock.setTimer(this.#options.heartbeatTimeoutMs, () => { heard(false) })
+      const heard = (alive: boolean): void => {
+        cancelTimer()
+        this.#watchers = this.#watchers.filter(watcher => watcher !== heard)
+        resolve(alive)
+      }
+      this.#watchers.push(heard)
+      if (this.#connection.ping !== undefined) {
+        this.#connection.ping()
+        return
+      }
+      const answered = (): void => { this.#answersProbes = true }
+      // Unanswered is told by the watcher's timer.
+      this.#ask(probeRequest(this.#peer), this.#options.heartbeatTimeoutMs, answered, () => undefined)
+    })
+  }
+
+  /** Another session has taken over: serves on for a moment, waits for the last answers on both sides, then closes. */
+  leave(): void {
+    if (this.#state !== 'open') return
+    this.#move('leaving')
+    this.#end(Math.max(LEAVING_MS, this.#options.answerTimeoutMs))
+    this.#cancelHeartbeat = this.#options.clock.setTimer(LEAVING_MS, () => {
+      this.#move('draining')
+      this.#closeWhenDone()
+    })
+  }
+
+  /** Ends it: what we asked fails at once, what we were asked is answered first. Resolves when the connection is gone. */
+  shutDown(reason: string): Promise<void> {
+    if (this.#state === 'closed') return Promise.resolve()
+    const gone = new Promise<void>(resolve => { this.#closedWaiters.push(resolve) })
+    if (this.#state === 'authenticating') {
+      this.terminate(reason)
+      return gone
+    }
+    if (this.#state === 'open' || this.#state === 'leaving') {
+      this.#move('draining')
+      this.#end(this.#options.answerTimeoutMs)
+    }
+    this.#failPending(reason)
+    this.#closeWhenDone()
+    return gone
+  }
+
+  /** Drops the connection at once. */
+  terminate(reason: string): void {
+    if (this.#state === 'closed') return
+    this.#connection.terminate()
+    this.close(reason)
+  }
+
+  /** ConnectionEvents: a frame arrived. */
+  message(frame: Uint8Array): void {
+    if (this.#state === 'closed') return
+    this.alive()
+    let packet: Packet
+    try {
+      packet = decodePacket(frame)
+    } catch (error) {
+      // Silence for what is no packet (C22); where only a value of a request is wrong, the peer is told.
+      if (error instanceof PacketError && error.requestId !== undefined && STATES[this.#state].serves) {
+        this.#refuse(error.requestId, new InvalidFieldsError(error.message))
+      } else {
+        this.#options.log.debug(`unreadable packet of ${frame.length} bytes from ${this.label}`)
+      }
+      return
+    }
+    if (packet.type === 'response' || packet.type === 'error') this.#take(packet)
+    else if (STATES[this.#state].serves) this.#receive(packet)
+  }
+
+  /** ConnectionEvents: a sign of life. */
+  alive(): void {
+    this.#lastHeard = this.#options.clock.now()
+    if (this.#watchers.length > 0) for (const heard of this.#watchers) heard(true)
+  }
+
+  /** ConnectionEvents: the connection is gone. */
+  close(reason: string): void {
+    if (this.#state === 'closed') return
+    this.#move('closed')
+    this.#cancelHeartbeat?.()
+    this.#cancelEnd?.()
+    for (const heard of this.#watchers) heard(false)
+    this.#failPending(reason)
+    for (const resolve of this.#closedWaiters) resolve()
+    this.#onClosed(this, printable(reason))
+  }
+
+  #opened(peer: PeerFacts): void {
+    this.#peer = peer
+    this.#move('open')
+    this.#armHeartbeat(this.#options.heartbeatMs)
+  }
+
+  #move(to: State): void {
+    const next: readonly State[] = STATES[this.#state].next
+    if (!next.includes(to)) throw new NotAcceptedError(`a session does not go from ${this.#state} to ${to}`)
+    this.#state = to
+  }
+
+  /** Whatever happens, in that time the connection begins to close. */
+  #end(withinMs: number): void {
+    this.#cancelHeartbeat?.()
+    this.#cancelEnd?.()
+    this.#cancelEnd = this.#options.clock.setTimer(withinMs, () => { this.#hangUp() })
+  }
+
+  #closeWhenDone(): void {
+    if (this.#state === 'draining' && this.#owed === 0 && this.#pending.size === 0) this.#hangUp()
+  }
+
+  #hangUp(): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return
+    if (this.#state === 'open') this.#move('draining')
+    this.#move('closing')
+    this.#cancelHeartbeat?.()
+    this.#cancelEnd?.()
+    this.#failPending('the session has ended')
+    this.#connection.close()
+    this.#cancelEnd = this.#options.clock.setTimer(CLOSING_MS, () => { this.terminate('closed') })
+  }
+
+  #failPending(reason: string): void {
+    if (this.#pending.size === 0) return
+    const pending = [...this.#pending.values()]
+    this.#pending.clear()
+    const error = new UnreachableError(`the connection to ${this.label} is gone: ${printable(reason)}`)
+    for (const { cancelTimer, failed } of pending) {
+      cancelTimer?.()
+      failed(error)
+    }
+  }
+
+  /** Sends a request. What awaits its answer is in place before it is sent (H27). */
+  #ask(
+    body: RequestBody,
+    timeoutMs: number,
+    answered: (packet: AnswerPacket) => void,
+    failed: (error: PaychanError) => void
+  ): void {
+    let requestId = randomUint32(this.#options.random)
+    while (this.#pending.has(requestId)) requestId = (requestId + 1) >>> 0
+    let frame: Uint8Array
+    try {
+      frame = this.#encode({ ...body, requestId })
+    } catch (error) {
+      failed(error instanceof PaychanError ? error : new InvalidFieldsError(messageOf(error), { cause: error }))
+      return
+    }
+    const timeOut = (): void => {
+      this.#pending.delete(requestId)
+      failed(new UnreachableError(`no answer from ${this.label} within ${timeoutMs} ms`))
+      this.#closeWhenDone()
+    }
+    const cancelTimer = timeoutMs === Infinity ? undefined : this.#options.clock.setTimer(timeoutMs, timeOut)
+    this.#pending.set(requestId, { answered, failed, cancelTimer })
+    this.#trace('to', body.type, requestId)
+    this.#send(frame)
+  }
+
+  #take(packet: AnswerPacket): void {
+    const pending = this.#pending.get(packet.requestId)
+    // An answer that nobody waits for: silence (C21).
+    if (pending === undefined) return
+    this.#pending.delete(packet.requestId)
+    pending.cancelTimer?.()
+    this.#trace('from', packet.type, packet.requestId)
+    pending.answered(packet)
+    this.#closeWhenDone()
+  }
+
+  #receive(packet: RequestPacket): void {
+    const { requestId } = packet
+    this.#trace('from', packet.type, requestId)
+    if (hasDuplicateNames(packet.protocolData)) this.#refuse(requestId, new InvalidFieldsError('sub-protocol names must be unique'))
+    else if (isProbe(packet)) this.#send(encodePacket({ type: 'response', requestId, protocolData: [] }))
+    else if (this.#owed >= MOST_REQUESTS_AT_ONCE) this.#refuse(requestId, new UnreachableError('too many requests at once'))
+    else void this.#serve(packet)
+  }
+
+  /** Each request is served by itself: a slow one holds up no other (H35). */
+  async #serve(packet: RequestPacket): Promise<void> {
+    const { requestId } = packet
+    this.#owed++
+    try {
+      const protocolData = await this.#options.handleRequest(packet, this)
+      this.#send(this.#encode({ type: 'response', requestId, protocolData }))
+      this.#trace('to', 'response', requestId)
+    } catch (error) {
+      this.#refuse(requestId, error)
+    }
+    this.#owed--
+    this.#closeWhenDone()
+  }
+
+  /** Answers with an Error: one of ours by its name and code, anything else as NotAcceptedError. Never throws. */
+  #refuse(requestId: number, thrown: unknown): void {
+    const message = printable(messageOf(thrown), 1000)
+    const ours = thrown instanceof PaychanError
+    if (ours) this.#trace('to', thrown.name, requestId)
+    else this.#options.log.warn(`a request from ${this.label} failed: ${message}`)
+    const { name, code } = ours ? thrown : new NotAcceptedError(message)
+    this.#send(encodePacket(errorPacket(requestId, { name, code, message }, this.#options.clock)))
+  }
+
+  #encode(packet: Packet): Uint8Array {
+    const frame = encodePacket(packet)
+    const limit = this.#options.maxFrameBytes ?? DEFAULT_MAX_FRAME_BYTES
+    if (frame.length > limit) throw new InvalidFieldsError(`the ${packet.type} has ${frame.length} bytes; ${limit} can be sent`)
+    return frame
+  }
+
+  #send(frame: Uint8Array): void {
+    this.#connection.send(frame)
+    if (this.#connection.bufferedBytes > MOST_BUFFERED_BYTES) this.terminate('the peer does not read what it is sent')
+  }
+
+  #armHeartbeat(delayMs: number): void {
+    if (delayMs === Infinity) return
+    this.#cancelHeartbeat = this.#options.clock.setTimer(delayMs, () => { void this.#beat() })
+  }
+
+  /** One timer for the whole session, not one reset by each frame: when it fires, it looks how long the silence has been. */
+  async #beat(): Promise<void> {
+    const { clock, heartbeatMs } = this.#options
+    const silentMs = clock.now() - this.#lastHeard
+    // Negative when the clock was put back: then nothing is known, and the peer is asked.
+    if (silentMs >= 0 && silentMs < heartbeatMs) {
+      this.#armHeartbeat(heartbeatMs - silentMs)
+      return
+    }
+    const heard = await this.probe()
+    if (this.#state !== 'open') return
+    // A ping is answered by the peer's transport. A Message may meet a peer that answers none of its kind, which proves nothing.
+    const judged = this.#connection.ping !== undefined || this.#answersProbes
+    if (heard || !judged) this.#armHeartbeat(heartbeatMs)
+    else this.terminate('no sign of life')
+  }
+
+  #trace(direction: 'from' | 'to', what: string, requestId: number): void {
+    const { log } = this.#options
+    if (log.enabled !== false) log.trace(`${what} ${requestId} ${direction} ${this.label}`)
+  }
+}
+
+/** The Error that answers a request. */
+export function errorPacket(requestId: number, error: Pick<PaychanError, 'name' | 'code' | 'message'>, clock: Clock): ErrorPacket {
+  const { name, code, message } = error
+  const triggeredAt = new Date(clock.now())
+  return { type: 'error', requestId, code, name, triggeredAt, data: encodeErrorData(printable(message, 1000)), protocolData: [] }
+}
+
+/** The error that the peer answered with. Its text is a stranger's (H32). */
+function readError(packet: ErrorPacket): PaychanError {
+  const { name, code, data } = packet
+  return errorFromPeer({ name: printable(name), code: printable(code), message: printable(decodeErrorData(data), 1000) })
+}
+
+/**
+ * Reads the answer to our auth Message.
+ * @throws NotAcceptedError when it is an Error that no retry mends, or comes from ourselves; UnreachableError for a temporary one
+ */
+function readAuthAnswer(packet: AnswerPacket, ledgerId: string): PeerFacts {
+  if (packet.type === 'error') {
+    const error = readError(packet)
+    if (error.code.startsWith('T')) throw new UnreachableError(`the peer cannot authenticate now: ${error.message}`, { cause: error })
+    throw new NotAcceptedError(`the peer refused the credentials: ${error.message}`, { cause: error })
+  }
+  const peer = readAnnouncement(packet.protocolData)
+  if (peer.ledgerId === ledgerId) throw new NotAcceptedError('this connection leads back to ourselves')
+  return peer
+}
