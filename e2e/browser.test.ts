@@ -1,0 +1,146 @@
+/**
+ * A page in a real browser pays a Node peer and is paid by it, over the UMD file and over the ES module of the packed package.
+ */
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import type { Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest'
+import type { LedgerPluginV1 } from '../src/plugin/lpi.js'
+import { openBrowser } from './support/browser.js'
+import type { OpenBrowser } from './support/browser.js'
+import { makePayment } from './support/library.js'
+import type { Library, Payment } from './support/library.js'
+
+const dist = join(inject('project'), 'node_modules', 'ilp-plugin-paychan', 'dist')
+
+const PAGES: Readonly<Record<string, string>> = {
+  '/umd.html': '<script src="ilp-plugin-paychan.umd.js"></script><script>library = IlpPluginPaychan</script>',
+  '/esm.html': '<script type="module">import * as library from "./browser.js"; globalThis.library = library</script>'
+}
+
+/** What a page has as a global. */
+interface PageGlobals {
+  library: Library
+  client: LedgerPluginV1
+}
+
+let files: Server
+let browser: OpenBrowser
+
+beforeAll(async () => {
+  files = createServer((request, response) => {
+    const path = request.url ?? '/'
+    const html = PAGES[path]
+    response.setHeader('content-type', html === undefined ? 'text/javascript' : 'text/html')
+    if (html !== undefined) response.end(`<!doctype html><link rel="icon" href="data:,">${html}`)
+    else if (/^\/[\w.-]+\.js$/.test(path)) response.end(readFileSync(join(dist, path)))
+    else response.writeHead(404).end()
+  })
+  files.listen(0)
+  await once(files, 'listening')
+  browser = await openBrowser()
+})
+
+afterAll(async () => {
+  await browser.close()
+  files.close()
+})
+
+describe.each(Object.keys(PAGES))('the page %s', path => {
+  let peer: LedgerPluginV1
+  let page: Page
+  let server: string
+  const complaints: string[] = []
+
+  beforeEach(async () => {
+    const { PaychanPlugin, MemoryStore, BtpListener } = (await import(/* @vite-ignore */ join(dist, 'node.js'))) as Library
+    const listener = new BtpListener({ port: 0 })
+    peer = new PaychanPlugin({
+      listener,
+      incomingSecret: 'secret',
+      prefix: 'test.page.',
+      info: {},
+      maxBalance: '1000',
+      minBalance: '-1000',
+      store: new MemoryStore()
+    })
+    await peer.connect()
+    server = `btp+ws://:secret@localhost:${listener.port ?? 0}`
+    page = await browser.context.newPage()
+    complaints.length = 0
+    page.on('pageerror', error => complaints.push(error.message))
+    page.on('console', message => {
+      if (message.type() === 'error') complaints.push(message.text())
+    })
+    await page.goto(`http://localhost:${(files.address() as AddressInfo).port}${path}`)
+    await page.waitForFunction(() => 'library' in globalThis)
+  })
+
+  afterEach(async () => {
+    await page.close()
+    await peer.disconnect()
+  })
+
+  /** Makes the page's client; `withStore` decides between one that keeps its own account and a stateless one. */
+  const connect = (withStore: boolean) =>
+    page.evaluate(
+      async ({ server, withStore }) => {
+        const here = globalThis as unknown as PageGlobals
+        const own = withStore ? { store: new here.library.MemoryStore(), maxBalance: '1000', minBalance: '-1000' } : {}
+        here.client = new here.library.PaychanPlugin({ server, ...own })
+        await here.client.connect()
+        return { account: here.client.getAccount(), peer: here.client.getPeerAccount() }
+      },
+      { server, withStore }
+    )
+
+  /** The page pays; resolves with the fulfillment that it got. */
+  const payFromPage = (payment: Payment) =>
+    page.evaluate(async ({ id, amount, condition }) => {
+      const { client } = globalThis as unknown as PageGlobals
+      const fulfilled = new Promise<string>((resolve, reject) => {
+        client.once('outgoing_fulfill', (_transfer, fulfillment) => resolve(fulfillment))
+        client.once('outgoing_reject', (_transfer, reason) => reject(new Error(reason.message)))
+        client.once('outgoing_cancel', () => reject(new Error('cancelled')))
+      })
+      const expiresAt = new Date(Date.now() + 10_000).toISOString()
+      await client.sendTransfer({ id, amount, executionCondition: condition, expiresAt, to: client.getPeerAccount() })
+      return fulfilled
+    }, payment)
+
+  /** The peer pays the page; resolves with the fulfillment that it got. */
+  const payFromPeer = async (payment: Payment) => {
+    await page.evaluate(({ fulfillment }) => {
+      const { client } = globalThis as unknown as PageGlobals
+      client.once('incoming_prepare', ({ id }) => void client.fulfillCondition(id, fulfillment))
+    }, payment)
+    const fulfilled = new Promise<string>(resolve => {
+      peer.once('outgoing_fulfill', (_transfer, fulfillment) => resolve(fulfillment))
+    })
+    const expiresAt = new Date(Date.now() + 10_000).toISOString()
+    await peer.sendTransfer({ id: payment.id, amount: payment.amount, executionCondition: payment.condition, expiresAt, to: peer.getPeerAccount() })
+    return fulfilled
+  }
+
+  it.each([
+    ['a store of its own', true],
+    ['no store', false]
+  ])('pays the Node peer and is paid by it, with %s', async (_name, withStore) => {
+    expect(await connect(withStore)).toEqual({ account: 'test.page.client', peer: 'test.page.server' })
+
+    const outgoing = makePayment('7')
+    peer.once('incoming_prepare', ({ id }) => void peer.fulfillCondition(id, outgoing.fulfillment))
+    expect(await payFromPage(outgoing)).toBe(outgoing.fulfillment)
+
+    const incoming = makePayment('3')
+    expect(await payFromPeer(incoming)).toBe(incoming.fulfillment)
+
+    expect(await peer.getBalance()).toBe('4')
+    expect(await page.evaluate(() => (globalThis as unknown as PageGlobals).client.getBalance())).toBe('-4')
+    expect(complaints).toEqual([])
+  })
+})

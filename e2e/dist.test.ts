@@ -1,0 +1,60 @@
+/**
+ * What `npm run build` made and `npm pack` takes.
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, inject, it } from 'vitest'
+import { root } from '../scripts/setup.mjs'
+
+const dist = join(root, 'dist')
+
+describe('dist', () => {
+  it('has exactly one .js file with umd in its name, minified', () => {
+    const [umd, ...others] = readdirSync(dist).filter(name => name.endsWith('.js') && name.includes('umd'))
+    expect(others).toEqual([])
+    expect(umd).toBe('ilp-plugin-paychan.umd.js')
+    expect(readFileSync(join(dist, 'ilp-plugin-paychan.umd.js'), 'utf8').trim().split('\n').length).toBeLessThan(5)
+  })
+
+  it.each(['browser.js', 'browser.cjs', 'ilp-plugin-paychan.umd.js'])('needs nothing from elsewhere in %s', name => {
+    const code = readFileSync(join(dist, name), 'utf8')
+    expect(code).not.toMatch(/^\s*(import|export)\b[^;\n]*\bfrom\s*['"]/m)
+    expect(code).not.toMatch(/[^.\w]require\(\s*['"]/)
+    expect(code).not.toMatch(/\bimport\(\s*['"]/)
+  })
+
+  it('hands on in node.js exactly what node.cjs has', async () => {
+    const path = join(inject('project'), 'node_modules', 'ilp-plugin-paychan', 'dist', 'node.js')
+    const names = Object.keys((await import(/* @vite-ignore */ path)) as object)
+    expect(names).toEqual(expect.arrayContaining(['default', 'PaychanPlugin', 'makePaymentChannelPlugin', 'MemoryStore', 'wrapKeyValueStore', 'BtpListener', 'LmdbStore', 'errors']))
+  })
+})
+
+describe('the packed package', () => {
+  interface Listing {
+    files: Array<{ path: string }>
+  }
+  const [listing] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })) as [Listing]
+
+  it('lists dist, the protocol, and the papers: nothing else', () => {
+    const paths = listing.files.map(({ path }) => path)
+    const meant = /^(dist\/(browser|node|ilp-plugin-paychan\.umd)\.(js|cjs|d\.ts|d\.cts|js\.map|cjs\.map)|src\/btp\/PROTOCOL\.md|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/
+    expect(paths.filter(path => !meant.test(path))).toEqual([])
+    expect(paths).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'CHANGELOG.md', 'src/btp/PROTOCOL.md']))
+  })
+
+  it('brings every file that package.json points to', () => {
+    const text = readFileSync(join(root, 'package.json'), 'utf8')
+    const pointed = [...text.matchAll(/"\.\/(dist\/[^"]+)"/g)].map(([, path]) => path ?? '')
+    expect(pointed.length).toBeGreaterThan(5)
+    for (const path of pointed) expect(listing.files).toContainEqual(expect.objectContaining({ path }))
+  })
+
+  it('installs nothing native and runs no install script', () => {
+    const modules = join(inject('project'), 'node_modules')
+    const files = readdirSync(modules, { recursive: true, encoding: 'utf8' })
+    expect(files.filter(name => name.endsWith('.node') || name.endsWith('binding.gyp'))).toEqual([])
+    expect(existsSync(join(modules, 'lmdb'))).toBe(false)
+  })
+})
