@@ -10,7 +10,7 @@ import { serializeError, serializeMessage, serializeResponse, serializeTransfer 
 import type { ProtocolData } from 'btp-packet'
 import { Predictor, Writer } from 'oer-utils'
 import { formatAmount, parseAmount } from '../core/amounts.js'
-import { toBase64url } from '../core/bytes.js'
+import { toBase64url, toUtf8 } from '../core/bytes.js'
 import { InvalidFieldsError, PacketError } from '../core/errors.js'
 import { parseBytes32, parseTransferId, transferIdFromBytes } from '../core/ids.js'
 import { asBuffer, asBytes, checkAscii, formatTimestamp, OerReader, toIsoTimestamp } from './oer.js'
@@ -286,7 +286,7 @@ function checkProtocolData(protocolData: readonly SubProtocol[]): void {
 function toLibrary(protocolData: readonly SubProtocol[]): ProtocolData[] {
   return protocolData.map(({ protocolName, contentType, data }) => {
     const inherited = protocolName in Object.prototype
-    const name = inherited ? (Buffer.from(protocolName, 'latin1') as unknown as string) : protocolName
+    const name = inherited ? (toUtf8(protocolName) as unknown as string) : protocolName
     return { protocolName: name, contentType, data: asBuffer(data) }
   })
 }
