@@ -6,9 +6,9 @@
  * committed. So nobody ever decides on what may still fail: a group that fails leaves memory as it was, and whatever gathered
  * behind it has not been decided yet.
  *
- * Each commit is guarded by, and rewrites, one key: the head. It names the owner and counts epochs and groups. Whoever takes the
+ * Each commit is guarded by, and rewrites, one key: the head. It names the owner and counts epochs and attempts. Whoever takes the
  * store over writes a new epoch, which refuses all later commits of the owner before; and reading the head back tells whether a
- * group of unknown outcome has landed.
+ * group of unknown outcome has landed. No two attempts write the same head, so none is mistaken for another.
  */
 import { StandbyError, StoreError, messageOf } from '../core/errors.js'
 import type { Clock } from '../core/clock.js'
@@ -21,11 +21,11 @@ const GROUP_LIMIT = 1000
 /** How long to wait between attempts to read back a group of unknown outcome, in milliseconds. */
 const READ_BACK_MS = 1000
 
+/** What the head says, and the text of it that a guard expects. */
 interface Head {
-  v: 1
-  owner: string
-  epoch: number
-  group: number
+  readonly owner: string
+  readonly epoch: number
+  readonly text: string
 }
 
 /** The writes of the group that is being decided. */
@@ -43,20 +43,20 @@ export type Decide<T> = (group: Group) => T
 
 interface Waiting {
   decide: Decide<unknown>
-  resolve(value: unknown): void
-  reject(error: unknown): void
+  resolve: (value: unknown) => void
+  reject: (error: unknown) => void
 }
 
 interface Answer {
-  settle(): void
-  fail(error: unknown): void
+  settle: () => void
+  fail: (error: unknown) => void
 }
 
 class GroupInProgress implements Group {
   readonly writes = new Map<string, string | undefined>()
   readonly answers: Answer[] = []
-  /** The deletions of this group that were put off until now. */
-  readonly lazy = new Map<string, () => void>()
+  /** The changes in this group that nobody waits for: to be tried again when it fails. */
+  later: ReadonlyMap<string, Decide<void>> = new Map()
   readonly #drafts = new Map<object, unknown>()
   readonly #applies: Array<() => void> = []
 
@@ -87,6 +87,11 @@ class GroupInProgress implements Group {
     }
   }
 
+  decideLater(later: ReadonlyMap<string, Decide<void>>): void {
+    this.later = later
+    for (const decide of later.values()) decide(this)
+  }
+
   landed(): void {
     for (const apply of this.#applies) apply()
     for (const answer of this.answers) answer.settle()
@@ -104,19 +109,22 @@ export interface CommitterOptions {
   /** Names this owner in the head: random, unique to this instance. */
   owner: string
   /** Another owner has taken the store over: nothing can be written any more until `takeOver` is called again. */
-  onLost(): void
+  onLost: () => void
 }
 
 export class Committer {
   readonly #options: CommitterOptions
   readonly #queue: Waiting[] = []
   readonly #resetters: Array<() => void> = []
-  readonly #lazy = new Map<string, () => void>()
+  #later = new Map<string, Decide<void>>()
   #running = false
   readonly #idle: Array<() => void> = []
-  #head: { head: Head; text: string } | undefined
+  #head: Head | undefined
+  #attempts = 0
   #taking: Promise<void> | undefined
   #lost = false
+  /** The head as `release` left it; what writes without taking the store over on purpose does so only while it is still there. */
+  #left: Head | undefined
 
   constructor(options: CommitterOptions) {
     this.#options = options
@@ -141,43 +149,53 @@ export class Committer {
    * @throws StoreError when the store fails; StandbyError when another one takes it over at the same moment
    */
   async takeOver(): Promise<void> {
-    if (this.owns) return
-    this.#taking ??= this.#take().finally(() => { this.#taking = undefined })
-    await this.#taking
+    this.#left = undefined
+    if (!this.owns) await this.#takeOnce()
   }
 
-  /** As `takeOver`, for the first write: but what was lost is not taken back. @throws StandbyError, StoreError */
+  /**
+   * As `takeOver`, for the first write: but what was lost is not taken back, nor what another one took after a release.
+   * @throws StandbyError, StoreError
+   */
   async ready(): Promise<void> {
     if (this.#lost) throw new StandbyError('another process or tab has taken the store over')
-    await this.takeOver()
+    if (!this.owns) await this.#takeOnce()
+  }
+
+  #takeOnce(): Promise<void> {
+    this.#taking ??= this.#take().finally(() => { this.#taking = undefined })
+    return this.#taking
   }
 
   async #take(): Promise<void> {
-    const { store, owner } = this.#options
-    const before = await this.#guarded(() => store.get(HEAD_KEY))
-    const epoch = before === undefined ? 1 : parseHead(before).epoch + 1
-    const head: Head = { v: 1, owner, epoch, group: 0 }
-    const text = JSON.stringify(head)
-    const taken = await this.#guarded(() => store.commit({ puts: [[HEAD_KEY, text]], guards: [[HEAD_KEY, before]] }))
+    const { store } = this.#options
+    // What is still under way belongs to the time before: it is answered first, and applied before anything is read anew.
+    await this.#untilIdle()
+    const before = await guarded(() => store.get(HEAD_KEY))
+    if (this.#left !== undefined && this.#left.text !== before) {
+      throw new StandbyError('another process or tab has taken the store over since it was given up here')
+    }
+    const head = this.#nextHead(before === undefined ? 1 : parseEpoch(before) + 1)
+    const taken = await guarded(() => store.commit({ puts: [[HEAD_KEY, head.text]], guards: [[HEAD_KEY, before]] }))
     if (!taken) throw new StandbyError('another owner took the store at the same moment')
-    this.#head = { head, text }
+    this.#head = head
     this.#lost = false
+    this.#left = undefined
+    // What was put off goes by what is read from now on.
+    this.#later.clear()
     for (const reset of this.#resetters) reset()
   }
 
-  async #guarded<T>(call: () => Promise<T>): Promise<T> {
-    try {
-      return await call()
-    } catch (cause) {
-      throw cause instanceof StoreError ? cause : new StoreError(`the store failed: ${messageOf(cause)}`, { cause })
-    }
+  #nextHead(epoch: number): Head {
+    const { owner } = this.#options
+    return { owner, epoch, text: JSON.stringify({ v: 1, owner, epoch, attempt: ++this.#attempts }) }
   }
 
   /**
    * Queues a change; resolves with what it decided when it is durable. A change that writes nothing is answered when all that
    * it may have looked at is durable.
-   * @throws what `decide` throws; StoreError when the commit failed (`outcome: 'unknown'` where that is not even known);
-   *   StandbyError when the store has another owner
+   * @throws what `decide` throws; StoreError when the commit failed (`outcome: 'unknown'` when the store was given up before that
+   *   could be found out); StandbyError when the store has another owner (`outcome: 'unknown'` when the change may have landed before)
    */
   submit<T>(decide: Decide<T>): Promise<T> {
     if (!this.owns) {
@@ -189,19 +207,27 @@ export class Committer {
     })
   }
 
-  /** Deletes a key some time later, along with another group; `close` deletes what is left. `apply` is called when it is durable. */
-  deleteLazily(key: string, apply: () => void): void {
-    this.#lazy.set(key, apply)
+  /**
+   * Makes a change that nobody waits for, along with a later group; `settle` makes what is left. It must not throw, and takes the
+   * place of another one under the same key. It may never happen: what is not durable when the process ends is forgotten.
+   */
+  submitLater(key: string, decide: Decide<void>): void {
+    this.#later.set(key, decide)
   }
 
   /** Waits until nothing is queued, and writes what was put off. Errors were told to those who queued. */
   async settle(): Promise<void> {
-    if (this.owns && this.#lazy.size > 0) await this.submit(() => undefined).catch(() => undefined)
+    if (this.owns && this.#later.size > 0) await this.submit(() => undefined).catch(() => undefined)
+    await this.#untilIdle()
+  }
+
+  async #untilIdle(): Promise<void> {
     if (this.#running) await new Promise<void>(resolve => this.#idle.push(resolve))
   }
 
-  /** Gives the store up: whoever wants to write here again calls `takeOver`. */
+  /** Gives the store up: whoever wants to write here again calls `takeOver`. What is queued behind the running group is refused. */
   release(): void {
+    this.#left = this.#head ?? this.#left
     this.#head = undefined
   }
 
@@ -214,88 +240,122 @@ export class Committer {
 
   async #run(): Promise<void> {
     while (this.#queue.length > 0) {
+      const changes = this.#queue.splice(0, GROUP_LIMIT)
+      const head = this.#head
+      if (head === undefined || this.#lost) {
+        // Not even decided: what memory holds may be stale.
+        for (const { reject } of changes) reject(new StandbyError('this instance does not own its store any more, nothing was changed'))
+        continue
+      }
       const group = new GroupInProgress()
-      for (const waiting of this.#queue.splice(0, GROUP_LIMIT)) group.decideOne(waiting)
-      this.#addLazy(group)
+      for (const waiting of changes) group.decideOne(waiting)
+      if (this.#later.size > 0) {
+        group.decideLater(this.#later)
+        this.#later = new Map()
+      }
       if (group.writes.size === 0) group.landed()
-      else await this.#commit(group)
+      else await this.#commit(group, head)
     }
     this.#running = false
     for (const resolve of this.#idle.splice(0)) resolve()
   }
 
-  #addLazy(group: GroupInProgress): void {
-    for (const [key, apply] of this.#lazy) {
-      group.delete(key)
-      group.onDurable(apply)
-      group.lazy.set(key, apply)
-    }
-    this.#lazy.clear()
-  }
-
-  #putBackLazy(group: GroupInProgress): void {
-    for (const [key, apply] of group.lazy) this.#lazy.set(key, apply)
-  }
-
-  async #commit(group: GroupInProgress): Promise<void> {
-    const current = this.#head
-    if (current === undefined || this.#lost) {
-      group.failed(new StandbyError('another owner has taken the store over'))
-      return
-    }
-    const head: Head = { ...current.head, group: current.head.group + 1 }
-    const text = JSON.stringify(head)
-    const puts: Array<[string, string]> = [[HEAD_KEY, text]]
+  async #commit(group: GroupInProgress, current: Head): Promise<void> {
+    const next = this.#nextHead(current.epoch)
+    const puts: Array<[string, string]> = [[HEAD_KEY, next.text]]
     const deletes: string[] = []
     for (const [key, value] of group.writes) {
       if (value === undefined) deletes.push(key)
       else puts.push([key, value])
     }
-    let found: string | undefined
     try {
       const landed = await this.#options.store.commit({ puts, deletes, guards: [[HEAD_KEY, current.text]] })
-      found = landed ? text : undefined
+      if (landed) this.#landed(group, current, next)
+      else this.#lose(group, current, new StandbyError('another owner has taken the store over, nothing was changed'))
     } catch (cause) {
-      const unknown = cause instanceof StoreError && cause.outcome === 'unknown'
-      if (unknown) this.#options.log.error('the store failed and did not say whether it wrote: reading back until that is known')
-      found = unknown ? await this.#readBack() : current.text
-      if (found === current.text) {
-        this.#putBackLazy(group)
-        group.failed(new StoreError(`the store failed, nothing was changed: ${messageOf(cause)}`, { cause }))
-        return
-      }
-    }
-    if (found === text) {
-      this.#head = { head, text }
-      group.landed()
-    } else {
-      this.#lose(group)
+      if (cause instanceof StoreError && cause.outcome === 'unknown') await this.#findOut(group, current, next, cause)
+      else this.#failed(group, cause)
     }
   }
 
-  /** Nobody is answered, and nothing else is decided, before the outcome of the group is known. */
-  async #readBack(): Promise<string | undefined> {
+  #landed(group: GroupInProgress, current: Head, next: Head): void {
+    this.#advance(current, next)
+    group.landed()
+  }
+
+  #advance(current: Head, next: Head): void {
+    // Where the store was given up meanwhile, it stays given up.
+    if (this.#head === current) this.#head = next
+    else if (this.#left === current) this.#left = next
+  }
+
+  #failed(group: GroupInProgress, cause: unknown): void {
+    for (const [key, decide] of group.later) if (!this.#later.has(key)) this.#later.set(key, decide)
+    group.failed(new StoreError(`the store failed, nothing was changed: ${messageOf(cause)}`, { cause }))
+  }
+
+  /**
+   * Reads the head back until it tells what became of a group of unknown outcome; nobody is answered, and nothing else is decided,
+   * before that. Where the group has not landed, another head is written in its place, so that it never will.
+   */
+  async #findOut(group: GroupInProgress, current: Head, next: Head, cause: StoreError): Promise<void> {
+    const { store, clock, log } = this.#options
+    log.error('the store failed and did not say whether it wrote: reading back until that is known')
+    const fence = this.#nextHead(current.epoch)
     for (;;) {
       try {
-        return await this.#options.store.get(HEAD_KEY)
+        const found = await store.get(HEAD_KEY)
+        if (found === next.text) {
+          this.#landed(group, current, next)
+          return
+        }
+        if (found === fence.text) {
+          this.#advance(current, fence)
+          this.#failed(group, cause)
+          return
+        }
+        if (found !== current.text) {
+          this.#lose(group, current, new StandbyError('another owner has taken the store over', { cause, outcome: 'unknown' }))
+          return
+        }
+        await store.commit({ puts: [[HEAD_KEY, fence.text]], guards: [[HEAD_KEY, current.text]] })
       } catch {
-        await new Promise<void>(resolve => { this.#options.clock.setTimer(READ_BACK_MS, resolve) })
+        if (this.#head !== current) {
+          group.failed(new StoreError('the store was given up before it told whether it wrote', { cause, outcome: 'unknown' }))
+          return
+        }
+        await new Promise<void>(resolve => { clock.setTimer(READ_BACK_MS, resolve) })
       }
     }
   }
 
-  #lose(group: GroupInProgress): void {
-    this.#lost = true
-    group.failed(new StandbyError('another owner has taken the store over, nothing was changed'))
-    this.#options.log.warn('another owner has taken the store over: this instance only reads from now on')
-    this.#options.onLost()
+  #lose(group: GroupInProgress, current: Head, error: StandbyError): void {
+    const { log, onLost } = this.#options
+    const released = this.#head !== current
+    if (!released) this.#lost = true
+    group.failed(error)
+    if (released) return
+    log.warn('another owner has taken the store over: this instance only reads from now on')
+    try {
+      onLost()
+    } catch (thrown) {
+      log.error(`a listener for the loss of the store failed: ${messageOf(thrown)}`)
+    }
   }
 }
 
-function parseHead(text: string): Head {
+async function guarded<T>(call: () => Promise<T>): Promise<T> {
   try {
-    const head = JSON.parse(text) as Partial<Head> | null
-    if (typeof head === 'object' && head !== null && head.v === 1 && typeof head.epoch === 'number') return head as Head
+    return await call()
+  } catch (cause) {
+    throw cause instanceof StoreError ? cause : new StoreError(`the store failed: ${messageOf(cause)}`, { cause })
+  }
+}
+
+function parseEpoch(text: string): number {
+  try {
+    const head = JSON.parse(text) as { v?: unknown; epoch?: unknown } | null
+    if (head?.v === 1 && Number.isSafeInteger(head.epoch)) return head.epoch as number
   } catch {
     // Falls through to the error below.
   }

@@ -227,7 +227,11 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   #submit<R>(decide: (view: View<T>) => R): Promise<R> {
-    return this.#committer.submit(group => decide(group.draft(this, () => new Draft<T>(this.#memory(), group, this.#keys))))
+    return this.#committer.submit(group => decide(this.#draftIn(group)))
+  }
+
+  #draftIn(group: Group): Draft<T> {
+    return group.draft(this, () => new Draft<T>(this.#memory(), group, this.#keys))
   }
 
   #memory(): Memory<T> {
@@ -253,13 +257,19 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     }
   }
 
-  /** Nothing is left to be done about a final transfer: what was kept for that goes along with a later commit. */
+  /**
+   * Nothing is left to be done about a final transfer: `open` lists it no more. What was kept for that in the store goes along with
+   * a later commit, so a restart before that lists it again.
+   */
   close(id: string): void {
     const entry = this.#open.get(id)
     if (entry === undefined || STATE_OF[entry.stage] === 'prepared') return
-    this.#committer.deleteLazily(this.#keys.open(id), () => {
-      this.#open.delete(id)
-      this.#remember(id, { ...entry, stage: entry.info.state === 'fulfilled' ? 'fulfilled' : 'cancelled', open: undefined })
+    this.#open.delete(id)
+    this.#remember(id, { ...entry, stage: entry.stage === 'rejecting' ? 'cancelled' : entry.stage, open: undefined })
+    const key = this.#keys.open(id)
+    this.#committer.submitLater(key, group => {
+      // Unless something has become open about it since.
+      if (this.#draftIn(group).get(id)?.open === undefined) group.delete(key)
     })
   }
 
@@ -385,7 +395,11 @@ class Draft<T extends LoggedTransfer> implements View<T> {
       ...(fulfillment === undefined ? {} : { fulfillment })
     }
     const staysOpen = state === 'prepared' || stage === 'rejecting' || details.report !== undefined
-    const open: OpenRecord | undefined = staysOpen ? { v: 1, stage, at: entry.open?.at ?? 0, ...details } : undefined
+    // A final record holds the fulfillment itself.
+    const { fulfillment: pending, ...kept } = details
+    const open: OpenRecord | undefined = staysOpen
+      ? { v: 1, stage, at: entry.open?.at ?? 0, ...kept, ...(pending === undefined || state !== 'prepared' ? {} : { fulfillment: pending }) }
+      : undefined
     const moved: Entry<T> = { id: entry.id, info, amount: entry.amount, stage, open }
     // What the old package left prepared has no open record, and was never counted here.
     if (entry.open !== undefined && state !== 'prepared') hold(this.#sums, entry, -1)

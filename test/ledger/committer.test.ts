@@ -1,0 +1,429 @@
+/** Group commit: order, failure, unknown outcomes, and who owns the store. */
+import { describe, expect, it, vi } from 'vitest'
+import { StandbyError, StoreError } from '../../src/core/errors.js'
+import { Committer } from '../../src/ledger/committer.js'
+import { MemoryStore } from '../../src/store/memory.js'
+import { FaultyStore } from '../support/faulty-store.js'
+import { settle } from '../support/virtual-clock.js'
+import { contents, open } from './setup.js'
+
+const put = (key: string, value: string) => (group: { put(key: string, value: string): void }) => { group.put(key, value) }
+
+describe('groups', () => {
+  it('I7: answers a change only when its group is durable', async () => {
+    const { committer, store } = open()
+    await committer.takeOver()
+    const release = store.holdCommits()
+    const answered = vi.fn()
+    const change = committer.submit(put('a', '1')).then(answered)
+    await settle()
+    expect(answered).not.toHaveBeenCalled()
+    release()
+    await change
+    expect(await store.get('a')).toBe('1')
+  })
+
+  it('shares one commit among all changes of a turn, and the next among those that gathered meanwhile', async () => {
+    const { committer, store } = open()
+    await committer.takeOver()
+    const before = store.counts.commit
+    const release = store.holdCommits()
+    const first = [1, 2, 3].map(n => committer.submit(put(`a${n}`, '')))
+    await settle()
+    const second = [1, 2, 3].map(n => committer.submit(put(`b${n}`, '')))
+    release()
+    await Promise.all([...first, ...second])
+    expect(store.counts.commit - before).toBe(2)
+  })
+
+  it('decides in the order of the calls, and nothing before the group ahead is known to have landed', async () => {
+    const { committer, store } = open()
+    await committer.takeOver()
+    const order: number[] = []
+    const release = store.holdCommits()
+    const changes = [0, 1].map(n => committer.submit(group => { order.push(n); group.put('a', String(n)) }))
+    await settle()
+    changes.push(...[2, 3].map(n => committer.submit(() => { order.push(n) })))
+    await settle()
+    expect(order).toEqual([0, 1])
+    release()
+    await Promise.all(changes)
+    expect(order).toEqual([0, 1, 2, 3])
+  })
+
+  it('bounds a group: 2500 changes of one turn take three commits', async () => {
+    const { committer, store } = open()
+    await committer.takeOver()
+    const before = store.counts.commit
+    await Promise.all(Array.from({ length: 2500 }, (_, n) => committer.submit(put(`k${n}`, ''))))
+    expect(store.counts.commit - before).toBe(3)
+    expect(Math.max(...store.batches.map(batch => batch.puts?.length ?? 0))).toBe(1001)
+  })
+
+  it('a decision that throws rejects alone, with what it threw', async () => {
+    const { committer, store } = open()
+    await committer.takeOver()
+    const results = await Promise.allSettled([
+      committer.submit(put('a', '1')),
+      committer.submit(() => { throw new RangeError('no') }),
+      committer.submit(put('b', '2'))
+    ])
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    expect(results[1]).toMatchObject({ reason: new RangeError('no') })
+    expect(await contents(store)).toMatchObject({ a: '1', b: '2' })
+  })
+
+  it('I7: a refusal that an earlier change of the group may have caused is told when that change is durable', async () => {
+    const { committer, store } = open()
+    await committer.takeOver()
+    const release = store.holdCommits()
+    const refused = vi.fn()
+    const first = committer.submit(put('a', '1'))
+    const second = committer.submit(() => { throw new RangeError('full') }).catch(refused)
+    await settle()
+    expect(refused).not.toHaveBeenCalled()
+    release()
+    await Promise.all([first, second])
+    expect(refused).toHaveBeenCalledOnce()
+  })
+
+  it('writes nothing for changes that write nothing', async () => {
+    const { committer, store } = open()
+    await committer.takeOver()
+    const before = store.counts.commit
+    expect(await committer.submit(() => 5)).toBe(5)
+    expect(store.counts.commit).toBe(before)
+  })
+})
+
+describe('a store that fails', () => {
+  it('H7: a failed group applies nothing to memory, rejects with StoreError, and the queue goes on', async () => {
+    const { committer, store } = open()
+    await committer.takeOver()
+    const applied: string[] = []
+    const change = (name: string) => committer.submit(group => {
+      group.put(name, '')
+      group.onDurable(() => { applied.push(name) })
+    })
+    store.failNextCommit(new Error('disk full'))
+    const release = store.holdCommits()
+    const first = Promise.allSettled([change('a'), change('b')])
+    await settle()
+    const behind = change('c')
+    release()
+    for (const result of await first) {
+      expect(result).toMatchObject({ status: 'rejected', reason: { name: 'StoreError', code: 'T00', message: expect.stringContaining('disk full') as string } })
+    }
+    await behind
+    expect(applied).toEqual(['c'])
+    expect(Object.keys(await contents(store))).toEqual(['c', 'paychan:head'])
+  })
+
+  it('answers what behind a failed group was waiting from what is durable, not from what failed', async () => {
+    const { committer, store } = open()
+    await committer.takeOver()
+    let durable = 0
+    const add = () => committer.submit(group => {
+      const draft = group.draft(store, () => ({ value: durable }))
+      draft.value++
+      const { value } = draft
+      group.put('sum', String(value))
+      group.onDurable(() => { durable = value })
+      return value
+    })
+    store.failNextCommit()
+    const release = store.holdCommits()
+    const failing = Promise.allSettled([add(), add()])
+    await settle()
+    const next = Promise.all([add(), add()])
+    release()
+    await failing
+    expect(await next).toEqual([1, 2])
+  })
+
+  it('a group of unknown outcome that has landed is answered as a success, after reading back', async () => {
+    const { committer, store, log } = open()
+    await committer.takeOver()
+    store.loseNextCommit('now')
+    await committer.submit(put('a', '1'))
+    await committer.submit(put('b', '2'))
+    expect(await contents(store)).toMatchObject({ a: '1', b: '2' })
+    expect(log.at('error')).toHaveLength(1)
+  })
+
+  it('a group of unknown outcome that has not landed is answered with StoreError, and the next one goes through', async () => {
+    const { committer, store, lost } = open()
+    await committer.takeOver()
+    store.loseNextCommit('never')
+    await expect(committer.submit(put('a', '1'))).rejects.toThrow(StoreError)
+    await committer.submit(put('b', '2'))
+    expect(Object.keys(await contents(store))).toEqual(['b', 'paychan:head'])
+    expect(lost).toEqual([])
+  })
+
+  it('a group that was read back as not landed can never land later', async () => {
+    const { committer, store, lost } = open()
+    await committer.takeOver()
+    store.loseNextCommit('later')
+    await expect(committer.submit(put('a', '1'))).rejects.toThrow(StoreError)
+    expect(await store.landLate()).toEqual([false])
+    await committer.submit(put('b', '2'))
+    expect(Object.keys(await contents(store))).toEqual(['b', 'paychan:head'])
+    expect(lost).toEqual([])
+  })
+
+  it('a group is not taken for landed because one before it landed late', async () => {
+    const { committer, store } = open()
+    await committer.takeOver()
+    store.loseNextCommit('later')
+    const first = await Promise.allSettled([committer.submit(put('a', '1'))])
+    const release = store.holdCommits()
+    store.loseNextCommit('never')
+    const second = Promise.allSettled([committer.submit(put('b', '2'))])
+    await settle()
+    await store.landLate()
+    release()
+    expect([...first, ...await second].map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+    expect(Object.keys(await contents(store))).toEqual(['paychan:head'])
+  })
+
+  it('answers nobody while the outcome cannot be read back, and asks again by the clock', async () => {
+    const { committer, store, clock } = open()
+    await committer.takeOver()
+    store.loseNextCommit('now')
+    store.failGets(2)
+    const answered = vi.fn()
+    const change = committer.submit(put('a', '1')).then(answered)
+    await clock.advance(999)
+    expect(answered).not.toHaveBeenCalled()
+    await clock.advance(1000)
+    expect(answered).not.toHaveBeenCalled()
+    await clock.advance(1)
+    await change
+    expect(clock.pending).toBe(0)
+  })
+
+  it('says that the outcome is unknown when the store is given up before it could be read back', async () => {
+    const { committer, store, clock } = open()
+    await committer.takeOver()
+    store.loseNextCommit('now')
+    store.failGets(2)
+    const change = expect(committer.submit(put('a', '1'))).rejects.toMatchObject({ name: 'StoreError', outcome: 'unknown' })
+    const behind = expect(committer.submit(() => undefined)).rejects.toThrow()
+    await settle()
+    committer.release()
+    await clock.advance(1000)
+    await Promise.all([change, behind])
+    await committer.settle()
+  })
+
+  it('takeOver rejects with StoreError when the store fails, and can be tried again', async () => {
+    const { committer, store } = open()
+    store.failNextCommit()
+    await expect(committer.takeOver()).rejects.toThrow(StoreError)
+    expect(committer.owns).toBe(false)
+    store.failGets(1)
+    await expect(committer.takeOver()).rejects.toThrow(StoreError)
+    await committer.takeOver()
+    expect(committer.owns).toBe(true)
+  })
+
+  it('takeOver refuses a head that it cannot read, naming its key', async () => {
+    const store = new MemoryStore()
+    for (const head of ['{', 'null', '{"v":2,"owner":"x","epoch":1,"group":0}', '{"v":1}']) {
+      await store.commit({ puts: [['paychan:head', head]] })
+      await expect(open(store).committer.takeOver()).rejects.toThrow(/paychan:head/)
+    }
+  })
+})
+
+describe('owners', () => {
+  it('a second owner fences the first: its next change rejects with StandbyError, onLost is called once', async () => {
+    const store = new MemoryStore()
+    const [first, second] = [open(store), open(store)]
+    await first.committer.takeOver()
+    await first.committer.submit(put('a', '1'))
+    await second.committer.takeOver()
+    const applied = vi.fn()
+    const results = await Promise.allSettled([1, 2].map(() => first.committer.submit(group => {
+      group.put('a', '2')
+      group.onDurable(applied)
+    })))
+    for (const result of results) expect(result).toMatchObject({ status: 'rejected', reason: { name: 'StandbyError' } })
+    await expect(first.committer.submit(put('a', '3'))).rejects.toThrow(StandbyError)
+    await expect(first.committer.ready()).rejects.toThrow(StandbyError)
+    expect(applied).not.toHaveBeenCalled()
+    expect(first.lost).toHaveLength(1)
+    expect(first.committer.owns).toBe(false)
+    expect(second.lost).toEqual([])
+    expect(await store.get('a')).toBe('1')
+  })
+
+  it('what gathered behind the group that lost the store is refused undecided, also what would write nothing', async () => {
+    const store = new MemoryStore()
+    const [first, second] = [open(store), open(store)]
+    await first.committer.takeOver()
+    await second.committer.takeOver()
+    const release = first.store.holdCommits()
+    const losing = expect(first.committer.submit(put('a', '1'))).rejects.toThrow(StandbyError)
+    await settle()
+    const decided = vi.fn()
+    const behind = expect(first.committer.submit(decided)).rejects.toThrow(StandbyError)
+    release()
+    await Promise.all([losing, behind])
+    expect(decided).not.toHaveBeenCalled()
+  })
+
+  it('an unknown outcome that another owner made impossible reads back as lost', async () => {
+    const store = new MemoryStore()
+    const [first, second] = [open(store), open(store)]
+    await first.committer.takeOver()
+    first.store.loseNextCommit('never')
+    const release = first.store.holdCommits()
+    const change = expect(first.committer.submit(put('a', '1'))).rejects.toThrow(StandbyError)
+    await settle()
+    await second.committer.takeOver()
+    release()
+    await change
+    expect(first.lost).toHaveLength(1)
+  })
+
+  it('does not claim that nothing was changed when the outcome was unknown and another owner has taken over since', async () => {
+    const store = new MemoryStore()
+    const [first, second] = [open(store), open(store)]
+    await first.committer.takeOver()
+    first.store.loseNextCommit('now')
+    first.store.failGets(1)
+    const change = expect(first.committer.submit(put('a', '1'))).rejects.toMatchObject({ name: 'StandbyError', outcome: 'unknown' })
+    await settle()
+    await second.committer.takeOver()
+    await first.clock.advance(1000)
+    await change
+    expect(first.lost).toHaveLength(1)
+    expect(await store.get('a')).toBe('1')
+  })
+
+  it('after a release a write takes the store again, unless another owner has it by then', async () => {
+    const store = new MemoryStore()
+    const [first, second] = [open(store), open(store)]
+    await first.committer.takeOver()
+    await first.committer.submit(put('a', '1'))
+    first.committer.release()
+    await first.committer.ready()
+    await first.committer.submit(put('a', '2'))
+    const release = first.store.holdCommits()
+    const change = first.committer.submit(put('a', '3'))
+    await settle()
+    first.committer.release()
+    release()
+    await change
+    await first.committer.ready()
+    first.committer.release()
+    await second.committer.takeOver()
+    await expect(first.committer.ready()).rejects.toThrow(StandbyError)
+    expect(second.committer.owns).toBe(true)
+    await second.committer.submit(put('a', '4'))
+    await first.committer.takeOver()
+    expect(first.committer.owns).toBe(true)
+  })
+
+  it('can take back what it lost, after which participants read anew', async () => {
+    const store = new MemoryStore()
+    const [first, second] = [open(store), open(store)]
+    const reset = vi.fn()
+    first.committer.onTakeOver(reset)
+    await first.committer.takeOver()
+    await second.committer.takeOver()
+    await expect(first.committer.submit(put('a', '1'))).rejects.toThrow(StandbyError)
+    await first.committer.takeOver()
+    await first.committer.submit(put('a', '1'))
+    expect(reset).toHaveBeenCalledTimes(2)
+    await expect(second.committer.submit(put('a', '2'))).rejects.toThrow(StandbyError)
+  })
+
+  it('of two that take over at the same moment one gets the store', async () => {
+    const inner = new MemoryStore()
+    const [first, second] = [open(inner), open(inner)]
+    const results = await Promise.allSettled([first.committer.takeOver(), second.committer.takeOver()])
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+    expect(results.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { name: 'StandbyError' } })
+  })
+
+  it('takes over once for many callers', async () => {
+    const { committer, store } = open()
+    await Promise.all([committer.takeOver(), committer.ready(), committer.takeOver()])
+    await committer.takeOver()
+    expect(store.counts.commit).toBe(1)
+  })
+
+  it('a release while a commit is under way stays one: the commit is answered, and nothing more is taken', async () => {
+    const { committer, store } = open()
+    await committer.takeOver()
+    const release = store.holdCommits()
+    const change = committer.submit(put('a', '1'))
+    await settle()
+    const behind = expect(committer.submit(put('b', '1'))).rejects.toThrow(StandbyError)
+    committer.release()
+    release()
+    await Promise.all([change, behind])
+    expect(committer.owns).toBe(false)
+    expect(Object.keys(await contents(store))).toEqual(['a', 'paychan:head'])
+  })
+
+  it('taking over again waits for the commit that is under way, which nobody takes for a loss', async () => {
+    const { committer, store, lost } = open()
+    await committer.takeOver()
+    const order: string[] = []
+    committer.onTakeOver(() => { order.push('reset') })
+    const release = store.holdCommits()
+    const change = committer.submit(group => {
+      group.put('a', '1')
+      group.onDurable(() => { order.push('applied') })
+    })
+    await settle()
+    committer.release()
+    const again = committer.takeOver()
+    await settle()
+    release()
+    await Promise.all([change, again])
+    expect(order).toEqual(['applied', 'reset'])
+    await committer.submit(put('b', '2'))
+    expect(lost).toEqual([])
+  })
+
+  it('an onLost that throws does not stop the queue', async () => {
+    const inner = new MemoryStore()
+    const other = open(inner)
+    const store = new FaultyStore(inner)
+    const committer = new Committer({ store, clock: other.clock, log: other.log, owner: 'me', onLost: () => { throw new RangeError('careless') } })
+    await committer.takeOver()
+    await other.committer.takeOver()
+    await expect(committer.submit(put('a', '1'))).rejects.toThrow(StandbyError)
+    await committer.settle()
+    await committer.takeOver()
+    await committer.submit(put('a', '2'))
+    expect(await inner.get('a')).toBe('2')
+  })
+})
+
+describe('settle', () => {
+  it('waits until all that is queued is durable', async () => {
+    const { committer, store } = open()
+    await committer.takeOver()
+    const release = store.holdCommits()
+    const change = committer.submit(put('a', '1'))
+    const settled = vi.fn()
+    const settling = committer.settle().then(settled)
+    await settle()
+    expect(settled).not.toHaveBeenCalled()
+    release()
+    await Promise.all([change, settling])
+  })
+
+  it('resolves at once when there is nothing to wait for, owner or not', async () => {
+    const { committer } = open()
+    await committer.settle()
+    await committer.takeOver()
+    await committer.settle()
+  })
+})
