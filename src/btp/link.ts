@@ -38,8 +38,8 @@ export interface LinkOptions extends SessionOptions {
 
 /** A `connect()` that has not ended. */
 interface Waiter {
-  resolve(): void
-  reject(error: Error): void
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
   readonly cancelTimer: CancelTimer | undefined
 }
 
@@ -163,9 +163,9 @@ export class Link implements Host {
 
   /** Host: whether a connection with these credentials is our peer's. */
   async recognises(credentials: Credentials, peer: PeerFacts): Promise<Recognition> {
-    const { authenticate, ledgerId } = this.#options
-    if (authenticate === undefined || !await authenticate(credentials)) return 'stranger'
-    return peer.ledgerId === ledgerId ? 'ourselves' : 'peer'
+    const options = this.#options
+    if (await options.authenticate?.(credentials) !== true) return 'stranger'
+    return peer.ledgerId === options.ledgerId ? 'ourselves' : 'peer'
   }
 
   /** Host: takes a connection that `recognises` has confirmed, and answers its auth Message. */

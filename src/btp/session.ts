@@ -6,7 +6,9 @@
  */
 import { printable } from '../core/bytes.js'
 import type { CancelTimer, Clock } from '../core/clock.js'
-import { errorFromPeer, InvalidFieldsError, messageOf, NotAcceptedError, PacketError, PaychanError, UnreachableError } from '../core/errors.js'
+import {
+  errorFromPeer, InvalidFieldsError, isTemporary, messageOf, NotAcceptedError, PacketError, PaychanError, UnreachableError
+} from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { Random } from '../core/random.js'
 import { randomUint32 } from '../core/random.js'
@@ -74,8 +76,8 @@ const MOST_BUFFERED_BYTES = 16 * 1024 * 1024
 const DEFAULT_MAX_FRAME_BYTES = 65_536
 
 interface Pending {
-  answered(packet: AnswerPacket): void
-  failed(error: PaychanError): void
+  readonly answered: (packet: AnswerPacket) => void
+  readonly failed: (error: PaychanError) => void
   readonly cancelTimer: CancelTimer | undefined
 }
 
@@ -132,18 +134,19 @@ export class Session implements ConnectionEvents {
   authenticate(credentials: Credentials, onOpen: () => void): Promise<void> {
     this.#connection.open(this)
     return new Promise<void>((resolve, reject) => {
-      const answered = (packet: AnswerPacket): void => {
-        try {
-          this.#opened(readAuthAnswer(packet, this.#options.ledgerId))
-          onOpen()
-          resolve()
-        } catch (error) {
-          failed(error)
-        }
-      }
-      const failed = (error: unknown): void => {
+      const failed = (error: PaychanError): void => {
         reject(error)
         this.#hangUp()
+      }
+      const answered = (packet: AnswerPacket): void => {
+        const peer = readAuthAnswer(packet, this.#options.ledgerId)
+        if (peer instanceof PaychanError) {
+          failed(peer)
+          return
+        }
+        this.#opened(peer)
+        onOpen()
+        resolve()
       }
       this.#ask(authRequest(credentials, this.#options.ledgerId), this.#options.answerTimeoutMs, answered, failed)
     })
@@ -437,17 +440,13 @@ function readError(packet: ErrorPacket): PaychanError {
   return errorFromPeer({ name: printable(name), code: printable(code), message: printable(decodeErrorData(data), 1000) })
 }
 
-/**
- * Reads the answer to our auth Message.
- * @throws NotAcceptedError when it is an Error that no retry mends, or comes from ourselves; UnreachableError for a temporary one
- */
-function readAuthAnswer(packet: AnswerPacket, ledgerId: string): PeerFacts {
+/** Reads the answer to our auth Message: what it tells of the peer, or why there is no session. */
+function readAuthAnswer(packet: AnswerPacket, ledgerId: string): PeerFacts | PaychanError {
   if (packet.type === 'error') {
-    const error = readError(packet)
-    if (error.code.startsWith('T')) throw new UnreachableError(`the peer cannot authenticate now: ${error.message}`, { cause: error })
-    throw new NotAcceptedError(`the peer refused the credentials: ${error.message}`, { cause: error })
+    const cause = readError(packet)
+    if (isTemporary(cause)) return new UnreachableError(`the peer cannot authenticate now: ${cause.message}`, { cause })
+    return new NotAcceptedError(`the peer refused the credentials: ${cause.message}`, { cause })
   }
   const peer = readAnnouncement(packet.protocolData)
-  if (peer.ledgerId === ledgerId) throw new NotAcceptedError('this connection leads back to ourselves')
-  return peer
+  return peer.ledgerId === ledgerId ? new NotAcceptedError('this connection leads back to where it comes from') : peer
 }

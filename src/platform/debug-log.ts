@@ -19,17 +19,16 @@ export function debugLogger(namespace: string): Logger {
   }
 }
 
-/** The levels that a host's logger may have. */
-const LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
+type Level = 'trace' | 'debug' | 'info' | 'warn' | 'error'
 
 /** A host's own logger: any of the five levels, as methods. What it lacks is dropped. */
-export type HostLog = { readonly [level in typeof LEVELS[number]]?: ((message: string) => void) | undefined }
+export type HostLog = { readonly [level in Level]?: ((message: string) => void) | undefined }
 
 /**
  * Adapts a host's logger (LPI v2's `log`, `console`, any object with some of the five levels). One that throws harms nothing.
  */
 export function hostLogger(log: HostLog): Logger {
-  const write = (level: typeof LEVELS[number], message: string): void => {
+  const write = (level: Level, message: string): void => {
     try {
       log[level]?.(message)
     } catch {

@@ -7,8 +7,8 @@ import type { Clock } from '../core/clock.js'
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
 
 /** In Node a timer is an object that can let the process exit (H26); in browsers and workers it is a number. */
-function release(timer: unknown): void {
-  if (typeof timer === 'object' && timer !== null && 'unref' in timer && typeof timer.unref === 'function') timer.unref()
+function release(timer: number | { unref(): unknown }): void {
+  if (typeof timer === 'object') timer.unref()
 }
 
 /** Real time. Its timers let a Node process exit, unless they ask to keep it. */
