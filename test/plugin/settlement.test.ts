@@ -437,12 +437,12 @@ describe('claims of the peer', () => {
     const side = await started()
     const order: string[] = []
     side.handle = async claim => {
-      order.push(`begin ${String(claim)}`)
+      order.push(`begin ${JSON.stringify(claim)}`)
       await settle()
-      order.push(`end ${String(claim)}`)
+      order.push(`end ${JSON.stringify(claim)}`)
     }
     await Promise.all(['a', 'b'].map(claim => side.settlement.receive(json('claim', claim))))
-    expect(order).toEqual(['begin a', 'end a', 'begin b', 'end b'])
+    expect(order).toEqual(['begin "a"', 'end "a"', 'begin "b"', 'end "b"'])
   })
 
   it('a claim that the module refuses rejects, and holds nothing up', async () => {
