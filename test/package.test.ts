@@ -23,6 +23,7 @@ interface LockedPackage {
   hasInstallScript?: boolean
   gypfile?: boolean
   dependencies?: Record<string, string>
+  optionalDependencies?: Record<string, string>
 }
 
 const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as Manifest
@@ -94,6 +95,12 @@ describe('the lockfile', () => {
     expect(lockfile).not.toContain('"resolved"')
     const unchecked = Object.entries(locked).filter(([path, { integrity }]) => path !== '' && integrity === undefined)
     expect(unchecked).toEqual([])
+  })
+
+  it('names the optional packages of every platform, so that npm ci takes it on all of them', () => {
+    for (const [path, { optionalDependencies = {} }] of Object.entries(locked)) {
+      for (const name of Object.keys(optionalDependencies)) expect(() => resolveIn(locked, path, name)).not.toThrow()
+    }
   })
 
   it('brings no package to a user that compiles or runs something when it is installed', () => {
