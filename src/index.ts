@@ -1,13 +1,43 @@
 /**
- * The universal entry: all that a browser needs.
+ * The universal entry: all that a browser needs. Puts the adapters of browsers and the core together.
  */
-export * as errors from './core/errors.js'
+import type { Environment } from './plugin/environment.js'
+import { pluginsFor } from './plugin/make-plugin.js'
+import type { LedgerPlugin } from './plugin/plugin.js'
+import { debugLogger, hostLogger } from './platform/debug-log.js'
+import { systemClock } from './platform/system-clock.js'
+import { systemRandom } from './platform/system-random.js'
+import { wrapKeyValueStore } from './store/key-value.js'
+import { MemoryStore } from './store/memory.js'
+import { adoptWebSocket, dialWebSocket } from './transport/web-socket.js'
 
-/** The plugin class. */
-export class PaychanPlugin {
-  isConnected(): boolean {
-    return false
-  }
+const environment: Environment = {
+  clock: systemClock,
+  random: systemRandom,
+  dial: dialWebSocket,
+  adoptSocket: adoptWebSocket,
+  debugLogger,
+  hostLogger,
+  wrapKeyValueStore,
+  memoryStore: () => new MemoryStore()
 }
 
+const plugins = pluginsFor(environment)
+
+/**
+ * An Interledger account with one peer, without settlement: LPI v1 (RFC 4) over BTP (RFC 23).
+ * Its constructor throws InvalidFieldsError that names the option which is wrong.
+ */
+export const PaychanPlugin = plugins.PaychanPlugin
+export type PaychanPlugin = LedgerPlugin
 export default PaychanPlugin
+
+/**
+ * Makes a plugin class that settles with a payment channel module.
+ * Throws InvalidFieldsError that names the callback which is missing, or `pluginName`.
+ */
+export const makePaymentChannelPlugin = plugins.makePaymentChannelPlugin
+
+export { MemoryStore, wrapKeyValueStore }
+export * as errors from './core/errors.js'
+export type * from './types.js'

@@ -1,5 +1,46 @@
 /**
- * The Node entry: all of the universal entry, plus what only Node can do.
+ * The Node entry: the universal one, plus the listener and the embedded store. Puts the adapters of Node and the core together.
  */
-export * from './index.js'
-export { default } from './index.js'
+import type { Environment } from './plugin/environment.js'
+import { pluginsFor } from './plugin/make-plugin.js'
+import type { LedgerPlugin } from './plugin/plugin.js'
+import { debugLogger, hostLogger } from './platform/debug-log.js'
+import { systemClock } from './platform/system-clock.js'
+import { systemRandom } from './platform/system-random.js'
+import { wrapKeyValueStore } from './store/key-value.js'
+import { LmdbStore } from './store/lmdb.js'
+import { MemoryStore } from './store/memory.js'
+import { BtpListener } from './transport/listener.js'
+import { adoptWebSocket, dialWebSocket } from './transport/web-socket.js'
+
+const environment: Environment = {
+  clock: systemClock,
+  random: systemRandom,
+  dial: dialWebSocket,
+  adoptSocket: adoptWebSocket,
+  debugLogger,
+  hostLogger,
+  wrapKeyValueStore,
+  memoryStore: () => new MemoryStore(),
+  createListener: options => new BtpListener(options)
+}
+
+const plugins = pluginsFor(environment)
+
+/**
+ * An Interledger account with one peer, without settlement: LPI v1 (RFC 4) over BTP (RFC 23).
+ * Its constructor throws InvalidFieldsError that names the option which is wrong.
+ */
+export const PaychanPlugin = plugins.PaychanPlugin
+export type PaychanPlugin = LedgerPlugin
+export default PaychanPlugin
+
+/**
+ * Makes a plugin class that settles with a payment channel module.
+ * Throws InvalidFieldsError that names the callback which is missing, or `pluginName`.
+ */
+export const makePaymentChannelPlugin = plugins.makePaymentChannelPlugin
+
+export { MemoryStore, wrapKeyValueStore, LmdbStore, BtpListener }
+export * as errors from './core/errors.js'
+export type * from './types.js'

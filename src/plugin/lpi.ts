@@ -102,7 +102,7 @@ export interface RejectionMessage {
   triggered_by: string
   /** The address of who passed it on last. */
   forwarded_by?: string
-  triggered_at: string
+  triggered_at: Date
   /** What the rejecting side had to add, of no checked shape. */
   additional_info?: JsonValue
 }

@@ -116,6 +116,8 @@ export class Settlement {
   /** The sum of the claim that the peer refused in this session. */
   #refused = ''
 
+  /** What was last reported about the module's failures. */
+  #complaint = ''
   #running: Promise<void> | undefined
   #next: Round | undefined
   #delivering = false
@@ -264,10 +266,17 @@ export class Settlement {
         this.#unwritten = advance(this.#outgoing, sum, made)
         await this.#write()
       }
+      this.#complaint = ''
     } catch (error) {
-      this.#options.log.warn(`no claim could be made for what we owe, the next try is at the next fulfill: ${printable(messageOf(error))}`)
+      this.#complain(`no claim could be made for what we owe, the next try is at the next fulfill: ${printable(messageOf(error))}`)
     }
     return this.#outgoing.claim !== before
+  }
+
+  /** Once for each trouble: a module may fail with the same words thousands of times in a second. */
+  #complain(complaint: string): void {
+    if (complaint !== this.#complaint) this.#options.log.warn(complaint)
+    this.#complaint = complaint
   }
 
   async #write(): Promise<void> {

@@ -1,0 +1,144 @@
+/**
+ * What the two directions of transfers share: the ledger they change, the peer they talk to, the host they report to.
+ * Imports core, btp and ledger.
+ */
+import type { Clock } from '../core/clock.js'
+import type { Logger } from '../core/log.js'
+import { fromBase64url } from '../core/bytes.js'
+import { StandbyError, UnreachableError, messageOf } from '../core/errors.js'
+import type { CancelTimer } from '../core/clock.js'
+import { decodeIlpError, encodeIlpError, ilpErrorToRejectionReason } from '../btp/ilp-error.js'
+import type { SubProtocol } from '../btp/packets.js'
+import { octets } from '../btp/protocol-data.js'
+import type { Session } from '../btp/session.js'
+import type { Ledger } from '../ledger/ledger.js'
+import type { Courier } from './courier.js'
+import type { LedgerInfo, LpiEvents, RejectionMessage, Transfer } from './lpi.js'
+import type { ModuleRunner } from './module.js'
+import type { Settlement } from './settlement.js'
+
+/** A store that failed is tried again after this time, where nobody is there to be told. */
+const STORE_RETRY_MS = 1000
+
+/** The evidence that stays when the sender says that our Fulfill came too late. */
+export interface Dispute {
+  id: string
+  /** Base units. */
+  amount: string
+  executionCondition: string
+  /** The preimage that we hold. */
+  fulfillment: string
+  expiresAt: string
+  /** What the sender answered. */
+  reason: string
+}
+
+/** The plugin's events: LPI's, and ours. */
+export interface PluginEvents extends LpiEvents {
+  /** The sender of an incoming transfer does not honour our preimage: not counted, kept as evidence. */
+  dispute: (dispute: Dispute) => void
+}
+
+export interface Account {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly ledger: Ledger<Transfer>
+  readonly courier: Courier
+  readonly module: ModuleRunner | undefined
+  readonly settlement: Settlement | undefined
+  readonly expiryMarginMs: number
+  readonly graceMs: number
+  readonly session: () => Session | undefined
+  readonly address: () => string
+  readonly peerAddress: () => string
+  readonly info: () => LedgerInfo
+  /** The peer's balance, seen from here: asked over the wire. */
+  readonly askPeerBalance: () => Promise<string>
+  readonly emit: <E extends keyof PluginEvents>(event: E, ...args: Parameters<PluginEvents[E]>) => void
+}
+
+/** Timers of transfers by their ids: one each. */
+export class ExpiryTimers {
+  readonly #clock: Clock
+  readonly #timers = new Map<string, CancelTimer>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Calls `action` at the given time, or at once when it is past. Replaces the transfer's timer. */
+  arm(id: string, atMs: number, action: () => void): void {
+    this.disarm(id)
+    this.#timers.set(id, this.#clock.setTimer(Math.max(0, atMs - this.#clock.now()), () => {
+      this.#timers.delete(id)
+      action()
+    }))
+  }
+
+  disarm(id: string): void {
+    this.#timers.get(id)?.()
+    this.#timers.delete(id)
+  }
+
+  disarmAll(): void {
+    for (const cancel of this.#timers.values()) cancel()
+    this.#timers.clear()
+  }
+}
+
+/**
+ * Runs a change that nobody waits for, and runs it again while the store fails. Ends silently when the store has another owner:
+ * that one carries on.
+ */
+export async function changeUntilDone<T>(account: Account, change: () => Promise<T>, stopped: () => boolean): Promise<T | undefined> {
+  for (;;) {
+    try {
+      return await change()
+    } catch (error) {
+      if (stopped() || error instanceof StandbyError) return undefined
+      account.log.error(`a change could not be stored, trying again: ${messageOf(error)}`)
+      await new Promise<void>(resolve => { account.clock.setTimer(STORE_RETRY_MS, resolve) })
+    }
+  }
+}
+
+/** What a call is told whose transfer is not final when the plugin disconnects. */
+export function stoppedError(id: string): UnreachableError {
+  return new UnreachableError(`disconnected before transfer ${id} was answered: it carries on at the next connect`, { outcome: 'unknown' })
+}
+
+/** The rejection that a time-out stands for (C34). */
+export function timeoutIlpError(account: Account): Uint8Array {
+  return encodeIlpError({
+    code: 'R00',
+    name: 'Transfer Timed Out',
+    triggeredBy: account.address(),
+    forwardedBy: [],
+    triggeredAt: new Date(account.clock.now()),
+    data: 'expired'
+  })
+}
+
+/** Whether a rejection is the receiver's ledger reporting the time-out, rather than the receiver's host refusing. */
+export function isTimeout(ilp: Uint8Array | undefined): boolean {
+  if (ilp === undefined) return false
+  try {
+    const { code, forwardedBy, data } = decodeIlpError(ilp)
+    return code === 'R00' && forwardedBy.length === 0 && data === 'expired'
+  } catch {
+    return false
+  }
+}
+
+/** An ILP packet as protocol data; nothing where there is none. */
+export function ilpData(ilp: string | undefined): SubProtocol[] {
+  const bytes = ilp === undefined || ilp === '' ? undefined : fromBase64url(ilp)
+  return bytes === undefined ? [] : [octets('ilp', bytes)]
+}
+
+/** What events report as the reason: read from the ILP error that was sent or received. */
+export function rejectionMessage(account: Account, ilp: string | undefined, from: string): RejectionMessage {
+  const bytes = ilp === undefined ? undefined : fromBase64url(ilp)
+  const now = new Date(account.clock.now())
+  return { triggered_by: from, triggered_at: now, ...ilpErrorToRejectionReason(bytes, from, now) }
+}

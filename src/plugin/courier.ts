@@ -1,0 +1,101 @@
+/**
+ * Sends a request until it is answered: again on the same session, later each time, and at once on the next session. Imports core
+ * and btp.
+ *
+ * What is sent this way is derived from the ledger's records. A courier keeps nothing that a restart would lose.
+ */
+import type { Clock } from '../core/clock.js'
+import { PaychanError, UnreachableError, isTemporary } from '../core/errors.js'
+import type { ResponsePacket } from '../btp/packets.js'
+import type { RequestBody, Session } from '../btp/session.js'
+
+/** The delay before the second attempt on one session; it doubles each time (RFC 23: 1 to 60 s). */
+const FIRST_DELAY_MS = 1000
+const LAST_DELAY_MS = 60_000
+
+/** How a delivery ended: `ended` when it was not wanted any more, or the courier was stopped. */
+export type Delivered =
+  | { outcome: 'answered'; response: ResponsePacket; attempts: number }
+  | { outcome: 'refused'; error: PaychanError; attempts: number }
+  | { outcome: 'ended' }
+
+export interface DeliveryOptions {
+  /** Asked before each attempt, with the number of those before. */
+  wanted(attempts: number): boolean
+  /** Whether the peer's explicit error ends the delivery. Default: when it is not temporary. */
+  final?: (error: PaychanError, attempts: number) => boolean
+}
+
+export interface CourierOptions {
+  clock: Clock
+  session(): Session | undefined
+}
+
+export class Courier {
+  readonly #options: CourierOptions
+  readonly #waiting = new Set<() => void>()
+  #stopped = false
+
+  constructor(options: CourierOptions) {
+    this.#options = options
+  }
+
+  /** There is a session: whoever waits tries again now. */
+  sessionUp(): void {
+    for (const wake of [...this.#waiting]) wake()
+  }
+
+  /** Ends every delivery. A courier that was stopped may be started again with `start`. */
+  stop(): void {
+    this.#stopped = true
+    this.sessionUp()
+  }
+
+  start(): void {
+    this.#stopped = false
+  }
+
+  async deliver(body: RequestBody, options: DeliveryOptions): Promise<Delivered> {
+    const final = options.final ?? (error => !isTemporary(error))
+    let delayMs = FIRST_DELAY_MS
+    for (let attempts = 0; ;) {
+      const session = await this.#nextSession()
+      if (session === undefined || !options.wanted(attempts)) return { outcome: 'ended' }
+      attempts++
+      try {
+        return { outcome: 'answered', response: await session.request(body), attempts }
+      } catch (thrown) {
+        const error = thrown instanceof PaychanError ? thrown : new UnreachableError('the request could not be sent', { cause: thrown })
+        // What could not even be sent, for its form, never will be.
+        if (error.fromPeer ? final(error, attempts) : !isTemporary(error)) return { outcome: 'refused', error, attempts }
+      }
+      if (this.#options.session() === session) {
+        if (!options.wanted(attempts)) return { outcome: 'ended' }
+        await this.#pause(delayMs)
+        delayMs = Math.min(delayMs * 2, LAST_DELAY_MS)
+      }
+    }
+  }
+
+  async #nextSession(): Promise<Session | undefined> {
+    for (;;) {
+      if (this.#stopped) return undefined
+      const session = this.#options.session()
+      if (session !== undefined && !session.closed) return session
+      await this.#pause(undefined)
+    }
+  }
+
+  /** Waits for the next session or for a time, whatever comes first. */
+  #pause(delayMs: number | undefined): Promise<void> {
+    return new Promise(resolve => {
+      const cancel = delayMs === undefined ? undefined : this.#options.clock.setTimer(delayMs, () => { wake() })
+      const wake = (): void => {
+        cancel?.()
+        this.#waiting.delete(wake)
+        resolve()
+      }
+      this.#waiting.add(wake)
+    })
+  }
+}

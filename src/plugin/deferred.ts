@@ -1,0 +1,15 @@
+/** A promise that is settled from outside. Imports nothing. */
+export class Deferred<T> {
+  readonly promise: Promise<T>
+  resolve!: (value: T) => void
+  reject!: (error: unknown) => void
+
+  constructor() {
+    this.promise = new Promise<T>((resolve, reject) => {
+      this.resolve = resolve
+      this.reject = reject
+    })
+    // Whoever waits hears of a rejection; that nobody does is no fault.
+    this.promise.catch(() => undefined)
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * Fulfills whose outcome the sender's answer does not tell. Imports core and ledger.
+ *
+ * An old peer answers a repeated Fulfill alike whether it booked or cancelled the transfer. Its balance tells: with the amount in it,
+ * fulfilled; without, disputed. With several in doubt, those are taken as fulfilled whose amounts together make up the difference:
+ * where more than one choice does, all of them leave the two balances equal. Since other transfers move the balance too, an answer
+ * counts only when it is the same twice, with nothing changed here in between, and with no other Fulfill in the air.
+ */
+import { parseLimit } from '../core/amounts.js'
+import type { Amount } from '../core/amounts.js'
+import { messageOf } from '../core/errors.js'
+import type { PaychanError } from '../core/errors.js'
+import type { Entry } from '../ledger/ledger.js'
+import type { Account } from './account.js'
+import { Deferred } from './deferred.js'
+import type { Transfer } from './lpi.js'
+
+const FIRST_DELAY_MS = 1000
+const LAST_DELAY_MS = 60_000
+/** The search for amounts that make up a difference gives up after so many steps; all and nothing are always tried. */
+const SEARCH_STEPS = 100_000
+
+export type Verdict = 'fulfilled' | 'disputed'
+
+interface Doubt {
+  entry: Entry<Transfer>
+  verdict: Deferred<Verdict | undefined>
+}
+
+export class Doubts {
+  readonly #account: Account
+  readonly #doubts = new Map<string, Doubt>()
+  #asking = false
+  #wake: (() => void) | undefined
+
+  constructor(account: Account) {
+    this.#account = account
+  }
+
+  /** Ends the asking; what is in doubt is told `undefined`. */
+  stop(): void {
+    for (const { verdict } of this.#doubts.values()) verdict.resolve(undefined)
+    this.#doubts.clear()
+    this.#wake?.()
+  }
+
+  /** Asks until the sender's balance decides. `undefined` when it was stopped first. */
+  settle(entry: Entry<Transfer>, error: PaychanError): Promise<Verdict | undefined> {
+    this.#account.log.warn(`the sender of ${entry.id} answers its fulfill with ${error.name}, which decides nothing: asking for its balance`)
+    const doubt: Doubt = { entry, verdict: new Deferred() }
+    this.#doubts.set(entry.id, doubt)
+    if (!this.#asking) void this.#ask()
+    return doubt.verdict.promise
+  }
+
+  async #ask(): Promise<void> {
+    this.#asking = true
+    let before: string | undefined
+    let delayMs = FIRST_DELAY_MS
+    while (this.#doubts.size > 0) {
+      const fulfilled = await this.#askOnce().catch((error: unknown) => {
+        this.#account.log.debug(`the peer's balance is not to be had now: ${messageOf(error)}`)
+        return undefined
+      })
+      const answer = fulfilled === undefined ? undefined : JSON.stringify([[...this.#doubts.keys()], [...fulfilled]])
+      if (fulfilled !== undefined && answer === before) {
+        this.#decide(fulfilled)
+        break
+      }
+      // The second question follows soon after a first one that would decide.
+      delayMs = answer === undefined ? Math.min(delayMs * 2, LAST_DELAY_MS) : FIRST_DELAY_MS
+      before = answer
+      await this.#pause(delayMs)
+    }
+    this.#asking = false
+    if (this.#doubts.size > 0) void this.#ask()
+  }
+
+  #decide(fulfilled: ReadonlySet<string>): void {
+    for (const [id, { verdict }] of this.#doubts) verdict.resolve(fulfilled.has(id) ? 'fulfilled' : 'disputed')
+    this.#doubts.clear()
+  }
+
+  /** The ids that the peer has booked; `undefined` where its balance does not tell. */
+  async #askOnce(): Promise<ReadonlySet<string> | undefined> {
+    const { ledger, askPeerBalance } = this.#account
+    const before = await ledger.sums()
+    const theirs = parseLimit(await askPeerBalance(), 'balance')
+    const now = await ledger.sums()
+    const moved = !now.incomingFulfilled.eq(before.incomingFulfilled) || !now.outgoingFulfilled.eq(before.outgoingFulfilled)
+    if (moved || this.#othersInTheAir()) return undefined
+    const doubtful = [...this.#doubts.values()].map(({ entry }) => entry)
+    return makeUp(theirs.minus(now.incomingFulfilled).plus(now.outgoingFulfilled), doubtful)
+  }
+
+  #othersInTheAir(): boolean {
+    return [...this.#account.ledger.open].some(({ stage, id }) => stage === 'fulfilling' && !this.#doubts.has(id))
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise(resolve => {
+      const cancel = this.#account.clock.setTimer(delayMs, resolve)
+      this.#wake = () => {
+        cancel()
+        resolve()
+      }
+    })
+  }
+}
+
+/** The ids of entries whose amounts add up to `difference`; `undefined` where there are none, or none were found in time. */
+function makeUp(difference: Amount, entries: ReadonlyArray<Entry<Transfer>>): ReadonlySet<string> | undefined {
+  if (difference.isZero()) return new Set()
+  const sorted = [...entries].sort((a, b) => b.amount.comparedTo(a.amount) ?? 0)
+  const rests: Amount[] = []
+  for (const entry of [...sorted].reverse()) rests.unshift(entry.amount.plus(rests[0] ?? 0))
+  if (rests[0]?.eq(difference)) return new Set(sorted.map(({ id }) => id))
+  let steps = SEARCH_STEPS
+  const search = (at: number, missing: Amount, chosen: readonly string[]): readonly string[] | undefined => {
+    if (missing.isZero()) return chosen
+    const entry = sorted[at]
+    if (entry === undefined || missing.isNegative() || missing.gt(rests[at] ?? 0) || steps-- <= 0) return undefined
+    return search(at + 1, missing.minus(entry.amount), [...chosen, entry.id]) ?? search(at + 1, missing, chosen)
+  }
+  const found = search(0, difference, [])
+  return found && new Set(found)
+}

@@ -1,0 +1,104 @@
+/**
+ * Who this side is on its ledger: the info, and the names of the two accounts. Imports core and btp.
+ *
+ * They come from the module, else from the options, else from the peer; and the role, which names the accounts, from who listens.
+ */
+import { printable } from '../core/bytes.js'
+import { InvalidFieldsError, UnreachableError } from '../core/errors.js'
+import type { Session } from '../btp/session.js'
+import type { LedgerInfo } from './lpi.js'
+import type { ModuleRunner } from './module.js'
+import { isPrefix } from './options.js'
+import type { Settings } from './options.js'
+
+type Role = 'client' | 'server'
+
+export class Identity {
+  readonly #settings: Settings
+  readonly #module: ModuleRunner | undefined
+  #role: Role | undefined
+  #info: LedgerInfo | undefined
+  /** Nothing is told before the first connect has succeeded (C43). */
+  #isKnown = false
+
+  constructor(settings: Settings, module: ModuleRunner | undefined) {
+    this.#settings = settings
+    this.#module = module
+    const { server, listener, prefix, info } = settings
+    if (listener !== undefined && server === undefined) this.#role = 'server'
+    if (listener === undefined && server !== undefined) this.#role = 'client'
+    const known = prefix ?? info?.prefix
+    if (info !== undefined && known !== undefined) this.#info = { ...info, prefix: known }
+  }
+
+  /** Whether the peer must be asked for the info. */
+  get needsPeer(): boolean {
+    return this.#module === undefined && (this.#settings.info === undefined || this.#info === undefined)
+  }
+
+  /** The first connect has come so far that info and accounts are known. */
+  becomeKnown(): void {
+    this.#isKnown = true
+  }
+
+  /**
+   * Decides the role where both sides dial and listen: once, and for ever the same on both sides, as long as the peers are.
+   * Between peers of ours the greater ledger id is the client; with another peer who dialled first.
+   */
+  meet(session: Session, ledgerId: string): void {
+    if (this.#role !== undefined) return
+    const { ledgerId: peerId } = session.peer
+    const isClient = peerId === undefined ? session.dialled : ledgerId > peerId
+    this.#role = isClient ? 'client' : 'server'
+  }
+
+  /**
+   * Takes the peer's info. Returns whether it is news.
+   * @throws InvalidFieldsError when it has no valid prefix, or another one than is configured or was known
+   */
+  learn(info: Record<string, unknown>): boolean {
+    const { prefix } = info
+    if (typeof prefix !== 'string' || !isPrefix(prefix)) throw new InvalidFieldsError("the peer's info must have a prefix that ends with a dot")
+    const known = this.#info?.prefix ?? this.#settings.prefix
+    if (known !== undefined && known !== prefix) {
+      throw new InvalidFieldsError(`the peer's prefix is ${printable(prefix)}, and not ${known}: prefix never changes`)
+    }
+    const news = JSON.stringify(this.#info) !== JSON.stringify(info)
+    this.#info = { ...info, prefix }
+    return news
+  }
+
+  /** A copy, the caller's own. @throws UnreachableError before the first connect */
+  info(): LedgerInfo {
+    this.#mustBeKnown('getInfo')
+    return structuredClone(this.current())
+  }
+
+  /** The info as it is now; not to be changed. */
+  current(): LedgerInfo {
+    const info = this.#module?.getInfo() ?? this.#info
+    if (info === undefined) throw new UnreachableError("the ledger's info is not known yet")
+    return info
+  }
+
+  get prefix(): string {
+    return this.#info?.prefix ?? this.current().prefix
+  }
+
+  /** @throws UnreachableError before the first connect */
+  account(): string {
+    this.#mustBeKnown('getAccount')
+    // While it is open which side is which, this side is what it does: it listens.
+    return this.#module?.getAccount() ?? `${this.prefix}${this.#role ?? 'server'}`
+  }
+
+  /** @throws UnreachableError before the first connect */
+  peerAccount(): string {
+    this.#mustBeKnown('getPeerAccount')
+    return this.#module?.getPeerAccount() ?? `${this.prefix}${this.#role === 'client' ? 'server' : 'client'}`
+  }
+
+  #mustBeKnown(method: string): void {
+    if (!this.#isKnown) throw new UnreachableError(`${method} can be asked once connect() has succeeded`)
+  }
+}

@@ -1,0 +1,312 @@
+/**
+ * Incoming transfers: checked by the module, held, then fulfilled or rejected by our host, or cancelled by time. Imports core, btp
+ * and ledger.
+ *
+ * A fulfill is stored as *fulfilling* before it is sent, and is booked only when the sender has taken it: so the two balances never
+ * part (H14). From then on it does not expire here; it is sent until the sender answers.
+ */
+import { conditionOf } from '../core/ids.js'
+import { toBase64url } from '../core/bytes.js'
+import {
+  AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, NotAcceptedError, PaychanError, TransferNotFoundError,
+  messageOf
+} from '../core/errors.js'
+import { rejectionReasonToIlpError } from '../btp/ilp-error.js'
+import type { PreparePacket } from '../btp/packets.js'
+import { fromProtocolData, octets } from '../btp/protocol-data.js'
+import { sameTransfer } from '../ledger/ledger.js'
+import type { Entry } from '../ledger/ledger.js'
+import { ExpiryTimers, changeUntilDone, ilpData, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
+import type { Account } from './account.js'
+import { Deferred } from './deferred.js'
+import { Doubts } from './doubts.js'
+import type { IncomingTransfer, RejectionReason, Transfer } from './lpi.js'
+
+export class Incoming {
+  readonly #account: Account
+  /** The module's answers that are awaited: repeats of a Prepare wait for the same one. */
+  readonly #checks = new Map<string, Promise<void>>()
+  /** The Fulfills and Rejects that the sender has not answered. */
+  readonly #deliveries = new Map<string, Deferred<void>>()
+  readonly #timers: ExpiryTimers
+  readonly #doubts: Doubts
+  #stopped = false
+
+  constructor(account: Account) {
+    this.#account = account
+    this.#timers = new ExpiryTimers(account.clock)
+    this.#doubts = new Doubts(account)
+  }
+
+  /** How many answers of the sender are awaited. */
+  get pending(): number {
+    return this.#deliveries.size
+  }
+
+  /** Takes up what the store holds: the module is asked again, expiries are armed, Fulfills and Rejects are sent again. */
+  resume(): void {
+    this.#stopped = false
+    for (const entry of [...this.#account.ledger.open]) {
+      if (!entry.info.isIncoming) continue
+      if (entry.stage === 'checking') this.#check(entry).catch(() => undefined)
+      if (entry.stage === 'checking' || entry.stage === 'held') this.#armExpiry(entry)
+      if (entry.stage === 'fulfilling') this.#startDelivery(entry, () => this.#deliverFulfill(entry))
+      if (entry.stage === 'rejecting') this.#startDelivery(entry, () => this.#deliverReject(entry))
+    }
+  }
+
+  /** Ends all waiting. The records stay as they are. */
+  stop(): void {
+    this.#stopped = true
+    this.#timers.disarmAll()
+    this.#doubts.stop()
+    for (const [id, delivery] of this.#deliveries) delivery.reject(stoppedError(id))
+    this.#deliveries.clear()
+    this.#checks.clear()
+  }
+
+  // ---- prepare
+
+  /** The peer's Prepare. Resolves when it is held, durably (C26). */
+  async handlePrepare(packet: PreparePacket): Promise<void> {
+    const { ledger, clock, module } = this.#account
+    const transfer = this.#transferOf(packet)
+    const id = packet.transferId
+    const entry = await ledger.change(id, view => {
+      const known = view.get(id)
+      if (known !== undefined) return repeated(known, transfer)
+      if (packet.expiresAt.getTime() <= clock.now()) throw new NotAcceptedError(`transfer ${id} has expired already`)
+      // Without a module nobody is asked, so it is held at once.
+      return view.create(id, transfer, true, { v: 1, stage: module === undefined ? 'held' : 'checking', at: clock.now() })
+    })
+    if (entry === undefined) return
+    if (entry.stage === 'checking') {
+      if (!this.#checks.has(id)) this.#armExpiry(entry)
+      await (this.#checks.get(id) ?? this.#check(entry))
+    } else {
+      this.#hold(entry)
+    }
+  }
+
+  #transferOf(packet: PreparePacket): Transfer {
+    const { address, peerAddress, info } = this.#account
+    const { ilp, custom } = fromProtocolData(packet.protocolData)
+    return {
+      id: packet.transferId,
+      amount: packet.amount,
+      executionCondition: packet.executionCondition,
+      expiresAt: packet.expiresAt.toISOString(),
+      to: address(),
+      from: peerAddress(),
+      ledger: info().prefix,
+      ...(ilp === undefined ? {} : { ilp }),
+      ...(custom === undefined ? {} : { custom })
+    }
+  }
+
+  #check(entry: Entry<Transfer>): Promise<void> {
+    const { id } = entry
+    const checked = this.#askModule(entry).finally(() => { this.#checks.delete(id) })
+    this.#checks.set(id, checked)
+    return checked
+  }
+
+  async #askModule(entry: Entry<Transfer>): Promise<void> {
+    const { ledger, module } = this.#account
+    const { id } = entry
+    try {
+      await module?.handleIncomingPrepare(hostCopy(entry))
+    } catch (error) {
+      await ledger.change(id, view => {
+        const known = view.get(id)
+        if (known?.stage === 'checking') view.remove(known)
+      })
+      this.#timers.disarm(id)
+      throw error instanceof PaychanError ? error : new NotAcceptedError(messageOf(error), { cause: error })
+    }
+    const held = await ledger.change(id, view => {
+      const known = view.get(id)
+      if (known?.stage !== 'checking') throw new AlreadyRolledBackError(`transfer ${id} expired before it was accepted`)
+      return view.move(known, 'held')
+    })
+    this.#hold(held)
+  }
+
+  /** Raised once in a transfer's life: whoever moved it to *held* gets here, nobody else. */
+  #hold(entry: Entry<Transfer>): void {
+    this.#armExpiry(entry)
+    this.#account.emit('incoming_prepare', hostCopy(entry))
+  }
+
+  // ---- fulfill
+
+  /**
+   * Fulfills a held transfer. Resolves when the sender has taken the preimage and its claim was handed to the module.
+   * Again with the same fulfillment: waits for, or has, the same result.
+   */
+  async fulfill(id: string, fulfillment: string, ilp: string | undefined): Promise<void> {
+    const { ledger, clock, expiryMarginMs } = this.#account
+    const condition = conditionOf(fulfillment)
+    const entry = await ledger.change(id, view => {
+      const known = received(view.get(id), id, 'fulfill')
+      if (known.info.transfer.executionCondition !== condition) {
+        throw new NotAcceptedError(`the fulfillment does not match the condition of transfer ${id}`)
+      }
+      if (known.stage === 'fulfilled' || known.stage === 'fulfilling') return undefined
+      if (known.info.state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${id} is rolled back`)
+      if (known.stage === 'checking') throw new NotAcceptedError(`transfer ${id} is not prepared yet`)
+      if (clock.now() >= Date.parse(known.info.transfer.expiresAt) - expiryMarginMs) {
+        throw new AlreadyRolledBackError(`it is too late to fulfill transfer ${id}`)
+      }
+      return view.move(known, 'fulfilling', { fulfillment, ...(ilp === undefined ? {} : { ilp }) })
+    })
+    if (entry !== undefined) {
+      this.#timers.disarm(id)
+      this.#startDelivery(entry, () => this.#deliverFulfill(entry))
+    }
+    await this.#deliveries.get(id)?.promise
+  }
+
+  #startDelivery(entry: Entry<Transfer>, deliver: () => Promise<void>): void {
+    const delivery = new Deferred<void>()
+    this.#deliveries.set(entry.id, delivery)
+    deliver().then(delivery.resolve, delivery.reject).finally(() => {
+      if (this.#deliveries.get(entry.id) === delivery) this.#deliveries.delete(entry.id)
+    })
+  }
+
+  async #deliverFulfill(entry: Entry<Transfer>): Promise<void> {
+    const { id } = entry
+    const fulfillment = entry.open?.fulfillment ?? ''
+    const delivered = await this.#account.courier.deliver(
+      { type: 'fulfill', transferId: id, fulfillment, protocolData: ilpData(entry.open?.ilp) },
+      { wanted: () => !this.#stopped }
+    )
+    if (delivered.outcome === 'ended') throw stoppedError(id)
+    if (delivered.outcome === 'answered') {
+      await this.#book(entry, fulfillment)
+      await this.#account.settlement?.receiveOnResponse(delivered.response.protocolData)
+      return
+    }
+    const { error } = delivered
+    const verdict = error instanceof AlreadyFulfilledError ? 'fulfilled'
+      : error instanceof AlreadyRolledBackError ? 'disputed'
+        : await this.#doubts.settle(entry, error)
+    if (verdict === undefined) throw stoppedError(id)
+    if (verdict === 'fulfilled') await this.#book(entry, fulfillment)
+    else await this.#dispute(entry, fulfillment, error)
+  }
+
+  async #book(entry: Entry<Transfer>, fulfillment: string): Promise<void> {
+    const { ledger, emit } = this.#account
+    const booked = await this.#finish(entry.id, () => ledger.change(entry.id, view => {
+      const known = view.get(entry.id)
+      return known?.stage === 'fulfilling' ? view.move(known, 'fulfilled', { fulfillment }) : undefined
+    }))
+    if (booked !== undefined) emit('incoming_fulfill', hostCopy(entry), fulfillment)
+  }
+
+  async #dispute(entry: Entry<Transfer>, fulfillment: string, error: PaychanError): Promise<void> {
+    const { ledger, emit } = this.#account
+    const { id, amount, executionCondition, expiresAt } = entry.info.transfer
+    await this.#finish(id, () => ledger.change(entry.id, view => {
+      const known = view.get(entry.id)
+      return known?.stage === 'fulfilling' ? view.move(known, 'disputed', { fulfillment }) : undefined
+    }))
+    emit('dispute', { id, amount, executionCondition, fulfillment, expiresAt, reason: error.message })
+    throw new AlreadyRolledBackError(`the sender had rolled transfer ${id} back: ${error.message}`, { cause: error })
+  }
+
+  async #finish<T>(id: string, change: () => Promise<T>): Promise<T> {
+    const result = await changeUntilDone(this.#account, change, () => this.#stopped)
+    if (result === undefined && this.#stopped) throw stoppedError(id)
+    return result as T
+  }
+
+  // ---- reject
+
+  /** Rejects a held transfer. Resolves when the sender has answered, or has let it expire. */
+  async reject(id: string, reason: RejectionReason | undefined): Promise<void> {
+    const { ledger, clock, address, emit } = this.#account
+    const packet = toBase64url(rejectionReasonToIlpError(reason, address(), new Date(clock.now())))
+    const entry = await ledger.change(id, view => {
+      const known = received(view.get(id), id, 'reject')
+      if (known.stage === 'fulfilled' || known.stage === 'fulfilling') throw new AlreadyFulfilledError(`transfer ${id} is fulfilled`)
+      if (known.info.state === 'cancelled') return undefined
+      if (known.stage === 'checking') throw new NotAcceptedError(`transfer ${id} is not prepared yet`)
+      return view.move(known, 'rejecting', { ilp: packet })
+    })
+    if (entry !== undefined) {
+      this.#timers.disarm(id)
+      emit('incoming_reject', hostCopy(entry), rejectionMessage(this.#account, packet, address()))
+      this.#startDelivery(entry, () => this.#deliverReject(entry))
+    }
+    await this.#deliveries.get(id)?.promise
+  }
+
+  async #deliverReject(entry: Entry<Transfer>): Promise<void> {
+    const { courier, clock, graceMs, ledger, log } = this.#account
+    const over = Date.parse(entry.info.transfer.expiresAt) + graceMs
+    const delivered = await courier.deliver(
+      { type: 'reject', transferId: entry.id, protocolData: ilpData(entry.open?.ilp) },
+      // Once the sender's own time is over it has cancelled by itself.
+      { wanted: attempts => !this.#stopped && (attempts === 0 || clock.now() < over) }
+    )
+    if (this.#stopped) throw stoppedError(entry.id)
+    ledger.close(entry.id)
+    if (delivered.outcome === 'refused') {
+      if (delivered.error instanceof AlreadyFulfilledError) throw delivered.error
+      log.debug(`the peer answered the reject of ${entry.id} with ${delivered.error.name}: there is nothing left to reject`)
+    }
+  }
+
+  // ---- time
+
+  #armExpiry(entry: Entry<Transfer>): void {
+    this.#timers.arm(entry.id, Date.parse(entry.info.transfer.expiresAt), () => { void this.#expire(entry.id) })
+  }
+
+  async #expire(id: string): Promise<void> {
+    const { ledger, emit, session } = this.#account
+    const outcome = await changeUntilDone(this.#account, () => ledger.change(id, view => {
+      const entry = view.get(id)
+      if (entry?.stage !== 'held' && entry?.stage !== 'checking') return undefined
+      return { wasHeld: entry.stage === 'held', cancelled: view.move(entry, 'cancelled') }
+    }), () => this.#stopped)
+    if (outcome === undefined) return
+    if (!outcome.wasHeld) return
+    const ilp = timeoutIlpError(this.#account)
+    const { transfer } = outcome.cancelled.info
+    emit('incoming_cancel', hostCopy(outcome.cancelled), rejectionMessage(this.#account, toBase64url(ilp), transfer.to))
+    // It releases the sender's hold early; nothing hangs on it (C34).
+    session()?.request({ type: 'reject', transferId: id, protocolData: [octets('ilp', ilp)] }).catch(() => undefined)
+  }
+}
+
+function received(entry: Entry<Transfer> | undefined, id: string, action: string): Entry<Transfer> {
+  if (entry === undefined) throw new TransferNotFoundError(`no transfer has the id ${id}`)
+  if (!entry.info.isIncoming) throw new NotAcceptedError(`transfer ${id} was sent by this side: only its receiver may ${action} it`)
+  return entry
+}
+
+/** What a Prepare with a known id means (C27): wait with the first one, an acknowledgement (nothing to return), or an error. */
+function repeated(known: Entry<Transfer>, transfer: Transfer): Entry<Transfer> | undefined {
+  if (!known.info.isIncoming || !sameOnTheWire(known.info.transfer, transfer)) {
+    throw new DuplicateIdError(`id ${known.id} belongs to another transfer`)
+  }
+  if (known.info.state === 'fulfilled') throw new AlreadyFulfilledError(`transfer ${known.id} is fulfilled`)
+  if (known.info.state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${known.id} is rolled back`)
+  return known.stage === 'checking' ? known : undefined
+}
+
+/** Compares what a Prepare carries: the accounts' names are this side's. */
+function sameOnTheWire(a: Transfer, b: Transfer): boolean {
+  const wire = ({ id, amount, executionCondition, expiresAt, ilp, custom }: Transfer): Transfer =>
+    ({ id, amount, executionCondition, expiresAt, to: '', from: '', ledger: '', ...(ilp === undefined ? {} : { ilp }), ...(custom === undefined ? {} : { custom }) })
+  return sameTransfer(wire(a), wire(b))
+}
+
+/** The transfer for a host or a module, which may do with it what they like. What a Prepare carried is JSON. */
+function hostCopy(entry: Entry<Transfer>): IncomingTransfer {
+  return structuredClone(entry.info.transfer) as IncomingTransfer
+}

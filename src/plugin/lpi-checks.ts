@@ -1,0 +1,116 @@
+/**
+ * The checks of what a host hands in: LPI v1's transfers, messages, fulfillments (RFC 4). Imports core.
+ *
+ * Each returns the value in the form that is stored and sent, and throws InvalidFieldsError naming the field.
+ */
+import { formatAmount, parseAmount } from '../core/amounts.js'
+import { fromBase64url, toUtf8 } from '../core/bytes.js'
+import { AccountNotFoundError, InvalidFieldsError } from '../core/errors.js'
+import { parseBytes32, parseTransferId } from '../core/ids.js'
+import type { OutgoingMessage, OutgoingTransfer, Transfer } from './lpi.js'
+
+/** The most that `ilp` and `custom` may come to together, in bytes: a frame has 64 KiB. */
+const DATA_LIMIT = 60_000
+
+/** `2017-12-24T16:14:32.279Z`, with the fraction or without; always UTC. */
+const ISO_DATE = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,3})?Z$/
+/** The wire's timestamps have four digits for the year. */
+const LATEST_MS = Date.parse('9999-12-31T23:59:59.999Z')
+
+export interface Addresses {
+  account: string
+  peer: string
+  prefix: string
+}
+
+/**
+ * @throws InvalidFieldsError naming the field; AccountNotFoundError when `to` is not the peer's account
+ */
+export function checkTransfer(transfer: OutgoingTransfer & { account?: string }, addresses: Addresses): Transfer {
+  checkObject(transfer, 'transfer')
+  const { id, amount, executionCondition, expiresAt, ilp, custom, data, noteToSelf } = transfer
+  parseTransferId(id)
+  checkAddressing(transfer, addresses)
+  const checked: Transfer = {
+    id,
+    amount: formatAmount(parseAmount(amount)),
+    executionCondition: parseBytes32(executionCondition, 'executionCondition'),
+    expiresAt: checkDate(expiresAt),
+    to: addresses.peer,
+    from: addresses.account,
+    ledger: addresses.prefix
+  }
+  if (ilp !== undefined) checked.ilp = checkBase64url(ilp, 'ilp')
+  if (custom !== undefined) checked.custom = checkObject(custom, 'custom')
+  if (data !== undefined) checked.data = checkObject(data, 'data')
+  if (noteToSelf !== undefined) checked.noteToSelf = checkObject(noteToSelf, 'noteToSelf')
+  checkSize(checked)
+  return checked
+}
+
+/** @throws InvalidFieldsError naming the field; AccountNotFoundError when `to` is not the peer's account */
+export function checkMessage(message: OutgoingMessage & { account?: string }, addresses: Addresses): OutgoingMessage {
+  checkObject(message, 'message')
+  const { ilp, custom } = message
+  checkAddressing(message, addresses)
+  const checked: OutgoingMessage = { to: addresses.peer, from: addresses.account, ledger: addresses.prefix }
+  if (ilp !== undefined) checked.ilp = checkBase64url(ilp, 'ilp')
+  if (custom !== undefined) checked.custom = checkObject(custom, 'custom')
+  checkSize(checked)
+  return checked
+}
+
+/** The ILP packet that goes along with a fulfillment. @throws InvalidFieldsError */
+export function checkIlp(ilp: unknown): string {
+  const checked = checkBase64url(ilp, 'ilp')
+  checkSize({ ilp: checked })
+  return checked
+}
+
+/** @throws InvalidFieldsError unless it is 32 bytes in base64url */
+export function checkFulfillment(fulfillment: unknown): string {
+  return parseBytes32(fulfillment, 'fulfillment')
+}
+
+/** There is one peer: `to` is its account, or an address below it (H18). `account` is LPI's old name for `to`. */
+function checkAddressing(given: { to?: string; from?: string; ledger?: string; account?: string }, { account, peer, prefix }: Addresses): void {
+  const to: unknown = given.to ?? given.account
+  if (typeof to !== 'string' || to === '') throw new InvalidFieldsError('to must be the address of the peer')
+  if (!isAtOrBelow(to, peer)) throw new AccountNotFoundError(`to must be the peer's account, ${peer}`)
+  if (given.from !== undefined && !isAtOrBelow(given.from, account)) throw new InvalidFieldsError(`from must be the own account, ${account}`)
+  if (given.ledger !== undefined && given.ledger !== prefix) throw new InvalidFieldsError(`ledger must be the own prefix, ${prefix}`)
+}
+
+function isAtOrBelow(address: unknown, account: string): boolean {
+  return typeof address === 'string' && (address === account || address.startsWith(`${account}.`))
+}
+
+function checkDate(value: unknown): string {
+  const time = typeof value === 'string' && ISO_DATE.test(value) ? Date.parse(value) : NaN
+  // A day or month that does not exist either does not parse, or comes out as another day.
+  if (Number.isNaN(time) || time < 0 || time > LATEST_MS || new Date(time).toISOString().slice(0, 10) !== (value as string).slice(0, 10)) {
+    throw new InvalidFieldsError('expiresAt must be a time in UTC, like 2017-12-24T16:14:32.279Z')
+  }
+  return value as string
+}
+
+function checkBase64url(value: unknown, field: string): string {
+  if (typeof value !== 'string' || fromBase64url(value) === undefined) throw new InvalidFieldsError(`${field} must be a base64url string`)
+  return value
+}
+
+function checkObject<T>(value: T, field: string): T & object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new InvalidFieldsError(`${field} must be an object`)
+  return value
+}
+
+/** Also finds what is no JSON. */
+function checkSize({ ilp = '', custom = {} }: { ilp?: string; custom?: object }): void {
+  let size: number
+  try {
+    size = toUtf8(JSON.stringify(custom)).length + Math.ceil(ilp.length * 3 / 4)
+  } catch (cause) {
+    throw new InvalidFieldsError('custom must be JSON', { cause })
+  }
+  if (size > DATA_LIMIT) throw new InvalidFieldsError(`ilp and custom must not be more than ${DATA_LIMIT} bytes together`)
+}

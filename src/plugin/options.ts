@@ -1,0 +1,309 @@
+/**
+ * The plugin's options: their types, defaults and limits, and the check that turns them into settings. Imports core.
+ */
+import { parseLimit } from '../core/amounts.js'
+import type { Amount } from '../core/amounts.js'
+import { InvalidFieldsError } from '../core/errors.js'
+import type { Acceptor } from '../core/transport.js'
+import type { Store } from '../core/store.js'
+import type { HostLog, KeyValueStore } from './environment.js'
+import type { LedgerInfo } from './lpi.js'
+
+/** Where to listen. Node only. */
+export interface ListenerOptions {
+  /** Default 4195; 0 takes a free one, which `plugin.port` tells. */
+  port?: number
+  /** The address to bind to. Default: all. */
+  host?: string
+  /** A certificate, as a path or as PEM text; with it the listener speaks TLS. */
+  cert?: string | Uint8Array
+  /** The certificate's private key, as a path or as PEM text. */
+  key?: string | Uint8Array
+  /** The authorities, as a path or as PEM text. */
+  ca?: string | Uint8Array
+  /** How long a socket may stay unauthenticated, in milliseconds. Default 2000. */
+  authTimeoutMs?: number
+  /** How many sockets may be unauthenticated at a time; over it the oldest of them is closed. Default 100. */
+  maxUnauthenticated?: number
+}
+
+/** The user name and the token that one peer presents and the other checks. */
+export interface Credentials {
+  username: string
+  token: string
+}
+
+/** The plugin's options. Times are in milliseconds, amounts in base units. */
+export interface PluginOptions {
+  /** The peer to dial: `btp+ws://username:token@host:port/path`, or `btp+wss://`. */
+  server?: string
+  /** The credentials to dial with, asked before each connection; by default those in `server`. */
+  credentials?: Credentials | (() => Credentials | Promise<Credentials>)
+  /** Where to listen, or a BtpListener that several plugins share. */
+  listener?: ListenerOptions | Acceptor
+  /** The token that dialling peers must present. */
+  incomingSecret?: string
+  /** Judges the credentials of dialling peers, instead of `incomingSecret`. */
+  authCheck?: (username: string, token: string) => boolean | Promise<boolean>
+  /** The ILP prefix of the ledger; ends with a dot. A client without it takes the peer's. */
+  prefix?: string
+  /** What `getInfo` answers; `prefix` is filled in. A client without it takes the peer's. */
+  info?: Partial<LedgerInfo>
+  /** The highest balance: what the peer may owe us. Integer string; needed with a store. */
+  maxBalance?: string
+  /** The lowest balance: what we may owe the peer. Integer string; default -Infinity. */
+  minBalance?: string
+  /** Where the ledger is kept: one of this package's stores. */
+  store?: Store
+  /** Where the ledger is kept: a host's plain store. */
+  _store?: KeyValueStore
+  /** A host's logger, instead of the `debug` package. */
+  _log?: HostLog
+  /** How long before its expiry an incoming transfer can be fulfilled at the latest. Default 500, at most 60000. */
+  expiryMarginMs?: number
+  /** How long after its expiry a fulfill of an outgoing transfer is still taken. Default 500, at most 60000. */
+  graceMs?: number
+  /** How long an answer is waited for. Default 5000; from 1 to 3600000. */
+  answerTimeoutMs?: number
+  /** After how long a silence the peer is probed. Default 20000; from 1000 to 3600000. */
+  heartbeatMs?: number
+  /** How long a probe may stay unanswered before the connection is given up. Default 10000; from 100 to 3600000. */
+  heartbeatTimeoutMs?: number
+  /** The shortest delay before dialling again. Default 200; from 1 to 3600000. */
+  reconnectMinMs?: number
+  /** The longest delay before dialling again. Default 30000; from 1 to 3600000. */
+  reconnectMaxMs?: number
+}
+
+/** LPI v2's second argument (RFC 24). */
+export interface PluginServices {
+  store?: KeyValueStore
+  log?: HostLog
+}
+
+/** What a module takes over: then the options need not say it. */
+export interface ModuleProvides {
+  module: boolean
+  token: boolean
+}
+
+export interface Settings {
+  server: { url: string; credentials: Credentials | undefined } | undefined
+  credentials: (() => Credentials | Promise<Credentials>) | undefined
+  listener: ListenerOptions | Acceptor | undefined
+  incomingSecret: string | undefined
+  authCheck: ((username: string, token: string) => boolean | Promise<boolean>) | undefined
+  prefix: string | undefined
+  info: Partial<LedgerInfo> | undefined
+  limits: { maximum: Amount; minimum: Amount }
+  store: Store | undefined
+  keyValueStore: KeyValueStore | undefined
+  log: HostLog | undefined
+  expiryMarginMs: number
+  graceMs: number
+  answerTimeoutMs: number
+  heartbeatMs: number
+  heartbeatTimeoutMs: number
+  reconnectMinMs: number
+  reconnectMaxMs: number
+}
+
+const HOUR = 3_600_000
+
+/** The options that are times: default, least and most, in milliseconds. */
+const TIMES = {
+  expiryMarginMs: [500, 0, 60_000],
+  graceMs: [500, 0, 60_000],
+  answerTimeoutMs: [5000, 1, HOUR],
+  heartbeatMs: [20_000, 1000, HOUR],
+  heartbeatTimeoutMs: [10_000, 100, HOUR],
+  reconnectMinMs: [200, 1, HOUR],
+  reconnectMaxMs: [30_000, 1, HOUR]
+} as const satisfies Record<string, readonly [number, number, number]>
+
+/** An ILP address prefix: segments of letters, digits, `_`, `~` and `-`, each closed by a dot (RFC 15). */
+const PREFIX = /^([A-Za-z0-9_~-]+\.)+$/
+const PREFIX_LIMIT = 1000
+
+/**
+ * Checks the options. No message shows a value: it may be a secret.
+ * @throws InvalidFieldsError naming the option
+ */
+export function parseOptions(options: unknown, services: PluginServices, provides: ModuleProvides): Settings {
+  if (!isRecord(options)) throw new InvalidFieldsError('options must be an object')
+  if (options['_backend'] !== undefined) {
+    throw new InvalidFieldsError('_backend is not supported: give a store of this package as `store`, or a plain one as `_store`')
+  }
+  const server = optional(options, 'server', parseServer)
+  const listener = optional(options, 'listener', parseListener)
+  const store = optional(options, 'store', parseStore)
+  const keyValueStore = parseKeyValueStore(options['_store'] ?? services.store)
+  const isStateful = store !== undefined || keyValueStore !== undefined
+  if (provides.module && !isStateful) throw new InvalidFieldsError('store (or _store) is needed with a payment channel module')
+  if (isStateful && options['maxBalance'] === undefined) throw new InvalidFieldsError('maxBalance is needed with a store')
+  const settings: Settings = {
+    server,
+    credentials: optional(options, 'credentials', parseCredentials),
+    listener,
+    incomingSecret: optional(options, 'incomingSecret', parseString),
+    authCheck: optional(options, 'authCheck', parseFunction) as Settings['authCheck'],
+    prefix: optional(options, 'prefix', parsePrefix),
+    info: optional(options, 'info', parseInfo),
+    limits: {
+      maximum: parseLimit(isStateful ? options['maxBalance'] : 'Infinity', 'maxBalance'),
+      minimum: parseLimit(isStateful ? options['minBalance'] ?? '-Infinity' : '-Infinity', 'minBalance')
+    },
+    store,
+    keyValueStore: store === undefined ? keyValueStore : undefined,
+    log: parseLog(options['_log'] ?? services.log),
+    ...parseTimes(options)
+  }
+  checkTogether(settings, provides)
+  return settings
+}
+
+/** What one option demands of the others. */
+function checkTogether(settings: Settings, provides: ModuleProvides): void {
+  checkLedgerOptions(settings, provides)
+  const { listener, limits, reconnectMinMs, reconnectMaxMs } = settings
+  const judges = settings.incomingSecret !== undefined || settings.authCheck !== undefined || provides.token
+  if (listener !== undefined && !judges) throw new InvalidFieldsError('incomingSecret (or authCheck) is needed with a listener')
+  if (limits.minimum.gt(limits.maximum)) throw new InvalidFieldsError('minBalance must not be greater than maxBalance')
+  if (reconnectMinMs > reconnectMaxMs) throw new InvalidFieldsError('reconnectMinMs must not be greater than reconnectMaxMs')
+}
+
+/** Who has nobody to ask must say what the ledger is. */
+function checkLedgerOptions({ listener, server, prefix, info }: Settings, provides: ModuleProvides): void {
+  const named = prefix ?? info?.prefix
+  if (named !== undefined && info?.prefix !== undefined && info.prefix !== named) throw new InvalidFieldsError('info.prefix must be the same as prefix')
+  if (provides.module || (listener === undefined && server !== undefined)) return
+  if (named === undefined) throw new InvalidFieldsError('prefix is needed with a listener, and without a server')
+  if (info === undefined) throw new InvalidFieldsError('info is needed with a listener, and without a server')
+}
+
+function optional<T>(options: Record<string, unknown>, name: string, parse: (value: unknown, name: string) => T): T | undefined {
+  const value = options[name]
+  return value === undefined || value === null ? undefined : parse(value, name)
+}
+
+/**
+ * Reads a BTP URI: `btp+ws://` or `btp+wss://`, with credentials or without. Without an `@` there are none.
+ * @throws InvalidFieldsError, which does not show it
+ */
+function parseServer(value: unknown, name: string): { url: string; credentials: Credentials | undefined } {
+  const [, scheme, rest] = /^btp\+(wss?):\/\/(.+)$/.exec(parseString(value, name)) ?? []
+  if (scheme === undefined || rest === undefined) throw new InvalidFieldsError(`${name} must begin with btp+ws:// or btp+wss://`)
+  try {
+    const url = new URL(`${scheme}://${rest}`)
+    const [authority = ''] = rest.split(/[/?#]/)
+    const credentials = authority.includes('@')
+      ? { username: decodeURIComponent(url.username), token: decodeURIComponent(url.password) }
+      : undefined
+    url.username = ''
+    url.password = ''
+    url.hash = ''
+    return { url: url.toString(), credentials }
+  } catch {
+    // The cause would show the address with its secret (H43).
+    throw new InvalidFieldsError(`${name} must be an address of the form btp+ws://username:token@host:port/path`)
+  }
+}
+
+function parseCredentials(value: unknown, name: string): () => Credentials | Promise<Credentials> {
+  if (typeof value === 'function') return async () => checkCredentials(await Reflect.apply(value, undefined, []), name)
+  const credentials = checkCredentials(value, name)
+  return () => credentials
+}
+
+/** Checks what a `credentials` function gave. @throws InvalidFieldsError */
+export function checkCredentials(value: unknown, name = 'credentials'): Credentials {
+  if (!isRecord(value) || typeof value['token'] !== 'string') throw new InvalidFieldsError(`${name} must have a token, and may have a username`)
+  const username = value['username'] ?? ''
+  if (typeof username !== 'string') throw new InvalidFieldsError(`${name}.username must be a string`)
+  return { username, token: value['token'] }
+}
+
+/** Only its kind: what is in it is checked by who listens. */
+function parseListener(value: unknown, name: string): ListenerOptions | Acceptor {
+  if (!isRecord(value)) throw new InvalidFieldsError(`${name} must be an object, or a BtpListener`)
+  return value
+}
+
+export function isAcceptor(listener: ListenerOptions | Acceptor): listener is Acceptor {
+  return 'listen' in listener && typeof listener.listen === 'function'
+}
+
+function parseStore(value: unknown, name: string): Store {
+  const missing = ['get', 'list', 'commit'].filter(method => !hasMethod(value, method))
+  if (missing.length > 0) {
+    throw new InvalidFieldsError(`${name} must be a store of this package, it lacks ${missing.join(', ')}; a plain one with get, put and del is given as _store`)
+  }
+  return value as Store
+}
+
+/** A host passes null where it has no store. */
+function parseKeyValueStore(value: unknown): KeyValueStore | undefined {
+  if (value === undefined || value === null) return undefined
+  for (const method of ['get', 'put', 'del']) {
+    if (!hasMethod(value, method)) throw new InvalidFieldsError(`_store must have the methods get, put and del: it lacks ${method}`)
+  }
+  return value as KeyValueStore
+}
+
+function parseLog(value: unknown): HostLog | undefined {
+  if (value === undefined || value === null) return undefined
+  if (!isRecord(value)) throw new InvalidFieldsError('_log must be an object with the methods trace, debug, info, warn and error')
+  return value
+}
+
+function parsePrefix(value: unknown, name: string): string {
+  const prefix = parseString(value, name)
+  if (!isPrefix(prefix)) throw new InvalidFieldsError(`${name} must be an ILP address prefix, which ends with a dot`)
+  return prefix
+}
+
+/** Whether a text is an ILP address prefix that ends with a dot (RFC 15). */
+export function isPrefix(text: string): boolean {
+  return text.length <= PREFIX_LIMIT && PREFIX.test(text)
+}
+
+function parseInfo(value: unknown, name: string): Partial<LedgerInfo> {
+  if (!isRecord(value)) throw new InvalidFieldsError(`${name} must be an object`)
+  if (value['prefix'] !== undefined) parsePrefix(value['prefix'], `${name}.prefix`)
+  try {
+    return JSON.parse(JSON.stringify(value)) as Partial<LedgerInfo>
+  } catch (cause) {
+    throw new InvalidFieldsError(`${name} must be JSON`, { cause })
+  }
+}
+
+function parseString(value: unknown, name: string): string {
+  if (typeof value !== 'string') throw new InvalidFieldsError(`${name} must be a string`)
+  return value
+}
+
+function parseFunction(value: unknown, name: string): unknown {
+  if (typeof value !== 'function') throw new InvalidFieldsError(`${name} must be a function`)
+  return value
+}
+
+function parseTimes(options: Record<string, unknown>): { [name in keyof typeof TIMES]: number } {
+  const times: Partial<Record<keyof typeof TIMES, number>> = {}
+  for (const name of Object.keys(TIMES) as Array<keyof typeof TIMES>) {
+    const [usual, least, most] = TIMES[name]
+    const value = options[name] ?? usual
+    if (typeof value !== 'number' || !(value >= least && value <= most)) {
+      throw new InvalidFieldsError(`${name} must be a number of milliseconds from ${least} to ${most}`)
+    }
+    times[name] = value
+  }
+  return times as { [name in keyof typeof TIMES]: number }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function hasMethod(value: unknown, method: string): boolean {
+  return isRecord(value) && typeof value[method] === 'function'
+}

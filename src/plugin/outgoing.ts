@@ -1,0 +1,279 @@
+/**
+ * Outgoing transfers: offered to the peer, then fulfilled or rejected by it, or cancelled by time. Imports core, btp and ledger.
+ *
+ * A transfer is stored before the Prepare is sent (I7), and keeps its hold until the peer's Fulfill or Reject is stored, or until
+ * `expiresAt` plus the grace: whatever is lost on the way, a Fulfill that comes in time is honoured (I4).
+ */
+import { conditionOf } from '../core/ids.js'
+import { toBase64url } from '../core/bytes.js'
+import {
+  AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, InsufficientBalanceError, InvalidFieldsError, InvalidFulfillmentError,
+  NotAcceptedError, TransferNotFoundError, UnreachableError, isTemporary, messageOf
+} from '../core/errors.js'
+import type { PaychanError } from '../core/errors.js'
+import type { FulfillPacket, RejectPacket, SubProtocol } from '../btp/packets.js'
+import { find, toProtocolData } from '../btp/protocol-data.js'
+import type { RequestBody } from '../btp/session.js'
+import { sameTransfer } from '../ledger/ledger.js'
+import type { Entry, View } from '../ledger/ledger.js'
+import { ExpiryTimers, changeUntilDone, isTimeout, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
+import type { Account } from './account.js'
+import { Deferred } from './deferred.js'
+import type { Delivered } from './courier.js'
+import type { Transfer } from './lpi.js'
+
+/** What memory knows of an offered transfer beyond its record. */
+interface Flight {
+  readonly id: string
+  readonly transfer: Transfer
+  /** Settled when the peer acknowledges the transfer, or when it is final. */
+  readonly acknowledged: Deferred<void>
+  /** Attempts before a restart: then no answer is that to the only attempt. */
+  readonly resumed: boolean
+  isAcknowledged: boolean
+}
+
+export class Outgoing {
+  readonly #account: Account
+  readonly #flights = new Map<string, Flight>()
+  readonly #timers: ExpiryTimers
+  #stopped = false
+
+  constructor(account: Account) {
+    this.#account = account
+    this.#timers = new ExpiryTimers(account.clock)
+  }
+
+  /** How many transfers the peer has not decided. */
+  get pending(): number {
+    return this.#flights.size
+  }
+
+  /** Takes up what the store holds: expiries are armed, offers are repeated, events that may have been lost are raised again. */
+  resume(): void {
+    this.#stopped = false
+    for (const entry of [...this.#account.ledger.open]) {
+      if (entry.info.isIncoming) continue
+      if (entry.open?.report !== undefined) this.#report(entry)
+      else if (entry.stage === 'offered') this.#begin(entry, true)
+    }
+  }
+
+  /** Ends all waiting. The records stay as they are. */
+  stop(): void {
+    this.#stopped = true
+    this.#timers.disarmAll()
+    for (const { id, acknowledged } of this.#flights.values()) acknowledged.reject(stoppedError(id))
+    this.#flights.clear()
+  }
+
+  /**
+   * Sends a transfer, which has been validated. Resolves when the peer has acknowledged it. An exact repeat of one that is in
+   * flight waits for the same answer.
+   */
+  async send(transfer: Transfer): Promise<void> {
+    const { ledger, session, clock } = this.#account
+    if (session() === undefined) throw new UnreachableError('there is no connection to the peer')
+    const id = transfer.id.toLowerCase()
+    const created = await ledger.change(id, view => {
+      const known = view.get(id)
+      if (known !== undefined) {
+        checkRepeat(known, transfer)
+        return undefined
+      }
+      if (Date.parse(transfer.expiresAt) <= clock.now()) throw new InvalidFieldsError(`expiresAt of transfer ${id} is past`)
+      return this.#create(view, id, transfer)
+    })
+    const flight = created === undefined ? this.#flights.get(id) : this.#begin(created, false)
+    await flight?.acknowledged.promise
+  }
+
+  #create(view: View<Transfer>, id: string, transfer: Transfer): Entry<Transfer> {
+    try {
+      return view.create(id, transfer, false, { v: 1, stage: 'offered', at: this.#account.clock.now() })
+    } catch (error) {
+      if (error instanceof NotAcceptedError) throw new InsufficientBalanceError(error.message, { cause: error })
+      throw error
+    }
+  }
+
+  #begin(entry: Entry<Transfer>, resumed: boolean): Flight {
+    const { transfer } = entry.info
+    const flight: Flight = { id: entry.id, transfer, acknowledged: new Deferred(), resumed, isAcknowledged: false }
+    this.#flights.set(entry.id, flight)
+    this.#timers.arm(entry.id, Date.parse(transfer.expiresAt) + this.#account.graceMs, () => { void this.#expire(entry.id) })
+    void this.#offer(flight)
+    return flight
+  }
+
+  async #offer(flight: Flight): Promise<void> {
+    const { courier, session, clock } = this.#account
+    const expiresAt = Date.parse(flight.transfer.expiresAt)
+    const delivered = await courier.deliver(prepareBody(flight), {
+      // A peer that is not ours would raise a repeated Prepare to its host twice: there the hold waits for the Fulfill or the expiry.
+      wanted: attempts => this.#flights.get(flight.id) === flight && !flight.isAcknowledged && clock.now() < expiresAt &&
+        ((attempts === 0 && !flight.resumed) || session()?.peer.announced === true),
+      final: (error, attempts) => (attempts === 1 && !flight.resumed) || !isTemporary(error)
+    })
+    if (this.#flights.get(flight.id) !== flight) return
+    await this.#answered(flight, delivered)
+  }
+
+  async #answered(flight: Flight, delivered: Delivered): Promise<void> {
+    if (delivered.outcome === 'ended') return
+    if (delivered.outcome === 'answered' || delivered.error instanceof AlreadyFulfilledError) {
+      this.#acknowledge(flight)
+      return
+    }
+    const { error, attempts } = delivered
+    if (error instanceof AlreadyRolledBackError) {
+      await this.#release(flight, error, 'cancel')
+    } else if (attempts === 1 && !flight.resumed) {
+      await this.#release(flight, error, undefined)
+    } else {
+      // An earlier attempt may have arrived all the same: the hold waits for the Fulfill or the expiry.
+      this.#account.log.warn(`the peer refused a repeat of transfer ${flight.id}: ${error.message}`)
+    }
+  }
+
+  #acknowledge(flight: Flight): void {
+    if (flight.isAcknowledged) return
+    flight.isAcknowledged = true
+    if (!flight.resumed) this.#account.emit('outgoing_prepare', flight.transfer)
+    flight.acknowledged.resolve()
+  }
+
+  /** The peer holds nothing for this transfer. Where its sender still waits for `send`, that is told; else an event tells. */
+  async #release(flight: Flight, error: PaychanError, report: 'cancel' | undefined): Promise<void> {
+    const toldByEvent = report !== undefined && flight.resumed
+    const cancelled = await changeUntilDone(this.#account, () => this.#account.ledger.change(flight.id, view => {
+      const entry = view.get(flight.id)
+      if (entry?.stage !== 'offered') return undefined
+      return view.move(entry, 'cancelled', toldByEvent ? { report } : {})
+    }), () => this.#stopped)
+    if (cancelled === undefined) return
+    this.#land(flight.id)
+    flight.acknowledged.reject(refusal(error))
+    if (toldByEvent) this.#report(cancelled)
+  }
+
+  /** The transfer is final: nothing is waited for any more. */
+  #land(id: string): void {
+    this.#timers.disarm(id)
+    this.#flights.delete(id)
+  }
+
+  /** The peer's Fulfill. Returns the protocol data of the Response: the claim. */
+  async handleFulfill(packet: FulfillPacket): Promise<SubProtocol[]> {
+    const { ledger, clock, graceMs, settlement } = this.#account
+    const id = packet.transferId
+    const arrivedAt = clock.now()
+    const condition = conditionOf(packet.fulfillment)
+    const ilp = find(packet.protocolData, 'ilp')
+    const fulfilled = await ledger.change(id, view => {
+      const entry = ours(view.get(id), id, 'fulfill')
+      if (entry.info.transfer.executionCondition !== condition) {
+        throw new InvalidFulfillmentError(`the fulfillment does not match the condition of transfer ${id}`)
+      }
+      if (entry.info.state === 'fulfilled') return undefined
+      if (entry.info.state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${id} is rolled back`)
+      if (arrivedAt > Date.parse(entry.info.transfer.expiresAt) + graceMs) throw new AlreadyRolledBackError(`transfer ${id} has expired`)
+      return view.move(entry, 'fulfilled', {
+        fulfillment: packet.fulfillment,
+        report: 'fulfill',
+        ...(ilp === undefined || ilp.data.length === 0 ? {} : { ilp: toBase64url(ilp.data) })
+      })
+    })
+    if (fulfilled !== undefined) this.#finish(fulfilled)
+    return await settlement?.claimForResponse() ?? []
+  }
+
+  /** The peer's Reject; by the host there, or because the time is over. */
+  async handleReject(packet: RejectPacket): Promise<void> {
+    const id = packet.transferId
+    const ilp = find(packet.protocolData, 'ilp')?.data
+    const rejected = await this.#account.ledger.change(id, view => {
+      const entry = ours(view.get(id), id, 'reject')
+      if (entry.info.state === 'fulfilled') throw new AlreadyFulfilledError(`transfer ${id} is fulfilled`)
+      if (entry.info.state === 'cancelled') return undefined
+      return view.move(entry, 'cancelled', {
+        report: isTimeout(ilp) ? 'cancel' : 'reject',
+        ...(ilp === undefined ? {} : { ilp: toBase64url(ilp) })
+      })
+    })
+    if (rejected !== undefined) this.#finish(rejected)
+  }
+
+  async #expire(id: string): Promise<void> {
+    const { ledger } = this.#account
+    const cancelled = await changeUntilDone(this.#account, () => ledger.change(id, view => {
+      const entry = view.get(id)
+      return entry?.info.state === 'prepared' ? view.move(entry, 'cancelled', { report: 'cancel' }) : undefined
+    }), () => this.#stopped)
+    if (cancelled === undefined) return
+    const flight = this.#flights.get(id)
+    if (flight?.isAcknowledged === false) {
+      flight.acknowledged.reject(new UnreachableError(`the peer did not answer before transfer ${id} expired: it is rolled back`))
+    }
+    this.#land(id)
+    this.#report(cancelled)
+  }
+
+  #finish(entry: Entry<Transfer>): void {
+    const flight = this.#flights.get(entry.id)
+    // Its Fulfill or Reject overtook the Response: the peer has it, so it is acknowledged.
+    if (flight !== undefined) this.#acknowledge(flight)
+    this.#land(entry.id)
+    this.#report(entry)
+  }
+
+  /** Raises the event of a final transfer, and lets go of it. */
+  #report(entry: Entry<Transfer>): void {
+    const { emit, ledger, log } = this.#account
+    const { transfer, fulfillment } = entry.info
+    const { report, ilp } = entry.open ?? {}
+    if (report === 'fulfill' && fulfillment !== undefined) {
+      if (ilp === undefined) emit('outgoing_fulfill', transfer, fulfillment)
+      else emit('outgoing_fulfill', transfer, fulfillment, ilp)
+    } else if (report === 'reject') {
+      emit('outgoing_reject', transfer, rejectionMessage(this.#account, ilp, transfer.to))
+    } else if (report === 'cancel') {
+      emit('outgoing_cancel', transfer, rejectionMessage(this.#account, ilp ?? toBase64url(timeoutIlpError(this.#account)), transfer.from))
+    } else {
+      log.error(`transfer ${entry.id} has nothing to report: ${messageOf(report)}`)
+    }
+    ledger.close(entry.id)
+  }
+}
+
+/** Only the sender's side answers a Fulfill or Reject: for a transfer that it sent (C29). */
+function ours(entry: Entry<Transfer> | undefined, id: string, action: string): Entry<Transfer> {
+  if (entry === undefined) throw new TransferNotFoundError(`no transfer has the id ${id}`)
+  if (entry.info.isIncoming) throw new NotAcceptedError(`transfer ${id} was sent to this side: only this side may ${action} it`)
+  return entry
+}
+
+/** An exact repeat of a transfer in flight is that transfer; anything else under a known id is refused. */
+function checkRepeat(known: Entry<Transfer>, transfer: Transfer): void {
+  if (known.info.isIncoming || known.info.state !== 'prepared' || !sameTransfer(known.info.transfer, transfer)) {
+    throw new DuplicateIdError(`id ${known.id} was used before`)
+  }
+}
+
+function prepareBody({ id, transfer }: Flight): RequestBody {
+  return {
+    type: 'prepare',
+    transferId: id,
+    amount: transfer.amount,
+    executionCondition: transfer.executionCondition,
+    expiresAt: new Date(transfer.expiresAt),
+    protocolData: toProtocolData({ ilp: transfer.ilp, custom: transfer.custom })
+  }
+}
+
+/** What `sendTransfer` rejects with when the peer refuses (C45). */
+function refusal(error: PaychanError): PaychanError {
+  if (error instanceof DuplicateIdError) return error
+  if (isTemporary(error)) return new UnreachableError(`the peer cannot take the transfer now: ${error.message}`, { cause: error })
+  return new NotAcceptedError(`the peer refuses the transfer: ${error.message}`, { cause: error })
+}

@@ -1,0 +1,135 @@
+/**
+ * Messages between the two hosts, and the sorting of everything that the peer asks. Imports core and btp.
+ */
+import { toBase64url } from '../core/bytes.js'
+import { InvalidFieldsError, NoSubscriptionsError, NotAcceptedError, RequestHandlerAlreadyRegisteredError, messageOf } from '../core/errors.js'
+import { encodeIlpError } from '../btp/ilp-error.js'
+import type { MessagePacket, RequestPacket, SubProtocol } from '../btp/packets.js'
+import { fromProtocolData, toProtocolData } from '../btp/protocol-data.js'
+import type { Account } from './account.js'
+import type { Identity } from './identity.js'
+import type { Incoming } from './incoming.js'
+import type { Message, OutgoingMessage, RequestHandler } from './lpi.js'
+import type { Outgoing } from './outgoing.js'
+import type { Rpc, SendMessage } from './rpc.js'
+import { CLAIM } from './settlement.js'
+import { answerSideProtocol } from './side-protocols.js'
+
+export interface RequestsOptions {
+  account: Account
+  identity: Identity
+  incoming: Incoming
+  outgoing: Outgoing
+  rpc: Rpc
+  send: SendMessage
+}
+
+export class Requests {
+  readonly #options: RequestsOptions
+  #handler: RequestHandler | undefined
+
+  constructor(options: RequestsOptions) {
+    this.#options = options
+  }
+
+  register(handler: RequestHandler): void {
+    if (this.#handler !== undefined) throw new RequestHandlerAlreadyRegisteredError('deregister the request handler before another is registered')
+    if (typeof handler !== 'function') throw new InvalidFieldsError('the request handler must be a function')
+    this.#handler = handler
+  }
+
+  deregister(): void {
+    this.#handler = undefined
+  }
+
+  /** Sends a message of the host, which has been validated, and resolves with the peer's. */
+  async ask(message: OutgoingMessage): Promise<Message> {
+    const { account, send } = this.#options
+    const protocolData = toProtocolData(message)
+    account.emit('outgoing_request', message)
+    const response = await send({ type: 'message', protocolData })
+    const answer = this.#messageOf(response.protocolData)
+    account.emit('incoming_response', answer)
+    return answer
+  }
+
+  /** Answers a request of the peer: what it resolves with is the Response, what it throws becomes an Error. */
+  async handle(packet: RequestPacket): Promise<SubProtocol[]> {
+    const { incoming, outgoing } = this.#options
+    switch (packet.type) {
+      case 'prepare':
+        await incoming.handlePrepare(packet)
+        return []
+      case 'fulfill':
+        return outgoing.handleFulfill(packet)
+      case 'reject':
+        await outgoing.handleReject(packet)
+        return []
+      case 'message':
+        return this.#handleMessage(packet)
+      case 'transfer':
+        throw new NotAcceptedError('this side speaks BTP 1.0: it takes no Transfer')
+    }
+  }
+
+  /** The primary sub-protocol decides (C23), and `ilp` is primary wherever it is (C38). */
+  async #handleMessage({ requestId, protocolData }: MessagePacket): Promise<SubProtocol[]> {
+    const { account, identity, rpc } = this.#options
+    const [primary] = protocolData
+    if (primary === undefined) throw new InvalidFieldsError('a Message must have a sub-protocol')
+    if (primary.protocolName === 'custom' || protocolData.some(sub => sub.protocolName === 'ilp')) {
+      return this.#handleRequest({ ...this.#messageOf(protocolData), id: String(requestId) })
+    }
+    if (primary.protocolName === CLAIM) {
+      if (account.settlement === undefined) throw new NotAcceptedError('this side has no module that takes claims')
+      await account.settlement.receive(primary)
+      return []
+    }
+    return await answerSideProtocol(primary, identity, account.ledger) ?? rpc.handle(protocolData)
+  }
+
+  #messageOf(protocolData: readonly SubProtocol[]): Message {
+    const { account, identity } = this.#options
+    const { ilp, custom } = fromProtocolData(protocolData)
+    return {
+      to: account.address(),
+      from: account.peerAddress(),
+      ledger: identity.prefix,
+      ...(ilp === undefined ? {} : { ilp }),
+      ...(custom === undefined ? {} : { custom })
+    }
+  }
+
+  async #handleRequest(message: Message): Promise<SubProtocol[]> {
+    const { account } = this.#options
+    account.emit('incoming_request', message)
+    const handler = this.#handler
+    if (handler === undefined) throw new NoSubscriptionsError('no request handler is registered')
+    let response: OutgoingMessage
+    let protocolData: SubProtocol[]
+    try {
+      response = await handler(message)
+      protocolData = toProtocolData({ ilp: response.ilp, custom: response.custom })
+    } catch (error) {
+      account.log.debug(`the request handler failed: ${messageOf(error)}`)
+      response = this.#failure(message, error)
+      protocolData = toProtocolData({ ilp: response.ilp })
+    }
+    account.emit('outgoing_response', response)
+    return protocolData
+  }
+
+  /** What the peer's host gets when our host's handler fails (C34). */
+  #failure(message: Message, error: unknown): OutgoingMessage {
+    const { account, identity } = this.#options
+    const ilp = encodeIlpError({
+      code: 'F00',
+      name: 'Bad Request',
+      triggeredBy: account.address(),
+      forwardedBy: [],
+      triggeredAt: new Date(account.clock.now()),
+      data: JSON.stringify({ message: messageOf(error) })
+    })
+    return { to: message.from, from: message.to, ledger: identity.prefix, ilp: toBase64url(ilp) }
+  }
+}
