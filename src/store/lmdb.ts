@@ -3,7 +3,9 @@
  *
  * The package `lmdb` is an optional peer, loaded when the store is first used, so that whoever does not use it need not have it.
  */
-import type { RootDatabase } from 'lmdb'
+import { open as openFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type * as Lmdb from 'lmdb'
 import { InvalidFieldsError, messageOf, StoreError } from '../core/errors.js'
 import type { Batch, ListOptions, Store } from '../core/store.js'
 import { checkBatch, checkKey, checkList, closedError, MAX_KEY_BYTES } from './check.js'
@@ -13,7 +15,7 @@ export interface LmdbStoreOptions {
   path: string
 }
 
-type Database = RootDatabase<string, Uint8Array>
+type Database = Lmdb.RootDatabase<string, Uint8Array>
 
 /**
  * Keeps everything in a memory-mapped file. A commit is one write transaction of LMDB: other processes wait for it, its guards
@@ -140,6 +142,7 @@ function checkOptions(options: unknown): string {
 async function openDatabase(path: string): Promise<Database> {
   const { open } = await loadLmdb()
   try {
+    await checkFile(join(path, 'data.mdb'))
     return open<string, Uint8Array>({
       path,
       // The path is a folder, also when there is a dot in its name.
@@ -154,13 +157,32 @@ async function openDatabase(path: string): Promise<Database> {
   }
 }
 
-async function loadLmdb(): Promise<typeof import('lmdb')> {
+/** Opening a file that is no database ends the process in lmdb 3.5 (a segmentation fault), so its head is checked here first. */
+async function checkFile(file: string): Promise<void> {
+  // Not there, or not readable: opening the database creates it, or says why not.
+  const handle = await openFile(file, 'r').catch(() => undefined)
+  if (handle === undefined) return
+  try {
+    const head = new DataView(new ArrayBuffer(MAGIC_AT + 4))
+    const { bytesRead } = await handle.read(head, 0, head.byteLength, 0)
+    const isDatabase = head.getUint32(MAGIC_AT, true) === MAGIC || head.getUint32(MAGIC_AT, false) === MAGIC
+    if (bytesRead > 0 && !isDatabase) throw new StoreError(`${file} is no LMDB database`)
+  } finally {
+    await handle.close()
+  }
+}
+
+async function loadLmdb(): Promise<typeof Lmdb> {
   try {
     return await import('lmdb')
   } catch (cause) {
     throw new StoreError('LmdbStore needs the package lmdb, which is not installed or does not run here: npm install lmdb', { cause })
   }
 }
+
+/** The number by which LMDB knows its files, in the machine's byte order, and where it stands in the first page. */
+const MAGIC = 0xbeefc0de
+const MAGIC_AT = 24
 
 /** Sorts before or at every key. */
 const FIRST_KEY = new Uint8Array(1)

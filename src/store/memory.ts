@@ -3,6 +3,7 @@
  */
 import type { Batch, ListOptions, Store } from '../core/store.js'
 import { checkBatch, checkKey, checkList, closedError } from './check.js'
+import { lowerBound } from './sorted.js'
 
 /** A bucket that grows beyond this is split: small enough that an insertion moves little, large enough that there are few. */
 const BUCKET_SIZE = 512
@@ -114,16 +115,4 @@ class SortedKeys {
     }
     return low
   }
-}
-
-/** The first position in a sorted array whose element is not less than `key`. */
-function lowerBound(sorted: readonly string[], key: string): number {
-  let low = 0
-  let high = sorted.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((sorted[middle] ?? '') < key) low = middle + 1
-    else high = middle
-  }
-  return low
 }
