@@ -8,37 +8,29 @@
  *
  * After a restart, what the module was called for last is compared with what was ever fulfilled: a claim that is missing is made then.
  */
-import { find, readJson, readText, stringifyJson } from '../btp/protocol-data.js'
+import { stringifyJson } from '../btp/protocol-data.js'
 import type { JsonValue } from '../btp/protocol-data.js'
 import { ContentType } from '../btp/packets.js'
 import type { SubProtocol } from '../btp/packets.js'
 import { parseSum } from '../core/amounts.js'
 import { printable, toUtf8 } from '../core/bytes.js'
 import type { CancelTimer, Clock } from '../core/clock.js'
-import { InvalidFieldsError, StoreError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
+import { InvalidFieldsError, StoreError, isTemporary, messageOf } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
-import { randomFraction } from '../core/random.js'
 import type { Random } from '../core/random.js'
+import { CLAIM, IncomingClaims, claimRetryDelay } from './incoming-claims.js'
 import { CALLBACK_LIMIT_MS } from './module.js'
 import type { ModuleRunner } from './module.js'
 import type { SendMessage } from './rpc.js'
 
-/** The sub-protocol that claims travel under (C39). */
-export const CLAIM = 'claim'
+export { CLAIM }
 
 /** The largest claim, in bytes of JSON: with room to spare in a frame of 64 KiB. */
 export const CLAIM_LIMIT = 32_768
 /** A claim that rode on a Response is confirmed by a Message when there was no newer one for so long. */
 const QUIET_MS = 1000
-/** Temporary errors are retried after 1 to 60 s, longer each time (RFC 23, C24). */
-const RETRY_MIN_MS = 1000
-const RETRY_MAX_MS = 60_000
-/** The most claims of the peer that may wait for the module. Over it the peer is told to try again later. */
-const INCOMING_LIMIT = 1000
-/** How often a claim that an old peer cannot send again is handed to a module that cannot take it yet: for a quarter of an hour. */
-const HAND_OVER_ATTEMPTS = 20
-/** The most claims that may wait for that at a time. */
-const POSTPONED_LIMIT = 100
+/** How long `idle` waits for a module that hangs. */
+const IDLE_LIMIT_MS = 5000
 
 const OUTGOING_RECORD = 'claim:outgoing'
 const TAKEN_RECORD = 'claim:taken'
@@ -124,12 +116,12 @@ export class Settlement {
   #deliveryFailures = 0
   #cancelDelivery: CancelTimer | undefined
 
-  #incoming: Promise<unknown> = Promise.resolve()
-  #incomingCount = 0
-  readonly #postponed = new Set<CancelTimer>()
+  readonly #incoming: IncomingClaims
 
   constructor(options: SettlementOptions) {
     this.#options = options
+    const { clock, random, log, module } = options
+    this.#incoming = new IncomingClaims({ clock, random, log, module, peerRepeats: () => this.#isPeerOurs() })
   }
 
   /**
@@ -142,9 +134,10 @@ export class Settlement {
       this.#options.records.read(TAKEN_RECORD)
     ])
     this.#outgoing = outgoing === undefined ? { v: 1, sum: '0' } : parseOutgoing(outgoing)
-    this.#taken = taken ?? ''
+    this.#taken = taken === undefined ? '' : parseTaken(taken)
     if (this.#unwritten !== undefined && !this.#isAhead(this.#unwritten.sum)) this.#unwritten = undefined
     this.#active = true
+    this.#incoming.start()
   }
 
   /** Makes the claim that may be missing, and sends the latest one if the peer has not taken it. */
@@ -161,13 +154,17 @@ export class Settlement {
     this.#cancelDelivery?.()
     this.#next?.end()
     this.#next = undefined
-    for (const cancel of this.#postponed) cancel()
-    this.#postponed.clear()
+    this.#incoming.stop()
   }
 
-  /** Resolves when the module has ended what it was called for. */
+  /** Resolves when the module has ended what it was called for; after 5 s also if it has not. */
   async idle(): Promise<void> {
-    await Promise.all([this.#running, this.#incoming])
+    let cancel: CancelTimer | undefined
+    const limit = new Promise<void>(resolve => {
+      cancel = this.#options.clock.setTimer(IDLE_LIMIT_MS, resolve, { keepsProcessAlive: true })
+    })
+    await Promise.race([Promise.all([this.#running, this.#incoming.idle()]), limit])
+    cancel?.()
   }
 
   /**
@@ -188,48 +185,16 @@ export class Settlement {
    * Hands a claim that came as a Message to the module.
    * @throws InvalidFieldsError when it is neither JSON nor text; UnreachableError when too many are waiting; what the module throws
    */
-  async receive(sub: SubProtocol): Promise<void> {
-    const claim = readClaim(sub)
-    // An old peer whose module returns null has no claim to make.
-    if (claim === null) return
-    if (!this.#active || this.#incomingCount >= INCOMING_LIMIT) throw new UnreachableError('no claim can be taken now: send it again later')
-    this.#incomingCount++
-    const handled = this.#incoming.then(() => this.#options.module.handleIncomingClaim(claim))
-    this.#incoming = handled.catch(() => undefined).then(() => { this.#incomingCount-- })
-    await handled
+  receive(sub: SubProtocol): Promise<void> {
+    return this.#incoming.receive(sub)
   }
 
   /**
    * Hands the claim on the Response to our Fulfill, if there is one, to the module. Resolves when the module has handled it, or
    * after 500 ms (C39). Never rejects: the transfer is fulfilled whatever the claim is worth.
    */
-  async receiveOnResponse(protocolData: readonly SubProtocol[]): Promise<void> {
-    const sub = find(protocolData, CLAIM)
-    if (sub === undefined) return
-    let cancel: CancelTimer | undefined
-    const overdue = new Promise<void>(resolve => { cancel = this.#options.clock.setTimer(CALLBACK_LIMIT_MS, resolve) })
-    await Promise.race([this.#handOver(sub, 0), overdue])
-    cancel?.()
-  }
-
-  async #handOver(sub: SubProtocol, attempt: number): Promise<void> {
-    try {
-      await this.receive(sub)
-    } catch (error) {
-      this.#options.log.warn(`a claim of the peer was not taken: ${printable(messageOf(error))}`)
-      // A peer of ours sends it again by itself, an old one does not.
-      const later = isTemporary(error) && this.#options.session()?.peer.announced !== true && attempt < HAND_OVER_ATTEMPTS
-      if (later) this.#postpone(sub, attempt)
-    }
-  }
-
-  #postpone(sub: SubProtocol, attempt: number): void {
-    if (!this.#active || this.#postponed.size >= POSTPONED_LIMIT) return
-    const cancel = this.#options.clock.setTimer(this.#retryDelay(attempt), () => {
-      this.#postponed.delete(cancel)
-      void this.#handOver(sub, attempt + 1)
-    })
-    this.#postponed.add(cancel)
+  receiveOnResponse(protocolData: readonly SubProtocol[]): Promise<void> {
+    return this.#incoming.receiveOnResponse(protocolData)
   }
 
   /** The round that takes in everything fulfilled until now. One runs at a time; those who come meanwhile share the next. */
@@ -296,6 +261,10 @@ export class Settlement {
     return claim === undefined || claim.sum === this.#taken || claim.sum === this.#refused ? undefined : claim
   }
 
+  #isPeerOurs(): boolean {
+    return this.#options.session()?.peer.announced === true
+  }
+
   #deliverIn(delayMs: number): void {
     this.#cancelDelivery?.()
     if (!this.#active || this.#untaken() === undefined) return
@@ -304,7 +273,7 @@ export class Settlement {
 
   async #deliver(): Promise<void> {
     const claim = this.#untaken()
-    if (claim === undefined || this.#delivering || this.#options.session()?.peer.announced !== true) return
+    if (claim === undefined || this.#delivering || !this.#isPeerOurs()) return
     this.#delivering = true
     let delayMs = QUIET_MS
     try {
@@ -313,7 +282,7 @@ export class Settlement {
       await this.#markTaken(claim.sum)
     } catch (error) {
       if (isTemporary(error)) {
-        delayMs = this.#retryDelay(this.#deliveryFailures++)
+        delayMs = claimRetryDelay(this.#options.random, this.#deliveryFailures++)
       } else {
         this.#refused = claim.sum
         this.#options.log.warn(`the peer refused our claim for ${claim.sum}: ${printable(messageOf(error))}`)
@@ -328,15 +297,10 @@ export class Settlement {
   async #markTaken(sum: string): Promise<void> {
     this.#taken = sum
     try {
-      await this.#options.records.write(TAKEN_RECORD, sum)
+      await this.#options.records.write(TAKEN_RECORD, JSON.stringify({ v: 1, sum }))
     } catch (error) {
       this.#options.log.debug(`the store did not take that the peer has our claim: ${printable(messageOf(error))}`)
     }
-  }
-
-  #retryDelay(failures: number): number {
-    const base = Math.min(RETRY_MIN_MS * 2 ** failures, RETRY_MAX_MS)
-    return Math.min(base * (1 + randomFraction(this.#options.random) / 2), RETRY_MAX_MS)
   }
 }
 
@@ -351,13 +315,6 @@ function toSubProtocol(claim: string): SubProtocol {
   return { protocolName: CLAIM, contentType: ContentType.json, data: toUtf8(claim) }
 }
 
-/** The old package sends a claim that is a string as text. */
-function readClaim(sub: SubProtocol): JsonValue {
-  if (sub.contentType === ContentType.json) return readJson(sub)
-  if (sub.contentType === ContentType.text) return readText(sub)
-  throw new InvalidFieldsError('claim must be JSON')
-}
-
 function parseOutgoing(text: string): Outgoing {
   try {
     const value = JSON.parse(text) as Partial<Outgoing> | null
@@ -369,4 +326,14 @@ function parseOutgoing(text: string): Outgoing {
     // Falls through to the error below.
   }
   throw new StoreError(`the record '${OUTGOING_RECORD}' is of no version that is known here`)
+}
+
+/** Of a version that is not known, or does not parse: then the peer gets the claim once more. */
+function parseTaken(text: string): string {
+  try {
+    const value = JSON.parse(text) as { v?: unknown; sum?: unknown } | null
+    return value?.v === 1 && typeof value.sum === 'string' ? value.sum : ''
+  } catch {
+    return ''
+  }
 }

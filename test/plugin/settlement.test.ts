@@ -370,6 +370,41 @@ describe('delivery to a peer of ours', () => {
     expect(side.clock.pending).toBe(0)
   })
 
+  it('a module that hangs does not keep idle waiting for ever', async () => {
+    const side = await started()
+    side.create = () => new Promise(() => undefined)
+    void side.fulfill(5)
+    await settle()
+    side.settlement.stop()
+    let idle = false
+    void side.settlement.idle().then(() => { idle = true })
+    await side.clock.advance(4999)
+    expect(idle).toBe(false)
+    await side.clock.advance(1)
+    expect(idle).toBe(true)
+  })
+
+  it('a module that keeps failing is reported once, and again after it has worked', async () => {
+    const side = await started()
+    const fail = () => Promise.reject(new Error('down'))
+    for (const create of [fail, fail, async (balance: string) => balance, fail, fail]) {
+      side.create = create
+      await side.fulfill(1)
+    }
+    expect(side.log.at('warn')).toHaveLength(2)
+  })
+
+  it('a stored confirmation that does not parse only costs one more Message', async () => {
+    const side = await started()
+    await side.fulfill(5)
+    await side.clock.advance(1000)
+    side.stored.set('claim:taken', '5')
+    await side.restart()
+    side.settlement.onSessionUp()
+    await side.clock.advance(600_000)
+    expect(side.messages).toEqual([{ claim: '5' }, { claim: '5' }])
+  })
+
   it.each(['{', 'null', '[]', '{"v":2,"sum":"5"}', '{"v":1,"sum":5}', '{"v":1,"sum":"-5"}', '{"v":1,"sum":"5","claim":{"sum":"5"}}'])(
     'a stored record %s is an error, not a new beginning', async record => {
       const side = new Side()
