@@ -81,7 +81,7 @@ export function decodeIlpError(bytes: Uint8Array): IlpError {
   const code = body.read(CODE_BYTES).toString('latin1')
   const name = body.readAscii()
   const triggeredBy = body.readAscii()
-  const forwardedBy = Array.from({ length: body.readQuantity(1) }, () => body.readAscii())
+  const forwardedBy = Array.from({ length: body.readQuantity() }, () => body.readAscii())
   const triggeredAt = body.readTimestamp()
   const data = body.readVarOctetString().toString('utf8')
   if (triggeredAt === undefined) throw new PacketError('triggeredAt must be a UTC time, at most to the millisecond')

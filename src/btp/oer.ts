@@ -59,13 +59,11 @@ export class OerReader extends Reader {
     return this.readBoundedNumber(first & 0x7f)
   }
 
-  /** A count of things that take at least `leastBytesEach` bytes: leading zeros are taken, more than can follow is not. */
-  readQuantity(leastBytesEach: number): number {
+  /** A count of things to come, each of a byte at least; leading zeros are taken. */
+  readQuantity(): number {
     const length = this.readLengthPrefix()
     if (length === 0) throw new PacketError('packet has a quantity of no bytes')
-    const quantity = this.readBoundedNumber(length)
-    this.ensureAvailable(quantity * leastBytesEach)
-    return quantity
+    return this.readBoundedNumber(length)
   }
 
   /** An unsigned 64-bit integer as a decimal string. */

@@ -110,8 +110,6 @@ const TYPE_REJECT = 5
 const TYPE_MESSAGE = 6
 const TYPE_TRANSFER = 7
 
-/** A name's and a data's length, and the content type: no sub-protocol is shorter. */
-const LEAST_SUB_PROTOCOL_BYTES = 3
 const TRANSFER_ID_BYTES = 16
 const BYTES_32 = 32
 const AMOUNT_BYTES = 8
@@ -204,7 +202,7 @@ function decodeError(requestId: number, body: OerReader): ErrorPacket {
 }
 
 function readProtocolData(body: OerReader): SubProtocol[] {
-  const count = body.readQuantity(LEAST_SUB_PROTOCOL_BYTES)
+  const count = body.readQuantity()
   const protocolData: SubProtocol[] = []
   for (let i = 0; i < count; i++) {
     const protocolName = body.readAscii()

@@ -60,6 +60,7 @@ describe('An ILP error packet', () => {
     for (let length = 0; length < sound.length; length++) expect(() => decodeIlpError(sound.subarray(0, length))).toThrow(PacketError)
     expect(() => decodeIlpError(fromHex(`01${EXPIRED_HEX.slice(2)}`))).toThrow(PacketError)
     expect(() => decodeIlpError(fromHex(`080f${ascii('R00')}000004ffffffff${'00'.repeat(5)}`))).toThrow(PacketError)
+    expect(() => decodeIlpError(fromHex(`0811${ascii('R00')}000006ffffffffffff${'00'.repeat(5)}`))).toThrow(PacketError)
     fc.assert(fc.property(fc.uint8Array({ maxLength: 100 }), bytes => isSafe(bytes) && isSafe(new Uint8Array([8, bytes.length, ...bytes]))), { numRuns: 10_000 })
     fc.assert(fc.property(fc.nat(sound.length - 1), fc.nat(255), (at, value) => isSafe(Uint8Array.from(sound, (byte, i) => (i === at ? value : byte)))), { numRuns: 5000 })
   })
