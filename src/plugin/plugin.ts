@@ -14,6 +14,7 @@ import type { Store } from '../core/store.js'
 import type { Acceptor } from '../core/transport.js'
 import { Doorkeeper, doorkeeperOf } from '../btp/doorkeeper.js'
 import { Link } from '../btp/link.js'
+import type { Session } from '../btp/session.js'
 import { Backend } from '../ledger/backend.js'
 import { Committer } from '../ledger/committer.js'
 import { Ledger } from '../ledger/ledger.js'
@@ -97,6 +98,10 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   /** What requests of the peer wait for that came before the first connect is through. */
   #whenReady: Array<{ resolve: () => void; reject: (error: Error) => void }> = []
   #fatal: Error | undefined
+  /** Whether `connect` was raised for the session that is there. */
+  #hasGreeted = false
+  /** The session on which the peer's info was asked last. */
+  #informedBy: Session | undefined
 
   constructor(environment: Environment, module: AnyModule | undefined, options: PluginOptions, services: PluginServices = {}) {
     super(message => { this.#log.warn(message) })
@@ -236,7 +241,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       else if (this.#settings.server !== undefined) await this.#dial(link, deadline)
       await this.#becomeReady(link)
     } catch (error) {
-      await this.#close(error instanceof Error ? error : new UnreachableError(messageOf(error)))
+      // Unless a disconnect() has come in between, which closes by itself.
+      if (this.#isIn('connecting')) await this.#close(error instanceof Error ? error : new UnreachableError(messageOf(error)))
       throw error
     }
   }
@@ -248,7 +254,9 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       await link.connect(Math.max(0, deadline - this.#environment.clock.now()))
       if (!this.#identity.needsPeer) return
       try {
+        const { session } = link
         this.#identity.learn(await askInfo(body => link.request(body)))
+        this.#informedBy = session
         return
       } catch (error) {
         if (!(error instanceof UnreachableError) || this.#environment.clock.now() >= deadline) throw error
@@ -264,7 +272,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       await this.#settlement?.load()
     }
     // A disconnect() or another owner of the store may have come in between.
-    if (this.#phase !== 'connecting') throw new UnreachableError('disconnected while connecting')
+    if (!this.#isIn('connecting')) throw new UnreachableError('disconnected while connecting')
     if (link.session !== undefined) this.#identity.meet(link.session, await this.#ledgerId())
     this.#identity.becomeKnown()
     this.#phase = 'ready'
@@ -300,7 +308,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
         this.#identity.meet(session, ledgerId)
         if (this.#phase === 'ready') this.#greet()
       },
-      onDown: () => { if (this.#phase !== 'connecting' && this.#phase !== 'idle') this.emit('disconnect') },
+      onDown: () => { this.#part() },
       authTimeoutMs: this.#acceptor?.authTimeoutMs ?? 2000,
       answerTimeoutMs,
       heartbeatMs,
@@ -323,10 +331,18 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   /** A session is up, and both sides are known. */
   #greet(): void {
+    this.#hasGreeted = true
     this.emit('connect')
     this.#courier.sessionUp()
     this.#settlement?.onSessionUp()
-    if (this.#identity.needsPeer) void this.#refreshInfo()
+    if (this.#identity.needsPeer && this.#link?.session !== this.#informedBy) void this.#refreshInfo()
+  }
+
+  /** A session is gone: told where its beginning was. */
+  #part(): void {
+    if (!this.#hasGreeted) return
+    this.#hasGreeted = false
+    this.emit('disconnect')
   }
 
   /** A client that has its info from the peer asks anew on each session: it may have changed, but for its prefix. */
@@ -414,6 +430,11 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     this.#log.error(`this instance cannot go on: ${error.message}`)
     this.#disconnecting ??= this.#close(error).finally(() => { this.#disconnecting = undefined })
     this.emit('error', error)
+  }
+
+  /** As a method, since the phase may change during an await. */
+  #isIn(phase: Phase): boolean {
+    return this.#phase === phase
   }
 
   #mustBeUsable(): void {
