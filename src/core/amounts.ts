@@ -16,6 +16,7 @@ export const AMOUNT_LIMIT: Amount = new Big('18446744073709551616')
 
 const AMOUNT = /^(0|[1-9][0-9]*)(\.0+)?$/
 const SIGNED = /^-?[0-9]+$/
+const SUM = /^-?[0-9]+(\.[0-9]+)?(e\+[0-9]{1,3})?$/
 
 /**
  * Reads a transfer's amount: a decimal integer string, 0 <= amount < 2^64. `5.0` is read as `5`, as the old package did.
@@ -47,8 +48,8 @@ export function parseLimit(value: unknown, field: string): Amount {
  * @throws InvalidFieldsError naming `field`, for what is no integer
  */
 export function parseSum(value: string, field: string): Amount {
-  const sum = new Big(value)
-  if (!sum.isInteger()) throw new InvalidFieldsError(`${field} is no integer`)
+  const sum = SUM.test(value) ? new Big(value) : undefined
+  if (sum?.isInteger() !== true) throw new InvalidFieldsError(`${field} is no integer`)
   return sum
 }
 

@@ -4,8 +4,11 @@
  * Under the old package's keys lie exactly the old package's values, so that either opens the other's store. What is ours lies
  * under `<key>:paychan:` and carries a version.
  */
+import { parseLimit, parseSum } from '../core/amounts.js'
+import type { Amount } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
-import { StoreError } from '../core/errors.js'
+import { StoreError, messageOf } from '../core/errors.js'
+import { STATE_OF } from './stages.js'
 import type { Stage, TransferState } from './stages.js'
 
 /**
@@ -44,7 +47,7 @@ const VERSION = 1
 
 /** Sorts newest first: the complement of the time, in fixed width (13 digits reach the year 2286). */
 const LATEST = 9_999_999_999_999
-const newestFirst = (at: number): string => String(Math.max(0, LATEST - at)).padStart(13, '0')
+const newestFirst = (at: number): string => String(Math.min(LATEST, Math.max(0, LATEST - Math.trunc(at)))).padStart(13, '0')
 
 /** The keys of the ledger named `key`; the plugin's own is ''. */
 export function ledgerKeys(key: string) {
@@ -73,28 +76,50 @@ export function parseHistoryCursor(cursor: string): { at: number; id: string } {
 
 /** Reads a stored transfer. @throws StoreError that names the key, when it does not parse */
 export function parseTransferRecord(key: string, text: string): TransferWithInfo {
-  const value = parseJson(key, text) as Partial<TransferWithInfo> | null
-  const sound = typeof value === 'object' && value !== null && typeof value.transfer === 'object' && value.transfer !== null &&
-    typeof value.isIncoming === 'boolean' &&
+  const value = parseJson(key, text) as { transfer?: unknown; isIncoming?: unknown; state?: unknown } | null
+  const sound = isObject(value) && isObject(value.transfer) && typeof value.isIncoming === 'boolean' &&
     (value.state === 'prepared' || value.state === 'fulfilled' || value.state === 'cancelled')
   if (!sound) throw new StoreError(`the record under '${printable(key)}' is no transfer`)
-  return value as TransferWithInfo
+  return value as unknown as TransferWithInfo
 }
 
 /** Reads what is open about a transfer. @throws StoreError that names the key, when it does not parse */
 export function parseOpenRecord(key: string, text: string): OpenRecord {
-  const value = parseJson(key, text) as Partial<OpenRecord> | null
-  if (typeof value !== 'object' || value === null || value.v !== VERSION || typeof value.stage !== 'string' || typeof value.at !== 'number') {
-    throw new StoreError(`the record under '${printable(key)}' is of no version that is known here`)
-  }
-  return value as OpenRecord
+  const value = parseJson(key, text) as Partial<Record<keyof OpenRecord, unknown>> | null
+  const sound = isObject(value) && value.v === VERSION && typeof value.at === 'number' &&
+    typeof value.stage === 'string' && Object.hasOwn(STATE_OF, value.stage)
+  if (!sound) throw new StoreError(`the record under '${printable(key)}' is of no version that is known here`)
+  return value as unknown as OpenRecord
+}
+
+/**
+ * Reads a stored sum, or the amount of a stored transfer: an integer, 0 or more. The old package took more forms of an amount than
+ * are taken today (`1e3`, numbers), so what it wrote is read generously.
+ * @throws StoreError that names the key, when it is no such thing
+ */
+export function parseStoredSum(key: string, value: unknown): Amount {
+  const sum = parseStored(key, () => parseSum(String(value), 'the sum'))
+  if (sum.lt(0)) throw new StoreError(`the record under '${printable(key)}' is negative`)
+  return sum
+}
+
+/** Reads a stored limit: an integer, `Infinity` or `-Infinity`. @throws StoreError that names the key, when it is no such thing */
+export function parseStoredLimit(key: string, text: string): Amount {
+  return parseStored(key, () => text.endsWith('Infinity') ? parseLimit(text, 'the limit') : parseSum(text, 'the limit'))
 }
 
 function parseJson(key: string, text: string): unknown {
+  return parseStored(key, () => JSON.parse(text) as unknown)
+}
+
+function parseStored<V>(key: string, parse: () => V): V {
   try {
-    return JSON.parse(text)
+    return parse()
   } catch (cause) {
-    throw new StoreError(`the record under '${printable(key)}' does not parse`, { cause })
+    throw new StoreError(`the record under '${printable(key)}' does not parse: ${printable(messageOf(cause))}`, { cause })
   }
 }
 
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
