@@ -5,15 +5,15 @@
  * the callers, in changes that the committer runs one after the other. Memory holds what is durable: what is open, and a bounded
  * cache of what was last touched.
  */
-import equal from 'fast-deep-equal'
-import { ZERO, formatAmount, parseAmount, parseLimit, parseSum } from '../core/amounts.js'
+import { ZERO, formatAmount, parseAmount } from '../core/amounts.js'
 import type { Amount } from '../core/amounts.js'
-import { InvalidFieldsError, NotAcceptedError, StoreError } from '../core/errors.js'
+import { printable } from '../core/bytes.js'
+import { DuplicateIdError, InvalidFieldsError, NotAcceptedError, StoreError, messageOf } from '../core/errors.js'
 import type { Committer, Group } from './committer.js'
-import { ledgerKeys, parseHistoryCursor, parseOpenRecord, parseTransferRecord } from './records.js'
+import { ledgerKeys, parseHistoryCursor, parseOpenRecord, parseStoredLimit, parseStoredSum, parseTransferRecord } from './records.js'
 import type { LedgerKeys, LoggedTransfer, OpenRecord, TransferWithInfo } from './records.js'
 import { MOVES, STATE_OF } from './stages.js'
-import type { Stage } from './stages.js'
+import type { Stage, TransferState } from './stages.js'
 
 /** Final transfers kept in memory, for repeats of what was just done. */
 const CACHE_LIMIT = 10_000
@@ -41,20 +41,35 @@ interface Limits {
   minimum: Amount
 }
 
+/** What is kept about a transfer beyond its stage while it is open. */
+type Details = Omit<OpenRecord, 'v' | 'stage' | 'at'>
+
 /** What a change sees and does: durable memory, with the changes of the same group laid over it. */
 export interface View<T extends LoggedTransfer = LoggedTransfer> {
   /** The transfer with this id; only the id that the change was made for can be asked. */
   get(id: string): Entry<T> | undefined
   /**
    * Adds a transfer in its first stage.
-   * @throws NotAcceptedError when a limit does not allow it; nothing is kept then
+   * @throws DuplicateIdError when the id is known; NotAcceptedError when a limit does not allow it; InvalidFieldsError when it is no
+   *   JSON or its amount no amount; nothing is kept then
    */
   create(id: string, transfer: T, isIncoming: boolean, open: OpenRecord): Entry<T>
-  /** Moves a transfer on. `details` replaces what is kept about it while it is open; without a report, a final one closes. */
-  move(entry: Entry<T>, stage: Stage, details?: Omit<OpenRecord, 'v' | 'stage' | 'at'>): Entry<T>
-  /** Forgets a transfer that was never prepared: the module refused it. */
+  /**
+   * Moves a transfer on. `details` replaces what is kept about it while it is open; without a report, a final one closes.
+   * @throws NotAcceptedError when its stage has no such move, or when `entry` is not what `get` returns now
+   */
+  move(entry: Entry<T>, stage: Stage, details?: Details): Entry<T>
+  /**
+   * Forgets a transfer that was never prepared: the module refused it.
+   * @throws NotAcceptedError when it is in another stage than `checking`, or when `entry` is not what `get` returns now
+   */
   remove(entry: Entry<T>): void
-  setLimit(which: keyof Limits, value: Amount): void
+}
+
+/** The reading of a transfer that changes wait for, in the order in which they were made. */
+interface Reading {
+  readonly done: Promise<void>
+  waiting: number
 }
 
 export interface HistoryPage<T extends LoggedTransfer = LoggedTransfer> {
@@ -65,6 +80,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   readonly #committer: Committer
   readonly #keys: LedgerKeys
   readonly #defaults: Limits
+  /** Counts the take-overs: what was read before one is not kept after it. */
+  #generation = 0
   #loading: Promise<void> | undefined
   #loaded = false
   #sums: Sums = { incomingFulfilled: ZERO, outgoingFulfilled: ZERO, incomingHeld: ZERO, outgoingHeld: ZERO }
@@ -72,6 +89,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #open = new Map<string, Entry<T>>()
   /** Final ones, oldest first; `undefined` for an id that is known to be unknown. */
   #cache = new Map<string, Entry<T> | undefined>()
+  #readings = new Map<string, Reading>()
+  /** Ids whose changes wait to be decided, and how many of them. */
   readonly #pinned = new Map<string, number>()
 
   /** `limits` hold where the store has none: stored limits win. */
@@ -84,25 +103,33 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   #forget(): void {
+    this.#generation++
     this.#loading = undefined
     this.#loaded = false
     this.#open = new Map()
     this.#cache = new Map()
+    this.#readings = new Map()
   }
 
-  /** Reads the sums, the limits and what is open: once, and again after the store was taken over. */
+  /**
+   * Reads the sums, the limits and what is open: once, and again after the store was taken over.
+   * @throws StoreError naming the record that does not parse; what the store throws
+   */
   async load(): Promise<void> {
-    if (this.#loaded) return
-    this.#loading ??= this.#read().catch((error: unknown) => {
-      this.#loading = undefined
-      throw error
-    })
-    await this.#loading
+    while (!this.#loaded) {
+      const loading = this.#loading ??= this.#read()
+      try {
+        await loading
+      } finally {
+        if (this.#loading === loading) this.#loading = undefined
+      }
+    }
   }
 
   async #read(): Promise<void> {
     const { store } = this.#committer
     const keys = this.#keys
+    const generation = this.#generation
     const [incoming, outgoing, maximum, minimum] = await Promise.all(
       [keys.incomingFulfilled, keys.outgoingFulfilled, keys.maximum, keys.minimum].map(key => store.get(key)))
     const open = new Map<string, Entry<T>>()
@@ -111,17 +138,20 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       if (entry !== undefined) open.set(entry.id, entry)
     }
     const sums: Sums = {
-      incomingFulfilled: parseSum(incoming ?? '0', keys.incomingFulfilled),
-      outgoingFulfilled: parseSum(outgoing ?? '0', keys.outgoingFulfilled),
+      incomingFulfilled: parseStoredSum(keys.incomingFulfilled, incoming ?? '0'),
+      outgoingFulfilled: parseStoredSum(keys.outgoingFulfilled, outgoing ?? '0'),
       incomingHeld: ZERO,
       outgoingHeld: ZERO
     }
     for (const entry of open.values()) hold(sums, entry, 1)
-    this.#sums = sums
-    this.#limits = {
-      maximum: maximum === undefined ? this.#defaults.maximum : parseLimit(maximum, keys.maximum),
-      minimum: minimum === undefined ? this.#defaults.minimum : parseLimit(minimum, keys.minimum)
+    const limits: Limits = {
+      maximum: maximum === undefined ? this.#defaults.maximum : parseStoredLimit(keys.maximum, maximum),
+      minimum: minimum === undefined ? this.#defaults.minimum : parseStoredLimit(keys.minimum, minimum)
     }
+    // Where the store was taken over meanwhile, some of this may be older than that.
+    if (generation !== this.#generation) return
+    this.#sums = sums
+    this.#limits = limits
     this.#open = open
     this.#loaded = true
   }
@@ -137,16 +167,19 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   async #readEntry(id: string, open: OpenRecord | undefined): Promise<Entry<T> | undefined> {
+    const { store } = this.#committer
     const key = this.#keys.transfer(id)
-    const text = await this.#committer.store.get(key)
+    const text = await store.get(key)
     if (text === undefined) {
-      if (open !== undefined) throw new StoreError(`the record under '${key}' is missing, though its transfer is open`)
+      if (open !== undefined) throw new StoreError(`the record under '${printable(key)}' is missing, though its transfer is open`)
       return undefined
     }
     const info = parseTransferRecord(key, text) as TransferWithInfo<T>
-    // The old package kept nothing beside the record: what it left prepared was held.
-    const stage = open?.stage ?? (info.state === 'prepared' ? 'held' : info.state)
-    return { id, info, amount: parseAmount(info.transfer.amount), stage, open }
+    const amount = parseStoredSum(key, info.transfer.amount)
+    let stage: Stage = open?.stage ?? (info.state === 'prepared' ? 'held' : info.state)
+    // The old package kept nothing beside the record: what it left prepared was held. A dispute is told from a cancellation by its evidence.
+    if (stage === 'cancelled' && info.isIncoming && await store.get(this.#keys.disputed(id)) !== undefined) stage = 'disputed'
+    return { id, info, amount, stage, open }
   }
 
   // ---- reading
@@ -180,54 +213,99 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return this.peek(id) ?? await this.#readEntry(id, undefined)
   }
 
-  /** Newest first. `before` is the cursor of the last entry of the page before. Reads one page from the store. */
+  /**
+   * Newest first. `before` is the cursor of the last entry of the page before. Reads one page from the store; a page shorter than
+   * `limit` is the last one.
+   */
   async history(before: string | undefined, limit: number): Promise<HistoryPage<T>> {
     await this.load()
     const { historyPrefix } = this.#keys
-    const keys = await this.#committer.store.list(historyPrefix, before === undefined ? { limit } : { after: historyPrefix + before, limit })
-    const entries = await Promise.all(keys.map(async ([key]) => {
-      const cursor = key.slice(historyPrefix.length)
-      const { at, id } = parseHistoryCursor(cursor)
-      const entry = await this.find(id)
-      return entry === undefined ? [] : [{ ...entry.info, preparedAt: at, cursor }]
-    }))
-    return { entries: entries.flat() }
+    const entries: HistoryPage<T>['entries'] = []
+    let after = before === undefined ? undefined : historyPrefix + before
+    while (entries.length < limit) {
+      const wanted = limit - entries.length
+      const keys = await this.#committer.store.list(historyPrefix, after === undefined ? { limit: wanted } : { after, limit: wanted })
+      const found = await Promise.all(keys.map(([key]) => this.#historyEntry(key.slice(historyPrefix.length))))
+      // Absent where it was pruned since the keys were listed: the next keys make the page full.
+      for (const entry of found) if (entry !== undefined) entries.push(entry)
+      if (keys.length < wanted) break
+      after = keys.at(-1)?.[0]
+    }
+    return { entries }
+  }
+
+  async #historyEntry(cursor: string): Promise<HistoryPage<T>['entries'][number] | undefined> {
+    const { at, id } = parseHistoryCursor(cursor)
+    const entry = await this.find(id)
+    return entry === undefined ? undefined : { ...entry.info, preparedAt: at, cursor }
   }
 
   // ---- changing
 
   /**
-   * Runs one change on one transfer. An open transfer's change is queued before this returns, so that changes are decided in
-   * the order of the calls.
+   * Runs one change on one transfer. Changes of one id are decided in the order of the calls.
    * @throws what `decide` throws, and what the committer throws
    */
   change<R>(id: string, decide: (view: View<T>) => R): Promise<R> {
-    if (this.#loaded && this.#committer.owns && this.#knows(id)) return this.#submit(decide)
+    return this.#change(id, decide)
+  }
+
+  #change<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R> {
+    if (this.#isReady(id) && !this.#readings.has(id)) return this.#submit(id, decide)
     return this.#changeAfterReading(id, decide)
+  }
+
+  /** Whether memory knows all that a change of this id has to look at. */
+  #isReady(id: string): boolean {
+    return this.#loaded && this.#committer.owns && this.#knows(id)
   }
 
   #knows(id: string): boolean {
     return this.#open.has(id) || this.#cache.has(id)
   }
 
-  async #changeAfterReading<R>(id: string, decide: (view: View<T>) => R): Promise<R> {
-    await this.#committer.ready()
-    await this.load()
-    this.#pin(id, 1)
-    try {
-      if (!this.#knows(id)) {
-        const entry = await this.#readEntry(id, undefined)
-        // Another change of the same id may have read, or even changed it meanwhile: what memory holds is newer.
-        if (!this.#knows(id)) this.#remember(id, entry)
+  async #changeAfterReading<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R> {
+    for (;;) {
+      const reading = this.#readings.get(id) ?? this.#startReading(id)
+      reading.waiting++
+      try {
+        await reading.done
+      } finally {
+        reading.waiting--
+        // While others wait, whoever comes now queues behind them. What was read before the store changed hands is of no use.
+        if ((reading.waiting === 0 || !this.#isReady(id)) && this.#readings.get(id) === reading) this.#readings.delete(id)
       }
-      return await this.#submit(decide)
-    } finally {
-      this.#pin(id, -1)
+      if (this.#isReady(id)) return await this.#submit(id, decide)
     }
   }
 
-  #submit<R>(decide: (view: View<T>) => R): Promise<R> {
-    return this.#committer.submit(group => decide(this.#draftIn(group)))
+  #startReading(id: string): Reading {
+    const reading: Reading = { done: this.#readForChange(id), waiting: 0 }
+    this.#readings.set(id, reading)
+    return reading
+  }
+
+  async #readForChange(id: string): Promise<void> {
+    if (!this.#committer.owns) await this.#committer.ready()
+    if (!this.#loaded) await this.load()
+    if (this.#knows(id)) return
+    const generation = this.#generation
+    const entry = await this.#readEntry(id, undefined)
+    // What memory holds by now is newer.
+    if (generation === this.#generation && !this.#knows(id)) this.#remember(id, entry)
+  }
+
+  /** Memory keeps what it knows of the id until the change is answered: so a change that waits never takes it for unknown. */
+  #submit<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R> {
+    this.#pin(id, 1)
+    return this.#committer.submit(group => decide(this.#draftIn(group))).finally(() => { this.#pin(id, -1) })
+  }
+
+  /** Sets a limit. It is kept in the store, where it wins over options. What is held already may be over it. */
+  async setLimit(which: keyof Limits, value: Amount): Promise<void> {
+    await this.#committer.ready()
+    await this.load()
+    await this.#committer.submit(group => { this.#draftIn(group).setLimit(which, value) })
   }
 
   #draftIn(group: Group): Draft<T> {
@@ -282,43 +360,45 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #remember(id: string, entry: Entry<T> | undefined): void {
     this.#cache.delete(id)
     this.#cache.set(id, entry)
-    if (this.#cache.size <= CACHE_LIMIT) return
-    for (const oldest of this.#cache.keys()) {
-      if (this.#pinned.has(oldest)) continue
+    // Two for the one that came: so it shrinks again after a time in which more was in use than fits.
+    let looked = 0
+    for (const [oldest, its] of this.#cache) {
+      if (this.#cache.size <= CACHE_LIMIT || ++looked > 2) return
       this.#cache.delete(oldest)
-      return
+      if (this.#pinned.has(oldest)) this.#cache.set(oldest, its)
     }
   }
 
   /**
-   * Removes the records of transfers that were prepared before `before` and are final, where `mayGo` agrees. Sums stay.
+   * Removes the records of transfers that were prepared before `before` (milliseconds since 1970; Infinity for all) and are final,
+   * where `mayGo` agrees. Sums stay, and so does what is disputed or has an event that may not have been raised.
    * Returns how many went.
+   * @throws InvalidFieldsError when `before` is no number; what `mayGo` throws; StoreError, StandbyError
    */
   async prune(before: number, mayGo: (info: TransferWithInfo<T>) => boolean): Promise<number> {
+    if (typeof before !== 'number' || Number.isNaN(before)) throw new InvalidFieldsError('before must be a time in milliseconds since 1970')
     await this.#committer.ready()
     await this.load()
     const { historyPrefix } = this.#keys
-    let after = this.#keys.history(before - 1, '')
+    const last = Math.ceil(before) - 1
+    if (last < 0) return 0
+    let after: string | undefined = this.#keys.history(last, '')
     let pruned = 0
-    for (;;) {
-      const page = await this.#committer.store.list(historyPrefix, { after, limit: PAGE })
-      const last = page.at(-1)
-      if (last === undefined) return pruned
-      after = last[0]
-      const gone = await Promise.all(page.map(([key]) => this.#pruneOne(key, mayGo)))
+    while (after !== undefined) {
+      const page: Array<[string, string]> = await this.#committer.store.list(historyPrefix, { after, limit: PAGE })
+      const gone = await Promise.all(page.map(([key]) => this.#pruneOne(parseHistoryCursor(key.slice(historyPrefix.length)), mayGo)))
       pruned += gone.filter(Boolean).length
+      after = page.length < PAGE ? undefined : page.at(-1)?.[0]
     }
+    return pruned
   }
 
-  async #pruneOne(historyKey: string, mayGo: (info: TransferWithInfo<T>) => boolean): Promise<boolean> {
-    const { id } = parseHistoryCursor(historyKey.slice(this.#keys.historyPrefix.length))
-    const entry = await this.find(id)
-    if (entry === undefined || entry.open !== undefined || entry.stage === 'disputed' || !mayGo(entry.info)) return false
-    return this.#committer.submit(group => {
-      if (this.#open.has(id)) return false
-      group.delete(this.#keys.transfer(id))
-      group.delete(historyKey)
-      group.onDurable(() => { if (!this.#open.has(id)) this.#cache.set(id, undefined) })
+  #pruneOne({ at, id }: { at: number; id: string }, mayGo: (info: TransferWithInfo<T>) => boolean): Promise<boolean> {
+    return this.#change(id, draft => {
+      const entry = draft.get(id)
+      const isDone = entry !== undefined && entry.open === undefined && (entry.stage === 'fulfilled' || entry.stage === 'cancelled')
+      if (!isDone || !mayGo(entry.info)) return false
+      draft.erase(entry, at)
       return true
     })
   }
@@ -354,10 +434,10 @@ class Draft<T extends LoggedTransfer> implements View<T> {
   }
 
   create(id: string, transfer: T, isIncoming: boolean, open: OpenRecord): Entry<T> {
+    if (this.get(id) !== undefined) throw new DuplicateIdError(`id ${id} belongs to another transfer`)
     const entry: Entry<T> = {
       id,
-      // A copy in the form in which it will be read again, out of the caller's reach.
-      info: { transfer: JSON.parse(JSON.stringify(transfer)) as T, isIncoming, state: 'prepared' },
+      info: { transfer: copyOf(transfer), isIncoming, state: 'prepared' },
       amount: parseAmount(transfer.amount),
       stage: open.stage,
       open
@@ -382,31 +462,33 @@ class Draft<T extends LoggedTransfer> implements View<T> {
     throw new NotAcceptedError(`transfer ${entry.id} of ${entry.info.transfer.amount} would exceed the ${limit} balance of ${formatAmount(value)}`)
   }
 
-  move(entry: Entry<T>, stage: Stage, details: Omit<OpenRecord, 'v' | 'stage' | 'at'> = {}): Entry<T> {
+  move(entry: Entry<T>, stage: Stage, details: Details = {}): Entry<T> {
+    this.#checkCurrent(entry)
     if (!MOVES[entry.stage].includes(stage)) {
       throw new NotAcceptedError(`transfer ${entry.id} cannot go from ${entry.stage} to ${stage}`)
     }
     const state = STATE_OF[stage]
-    const fulfillment = state === 'fulfilled' ? details.fulfillment ?? entry.open?.fulfillment : undefined
-    const info: TransferWithInfo<T> = {
-      transfer: entry.info.transfer,
-      isIncoming: entry.info.isIncoming,
-      state,
-      ...(fulfillment === undefined ? {} : { fulfillment })
-    }
     const staysOpen = state === 'prepared' || stage === 'rejecting' || details.report !== undefined
-    // A final record holds the fulfillment itself.
-    const { fulfillment: pending, ...kept } = details
-    const open: OpenRecord | undefined = staysOpen
-      ? { v: 1, stage, at: entry.open?.at ?? 0, ...kept, ...(pending === undefined || state !== 'prepared' ? {} : { fulfillment: pending }) }
-      : undefined
-    const moved: Entry<T> = { id: entry.id, info, amount: entry.amount, stage, open }
-    // What the old package left prepared has no open record, and was never counted here.
-    if (entry.open !== undefined && state !== 'prepared') hold(this.#sums, entry, -1)
-    if (state === 'fulfilled' && entry.info.state !== 'fulfilled') this.#credit(moved)
+    const moved: Entry<T> = {
+      id: entry.id,
+      info: infoAfter(entry, state, details),
+      amount: entry.amount,
+      stage,
+      open: staysOpen ? { v: 1, stage, at: entry.open?.at ?? 0, ...details } : undefined
+    }
+    // What the old package left prepared has no open record: it is counted from its first move on, whatever the limits are, since
+    // the peer holds it too.
+    if (entry.open !== undefined) hold(this.#sums, entry, -1)
+    if (moved.open !== undefined) hold(this.#sums, moved, 1)
+    if (state === 'fulfilled') this.#credit(moved)
     if (stage === 'disputed') this.#group.put(this.#keys.disputed(entry.id), JSON.stringify(entry.open))
     this.#write(moved, state !== entry.info.state)
     return moved
+  }
+
+  /** An entry that is not the newest has been moved already: moving it again would count it twice (I3). */
+  #checkCurrent(entry: Entry<T>): void {
+    if (this.get(entry.id) !== entry) throw new NotAcceptedError(`transfer ${entry.id} has changed meanwhile`)
   }
 
   #credit(entry: Entry<T>): void {
@@ -416,10 +498,19 @@ class Draft<T extends LoggedTransfer> implements View<T> {
   }
 
   remove(entry: Entry<T>): void {
+    this.#checkCurrent(entry)
+    if (entry.stage !== 'checking' || entry.open === undefined) {
+      throw new NotAcceptedError(`transfer ${entry.id} is ${entry.stage}: it cannot be forgotten`)
+    }
     hold(this.#sums, entry, -1)
+    this.erase(entry, entry.open.at)
+  }
+
+  /** Deletes the records of a transfer that is not counted in the holds. */
+  erase(entry: Entry<T>, preparedAt: number): void {
     this.#group.delete(this.#keys.transfer(entry.id))
     this.#group.delete(this.#keys.open(entry.id))
-    if (entry.open !== undefined) this.#group.delete(this.#keys.history(entry.open.at, entry.id))
+    this.#group.delete(this.#keys.history(preparedAt, entry.id))
     this.#entries.set(entry.id, undefined)
   }
 
@@ -444,12 +535,47 @@ function hold(sums: Sums, entry: Entry, sign: 1 | -1): void {
   sums[held] = sign === 1 ? sums[held].plus(entry.amount) : sums[held].minus(entry.amount)
 }
 
-/** Whether two transfers are the same to the last field, as JSON sees them. */
-export function sameTransfer(a: LoggedTransfer, b: LoggedTransfer): boolean {
-  return equal(JSON.parse(JSON.stringify(a)), JSON.parse(JSON.stringify(b)))
+/** What a move says of the transfer. A preimage stays with it once it is fulfilled, and is nobody's business before. */
+function infoAfter<T extends LoggedTransfer>(entry: Entry<T>, state: TransferState, details: Details): TransferWithInfo<T> {
+  const { transfer, isIncoming } = entry.info
+  const fulfillment = state === 'fulfilled' ? details.fulfillment ?? entry.open?.fulfillment : undefined
+  return fulfillment === undefined ? { transfer, isIncoming, state } : { transfer, isIncoming, state, fulfillment }
 }
 
-/** @throws InvalidFieldsError for an id that no log takes */
+/**
+ * A transfer in the form in which it will be read again, out of its maker's reach.
+ * @throws InvalidFieldsError for what has no JSON
+ */
+export function copyOf<T extends LoggedTransfer>(transfer: T): T {
+  try {
+    return JSON.parse(JSON.stringify(transfer)) as T
+  } catch (cause) {
+    throw new InvalidFieldsError(`the transfer has no JSON: ${messageOf(cause)}`, { cause })
+  }
+}
+
+/** Whether two transfers are the same to the last field, as JSON sees them. @throws InvalidFieldsError for what has no JSON */
+export function sameTransfer(a: LoggedTransfer, b: LoggedTransfer): boolean {
+  return sameJson(copyOf(a), copyOf(b))
+}
+
+/** Compares what JSON.parse returned: names have no order, and none of them means anything to us (H37). */
+function sameJson(a: unknown, b: unknown): boolean {
+  if (a === b) return true
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null || Array.isArray(a) !== Array.isArray(b)) return false
+  const names = Object.keys(a)
+  return names.length === Object.keys(b).length && names.every(name =>
+    Object.hasOwn(b, name) && sameJson(a[name as keyof typeof a], b[name as keyof typeof b]))
+}
+
+/**
+ * The longest id that a log takes, in UTF-16 code units: of any id so long, all keys fit into every store.
+ */
+const LONGEST_ID = 500
+
+/** @throws InvalidFieldsError for an id that no log takes: one that a store refuses would take its whole group along */
 export function checkLogId(id: unknown): asserts id is string {
   if (typeof id !== 'string' || id === '') throw new InvalidFieldsError('id must be a string, and not empty')
+  if (id.length > LONGEST_ID) throw new InvalidFieldsError(`id must have at most ${LONGEST_ID} characters`)
+  if (/\p{Surrogate}/u.test(id)) throw new InvalidFieldsError('id must be well-formed Unicode')
 }

@@ -25,8 +25,7 @@ export class TransferLog<T extends LoggedTransfer = LoggedTransfer> {
    * @throws InvalidFieldsError unless `max` is an integer string, 'Infinity' or '-Infinity'; StoreError
    */
   async setMaximum(max: string): Promise<void> {
-    const value = parseLimit(max, 'maximum')
-    await this.#ledger.change('', view => { view.setLimit('maximum', value) })
+    await this.#ledger.setLimit('maximum', parseLimit(max, 'maximum'))
   }
 
   /**
@@ -34,8 +33,7 @@ export class TransferLog<T extends LoggedTransfer = LoggedTransfer> {
    * @throws InvalidFieldsError unless `min` is an integer string, 'Infinity' or '-Infinity'; StoreError
    */
   async setMinimum(min: string): Promise<void> {
-    const value = parseLimit(min, 'minimum')
-    await this.#ledger.change('', view => { view.setLimit('minimum', value) })
+    await this.#ledger.setLimit('minimum', parseLimit(min, 'minimum'))
   }
 
   /** The highest balance allowed; 'Infinity' unless set. */

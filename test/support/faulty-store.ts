@@ -70,7 +70,7 @@ export class FaultyStore implements Store {
     }
   }
 
-  /** Reads of one key give what it holds now, but only when the returned function is called. */
+  /** Reads of one key give what it holds then, but only when the returned function is called; `passGets` lets later reads pass. */
   holdGet(key: string): Release {
     let open: Release = () => undefined
     this.#getGates.set(key, new Promise(resolve => { open = resolve }))
@@ -78,6 +78,11 @@ export class FaultyStore implements Store {
       this.#getGates.delete(key)
       open()
     }
+  }
+
+  /** Reads that begin from now on are held up no more; those that wait keep waiting. */
+  passGets(): void {
+    this.#getGates.clear()
   }
 
   async get(key: string): Promise<string | undefined> {
