@@ -1,0 +1,82 @@
+/**
+ * `npm run bench`: how many transfers, prepared and fulfilled, a pair of peers does in a second: ours and the old package with memory
+ * stores, ours with lmdb on both sides, and a bare exchange of web socket frames of the same sizes. In rounds, so that what else the
+ * machine does falls on all alike; the medians count. Each pair is a process of its own that holds both peers.
+ */
+import { fork } from 'node:child_process'
+import console from 'node:console'
+import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
+import process from 'node:process'
+import { URL, fileURLToPath } from 'node:url'
+import { buildWhenStale } from '../../scripts/build.mjs'
+
+const KINDS = ['ours', 'old', 'lmdb', 'ws']
+const IN_FLIGHT = [1, 32, 256]
+const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5)
+const RUN_MS = Number(process.env['BENCH_MS'] ?? 1000)
+const WARM_UP_MS = 1000
+
+const path = name => fileURLToPath(new URL(name, import.meta.url))
+
+async function start(kind) {
+  // Logs cost either package more than all the rest.
+  const child = fork(path('pair.mjs'), [kind], { env: { ...process.env, DEBUG: '' } })
+  const ended = once(child, 'exit').then(([code]) => { throw new Error(`the pair ${kind} ended with code ${code}`) })
+  ended.catch(() => undefined)
+  const next = async () => {
+    const [message] = await Promise.race([once(child, 'message'), ended])
+    if (message.error !== undefined) throw new Error(`the pair ${kind} failed: ${message.error}`)
+    return message
+  }
+  await next()
+  const run = async (inFlight, ms) => {
+    child.send({ inFlight, ms })
+    const result = await next()
+    return result.count * 1000 / result.ms
+  }
+  return { run, stop: () => child.disconnect() }
+}
+
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+}
+
+async function measure(pairs) {
+  for (const kind of KINDS) await pairs[kind].run(32, WARM_UP_MS)
+  const rates = Object.fromEntries(KINDS.map(kind => [kind, Object.fromEntries(IN_FLIGHT.map(count => [count, []]))]))
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const inFlight of IN_FLIGHT) {
+      for (const kind of KINDS) rates[kind][inFlight].push(await pairs[kind].run(inFlight, RUN_MS))
+    }
+  }
+  return rates
+}
+
+function print(rates) {
+  const rate = (kind, inFlight) => median(rates[kind][inFlight])
+  const row = (label, cell) => console.log(label.padEnd(24) + IN_FLIGHT.map(inFlight => cell(inFlight).padStart(16)).join(''))
+  console.log(`prepare + fulfill per second, median of ${ROUNDS} rounds of ${RUN_MS} ms, both peers in one process\n`)
+  row('in flight', String)
+  row('ours, in memory', inFlight => rate('ours', inFlight).toFixed(0))
+  row('old package, in memory', inFlight => rate('old', inFlight).toFixed(0))
+  row('ours, lmdb', inFlight => rate('lmdb', inFlight).toFixed(0))
+  row('bare web socket', inFlight => rate('ws', inFlight).toFixed(0))
+  console.log()
+  const ratio = (label, kind, to) => row(label, inFlight => (rate(kind, inFlight) / rate(to, inFlight)).toFixed(2))
+  ratio('ours / old', 'ours', 'old')
+  ratio('ours with lmdb / old', 'lmdb', 'old')
+  ratio('ours / bare web socket', 'ours', 'ws')
+}
+
+if (!buildWhenStale()) process.exit(1)
+mkdirSync(path('../../.build'), { recursive: true })
+const pairs = {}
+try {
+  for (const kind of KINDS) pairs[kind] = await start(kind)
+  print(await measure(pairs))
+} finally {
+  for (const pair of Object.values(pairs)) pair.stop()
+}
