@@ -415,8 +415,9 @@ export class Session implements ConnectionEvents {
     }
     const heard = await this.probe()
     if (this.#state !== 'open') return
-    // A ping is answered by the peer's transport. A Message may meet a peer that answers none of its kind, which proves nothing.
-    const judged = this.#connection.ping !== undefined || this.#answersProbes
+    // A ping is answered by the peer's transport, a probe by any peer of ours. A foreign one that never answered a Message of that kind
+    // may be one that does not, so its silence proves nothing.
+    const judged = this.#connection.ping !== undefined || this.#peer.announced || this.#answersProbes
     if (heard || !judged) this.#armHeartbeat(heartbeatMs)
     else this.terminate('no sign of life')
   }

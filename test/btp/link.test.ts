@@ -416,8 +416,10 @@ describe('a socket that somebody else opened', () => {
     const [secondNear, secondFar] = connectionPair()
     const [first, second] = [new WirePeer(firstFar), new WirePeer(secondFar)]
     const added = [link.addClientSocket(firstNear, credentials()), link.addClientSocket(secondNear, credentials())]
-    first.respond(await first.next())
+    const auth = await first.next()
     await settle()
+    expect(second.received).toEqual([])
+    first.respond(auth)
     second.respond(await second.next())
     await Promise.all(added)
     const request = link.request(hello())
@@ -480,6 +482,26 @@ describe('takeover and election', () => {
     await clock.advance(10_000)
     expect(network.wires).toHaveLength(1)
     expect(greater.link.session?.dialled).toBe(false)
+  })
+
+  it('a connection that opens only after the peer has come is dropped, before anything is said on it', async () => {
+    const { lesser, clock, network } = await symmetricPeers()
+    const [near, far] = connectionPair()
+    const slow = new WirePeer(far)
+    const opening: Array<() => void> = []
+    const dial: Dial = () => new Promise(resolve => { opening.push(() => { resolve(near) }) })
+    const peer = new TestPeer('peer', network, clock, { ledgerId: 'ff'.repeat(16), dial: { dial, url: 'lesser', credentials } })
+    await peer.listen(network, 'greater')
+    peer.link.start()
+    await settle()
+    lesser.link.start()
+    await settle()
+    expect(peer.history).toEqual(['up'])
+    opening[0]?.()
+    await settle()
+    expect(slow.received).toEqual([])
+    expect(slow.closed).toBeDefined()
+    expect(peer.history).toEqual(['up'])
   })
 
   it('an older one that would win is kept only when it still answers a probe', async () => {
