@@ -40,14 +40,14 @@ export class Backend {
   }
 
   /**
-   * The transfer log of that name: a ledger of the module's own, apart from the plugin's.
+   * The transfer log of that name: a ledger of the module's own, apart from the plugin's. Limits count where it is asked for first.
    * @throws InvalidFieldsError naming `key`, `maximum` or `minimum`
    */
   getTransferLog<T extends LoggedTransfer = LoggedTransfer>(options: TransferLogOptions | string): TransferLog<T> {
-    const { key, maximum, minimum } = typeof options === 'string' ? { key: options, maximum: undefined, minimum: undefined } : options
-    checkKey(key)
+    const key = keyOf(options)
     let log = this.#logs.get(key)
     if (log === undefined) {
+      const { maximum, minimum } = typeof options === 'string' ? {} as Partial<TransferLogOptions> : options
       const ledger = new Ledger(this.#committer, key, {
         maximum: parseLimit(maximum ?? 'Infinity', 'maximum'),
         minimum: parseLimit(minimum ?? '-Infinity', 'minimum')
@@ -63,8 +63,7 @@ export class Backend {
    * @throws InvalidFieldsError naming `key`
    */
   getMaxValueTracker<D = unknown>(options: MaxValueTrackerOptions | string): MaxValueTracker<D> {
-    const key = typeof options === 'string' ? options : options.key
-    checkKey(key)
+    const key = keyOf(options)
     let tracker = this.#trackers.get(key)
     if (tracker === undefined) {
       tracker = new MaxValueTracker(this.#committer, key)
@@ -75,8 +74,10 @@ export class Backend {
 }
 
 /** The empty name is the plugin's own ledger, which no module may take by accident (H10). */
-function checkKey(key: unknown): void {
+function keyOf(options: unknown): string {
+  const key = typeof options === 'string' ? options : (options as { key?: unknown } | null | undefined)?.key
   if (typeof key !== 'string' || !KEY.test(key)) {
     throw new InvalidFieldsError('key must be 1 to 200 characters of A-Z, a-z, 0-9, _ and -')
   }
+  return key
 }

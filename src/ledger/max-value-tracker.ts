@@ -1,9 +1,10 @@
 /**
  * The documented MaxValueTracker: the best claim, and other values that only grow. Imports core.
  */
-import { parseSum } from '../core/amounts.js'
-import { InvalidFieldsError, StoreError } from '../core/errors.js'
+import { formatAmount, parseSum } from '../core/amounts.js'
+import { InvalidFieldsError, StoreError, messageOf } from '../core/errors.js'
 import type { Committer } from './committer.js'
+import { parseStoredSum } from './records.js'
 
 /** An entry of a tracker: `value` is an integer string, 0 or more; `data` is whatever JSON belongs to it. */
 export interface MaxValueEntry<D = unknown> {
@@ -19,32 +20,39 @@ export class MaxValueTracker<D = unknown> {
   readonly #committer: Committer
   readonly #key: string
   #best: MaxValueEntry<D | null> | undefined
+  #reading: Promise<void> | undefined
+  /** Counts the take-overs: what was read before one is not kept after it. */
+  #generation = 0
 
   /** @internal made by the backend */
   constructor(committer: Committer, key: string) {
     this.#committer = committer
     this.#key = `${key}:mvt:maximum`
-    committer.onTakeOver(() => { this.#best = undefined })
+    committer.onTakeOver(() => {
+      this.#generation++
+      this.#reading = undefined
+      this.#best = undefined
+    })
   }
 
   /**
    * Makes `entry` the maximum if its value is greater than all before it, and returns the maximum before; otherwise changes
    * nothing and returns `entry`. Durable when it resolves.
-   * @throws InvalidFieldsError unless `entry.value` is an integer string, 0 or more; StoreError
+   * @throws InvalidFieldsError unless `entry.value` is an integer string, 0 or more, and `entry.data` has a JSON; StoreError
    */
   async setIfMax(entry: MaxValueEntry<D>): Promise<MaxValueEntry<D | null>> {
-    if (typeof entry !== 'object' || typeof entry.value !== 'string' || !INTEGER.test(entry.value)) {
-      throw new InvalidFieldsError('entry.value must be an integer string, 0 or more')
+    const given = { ...entry }
+    const { value, text } = checked(given)
+    while (!this.#committer.owns || this.#best === undefined) {
+      await this.#committer.ready()
+      await this.#load()
     }
-    const text = JSON.stringify({ value: entry.value, data: entry.data ?? null })
-    await this.#committer.ready()
-    const durable = await this.#load()
     const before = await this.#committer.submit(group => {
-      const draft = group.draft(this, () => ({ best: this.#best ?? durable }))
+      const draft = group.draft(this, () => ({ best: this.#best ?? NONE }))
       const { best } = draft
-      if (parseSum(entry.value, 'value').lte(best.value)) return entry
-      draft.best = JSON.parse(text) as MaxValueEntry<D | null>
-      const { best: next } = draft
+      if (value.lte(best.value)) return given
+      const next = JSON.parse(text) as MaxValueEntry<D | null>
+      draft.best = next
       group.put(this.#key, text)
       group.onDurable(() => { this.#best = next })
       return best
@@ -52,26 +60,56 @@ export class MaxValueTracker<D = unknown> {
     return { ...before }
   }
 
-  /** The entry with the greatest value; `{ value: '0', data: null }` while there is none. */
+  /**
+   * The entry with the greatest value, in a copy of the caller's own; `{ value: '0', data: null }` while there is none.
+   * @throws StoreError when what is stored does not parse
+   */
   async getMax(): Promise<MaxValueEntry<D | null>> {
     return structuredClone(await this.#load())
   }
 
   async #load(): Promise<MaxValueEntry<D | null>> {
-    if (this.#best !== undefined) return this.#best
-    const text = await this.#committer.store.get(this.#key)
-    // Another call may have read, or set, a value meanwhile: what memory holds is newer.
-    this.#best ??= text === undefined ? NONE : this.#parse(text)
+    while (this.#best === undefined) {
+      // One reading for all that wait, so that they go on in the order in which they came.
+      const reading = this.#reading ??= this.#read()
+      try {
+        await reading
+      } finally {
+        if (this.#reading === reading) this.#reading = undefined
+      }
+    }
     return this.#best
   }
 
+  async #read(): Promise<void> {
+    const generation = this.#generation
+    const text = await this.#committer.store.get(this.#key)
+    const best = text === undefined ? NONE : this.#parse(text)
+    if (generation === this.#generation) this.#best ??= best
+  }
+
+  /** What the old package took as a value, a number for one, is read too. */
   #parse(text: string): MaxValueEntry<D | null> {
+    let entry: Partial<MaxValueEntry<D>> | null = null
     try {
-      const entry = JSON.parse(text) as Partial<MaxValueEntry<D>> | null
-      if (typeof entry?.value === 'string') return { value: entry.value, data: entry.data ?? null }
+      entry = JSON.parse(text) as Partial<MaxValueEntry<D>> | null
     } catch {
       // Falls through to the error below.
     }
-    throw new StoreError(`the record under '${this.#key}' does not parse`)
+    if (entry === null) throw new StoreError(`the record under '${this.#key}' does not parse`)
+    return { value: formatAmount(parseStoredSum(this.#key, entry.value)), data: entry.data ?? null }
+  }
+}
+
+/** The value of an entry, and its text as it is stored. @throws InvalidFieldsError */
+function checked({ value, data }: { value?: unknown; data?: unknown }) {
+  if (typeof value !== 'string' || !INTEGER.test(value)) {
+    throw new InvalidFieldsError('entry.value must be an integer string, 0 or more')
+  }
+  const amount = parseSum(value, 'entry.value')
+  try {
+    return { value: amount, text: JSON.stringify({ value: formatAmount(amount), data: data ?? null }) }
+  } catch (cause) {
+    throw new InvalidFieldsError(`entry.data has no JSON: ${messageOf(cause)}`, { cause })
   }
 }

@@ -4,8 +4,9 @@
  * Concerned with storage and limits only: fulfillments are not compared with conditions, nothing expires, nothing is sent.
  */
 import { formatAmount, parseAmount, parseLimit } from '../core/amounts.js'
+import { printable } from '../core/bytes.js'
 import { AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, InvalidFieldsError, TransferNotFoundError } from '../core/errors.js'
-import { checkLogId, sameTransfer } from './ledger.js'
+import { checkLogId, copyOf, sameTransfer } from './ledger.js'
 import type { Entry, Ledger, View } from './ledger.js'
 import type { LoggedTransfer, TransferWithInfo } from './records.js'
 
@@ -86,20 +87,21 @@ export class TransferLog<T extends LoggedTransfer = LoggedTransfer> {
 
   /**
    * Adds a transfer in the prepared state, or does nothing when the same one is there already.
-   * Of the transfer only `id` (a string that is not empty) and `amount` are looked at.
-   * @throws InvalidFieldsError for these two; DuplicateIdError when the id has other content or another direction;
+   * Of the transfer only `id` (a string of 1 to 500 characters) and `amount` are looked at; the rest is whatever has a JSON.
+   * @throws InvalidFieldsError for these; DuplicateIdError when the id has other content or another direction;
    *   NotAcceptedError when a limit does not allow it; StoreError
    */
   async prepare(transfer: T, isIncoming: boolean): Promise<void> {
-    checkLogId(transfer.id)
-    parseAmount(transfer.amount)
+    // A copy, so that it is the checked one that is stored, whatever the caller does to his until then.
+    const copy = copyOf(transfer)
+    const id = checkedId(copy)
     if (typeof isIncoming !== 'boolean') throw new InvalidFieldsError('isIncoming must be true or false')
-    await this.#ledger.change(transfer.id, view => {
-      const entry = view.get(transfer.id)
+    await this.#ledger.change(id, view => {
+      const entry = view.get(id)
       if (entry === undefined) {
-        view.create(transfer.id, transfer, isIncoming, { v: 1, stage: 'held', at: this.#now() })
-      } else if (entry.info.isIncoming !== isIncoming || !sameTransfer(entry.info.transfer, transfer)) {
-        throw new DuplicateIdError(`id ${transfer.id} belongs to another transfer`)
+        view.create(id, copy, isIncoming, { v: 1, stage: 'held', at: this.#now() })
+      } else if (entry.info.isIncoming !== isIncoming || !sameTransfer(entry.info.transfer, copy)) {
+        throw new DuplicateIdError(`id ${printable(id)} belongs to another transfer`)
       }
     })
   }
@@ -107,12 +109,13 @@ export class TransferLog<T extends LoggedTransfer = LoggedTransfer> {
   /**
    * Makes a prepared transfer fulfilled. One that is fulfilled stays as it is.
    * The fulfillment is stored and not compared with anything: that is the caller's business.
-   * @throws TransferNotFoundError; AlreadyRolledBackError when it is cancelled; StoreError
+   * @throws InvalidFieldsError when it is no string; TransferNotFoundError; AlreadyRolledBackError when it is cancelled; StoreError
    */
   async fulfill(transferId: string, fulfillment: string): Promise<void> {
     checkLogId(transferId)
+    if (typeof fulfillment !== 'string') throw new InvalidFieldsError('fulfillment must be a string')
     await this.#finish(transferId, (view, entry) => {
-      if (entry.info.state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${transferId} is cancelled`)
+      if (entry.info.state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${printable(transferId)} is cancelled`)
       if (entry.info.state === 'prepared') view.move(entry, 'fulfilled', { fulfillment })
     })
   }
@@ -124,7 +127,7 @@ export class TransferLog<T extends LoggedTransfer = LoggedTransfer> {
   async cancel(transferId: string): Promise<void> {
     checkLogId(transferId)
     await this.#finish(transferId, (view, entry) => {
-      if (entry.info.state === 'fulfilled') throw new AlreadyFulfilledError(`transfer ${transferId} is fulfilled`)
+      if (entry.info.state === 'fulfilled') throw new AlreadyFulfilledError(`transfer ${printable(transferId)} is fulfilled`)
       if (entry.info.state === 'prepared') view.move(entry, 'cancelled')
     })
   }
@@ -135,6 +138,14 @@ export class TransferLog<T extends LoggedTransfer = LoggedTransfer> {
 }
 
 function found<E>(entry: E | undefined, id: string): E {
-  if (entry === undefined) throw new TransferNotFoundError(`no transfer has the id ${id}`)
+  if (entry === undefined) throw new TransferNotFoundError(`no transfer has the id ${printable(id)}`)
   return entry
+}
+
+/** The id of a transfer that a log may take. @throws InvalidFieldsError naming `id` or `amount` */
+function checkedId(transfer: unknown): string {
+  const { id, amount } = (transfer ?? {}) as Partial<Record<keyof LoggedTransfer, unknown>>
+  checkLogId(id)
+  parseAmount(amount)
+  return id
 }
