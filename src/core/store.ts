@@ -31,7 +31,7 @@ export interface Store {
   list(prefix: string, options?: ListOptions): Promise<Array<[key: string, value: string]>>
   /**
    * Applies the whole batch or nothing. Resolves with true when it is durable, with false (and nothing written) when a guard
-   * does not hold.
+   * does not hold. The batch must stay as it is until then.
    *
    * Rejects when it failed. Nothing was written then, unless the error is a StoreError with `outcome: 'unknown'`: then the
    * caller must read back what the keys hold.

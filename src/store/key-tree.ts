@@ -3,7 +3,8 @@
  * reads the pages of that prefix and no others. Imports core.
  *
  * Page 0 is the root for ever. A page without `children` is a leaf and holds keys. In a page with children, `keys[i]` is not
- * greater than any key below `children[i]`, and greater than any below `children[i - 1]`; the first child takes what is smaller still.
+ * greater than any key below `children[i]`, and greater than any below `children[i - 1]`. `keys[0]` says nothing: the first
+ * child takes whatever is smaller than `keys[1]`.
  */
 import { StoreError } from '../core/errors.js'
 import { lowerBound } from './sorted.js'
@@ -213,6 +214,6 @@ async function readPage(read: ReadPage, id: number): Promise<Page> {
 
 /** The child that holds a key: the last whose lowest key is not greater, else the first. */
 function childIndex(page: Page, key: string): number {
-  const index = lowerBound(page.keys, key)
-  return page.keys[index] === key ? index : Math.max(0, index - 1)
+  const index = lowerBound(page.keys, key, 1)
+  return page.keys[index] === key ? index : index - 1
 }
