@@ -123,14 +123,13 @@ class WebSocketConnection implements Connection {
       return
     }
     this.#gather()
-    attempt(() => { this.#write(frame) })
+    attempt(() => this.#write(frame))
   }
 
   close(): void {
     if (this.#closing || this.#gone !== undefined) return
     this.#closing = true
-    if (typeof this.#socket.close === 'function') attempt(() => this.#socket.close?.(1000))
-    else this.#ended('closed')
+    if (this.#unsent === undefined || this.#unsent.length === 0) this.#closeSocket()
   }
 
   terminate(): void {
@@ -142,10 +141,16 @@ class WebSocketConnection implements Connection {
     this.#ended('terminated')
   }
 
+  #closeSocket(): void {
+    if (typeof this.#socket.close === 'function') attempt(() => this.#socket.close?.(1000))
+    else this.#ended('closed')
+  }
+
   #opened(): void {
     const unsent = this.#unsent ?? []
     this.#unsent = undefined
-    for (const frame of unsent) this.send(frame)
+    for (const frame of unsent) attempt(() => this.#write(frame))
+    if (this.#closing) this.#closeSocket()
   }
 
   #received(data: unknown, isText: boolean): void {
