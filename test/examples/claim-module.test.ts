@@ -108,7 +108,8 @@ describe('the example with claims', () => {
       { channel: good.channel, amount: '1001', signature: ledger.signClaim(alice, good.channel, '1001') }
     ]
     for (const claim of refused) await expect(payee.runner.handleIncomingClaim(claim)).rejects.toThrow(NotAcceptedError)
-    const malformed = ['text', 5, [], {}, { ...good, amount: 70 }, { ...good, amount: '0x46' }, { ...good, amount: '-70' }, { ...good, signature: 'zz' }]
+    const wrongFields = [{ amount: 70 }, { amount: '0x46' }, { amount: '-70' }, { signature: 'zz' }]
+    const malformed = ['text', 5, [], {}, ...wrongFields.map(wrong => ({ ...good, ...wrong }))]
     for (const claim of malformed) await expect(payee.runner.handleIncomingClaim(claim)).rejects.toThrow(InvalidFieldsError)
     await payee.runner.disconnect()
     expect(ledger.balanceOf(bob.address)).toBe('9000')

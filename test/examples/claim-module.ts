@@ -61,7 +61,8 @@ export function claimModule(): PaymentChannelModule<ClaimState, ClaimOptions> {
 
     async connect(ctx) {
       const { ledger, wallet, peerAddress, channelAmount } = ctx.state.options
-      ctx.state.outgoing = await ledger.findChannel(wallet.address, peerAddress) ?? await ledger.openChannel(wallet, peerAddress, channelAmount)
+      ctx.state.outgoing = await ledger.findChannel(wallet.address, peerAddress) ??
+        await ledger.openChannel(wallet, peerAddress, channelAmount)
       // The same on both sides, and the same each time.
       const prefix = `test.claims.${[wallet.address, peerAddress].sort().join('-')}.`
       ctx.state.info = { prefix, currencyCode: 'TST', currencyScale: 6, connectors: [] }

@@ -130,9 +130,10 @@ describe('the module with payments in two plugins', () => {
     const ledger = new TestLedger()
     const wallets = { payer: ledger.createWallet('5000'), payee: ledger.createWallet('5000') }
     const PluginPayments = makePaymentChannelPlugin(paymentModule())
-    const two = await connectTwo((side, options) => new PluginPayments({
-      ...options, ledger, wallet: wallets[side], peerAddress: wallets[side === 'payer' ? 'payee' : 'payer'].address, maxUnsecured: '100', confirmations: 1
-    }))
+    const two = await connectTwo((side, options) => {
+      const peerAddress = wallets[side === 'payer' ? 'payee' : 'payer'].address
+      return new PluginPayments({ ...options, ledger, wallet: wallets[side], peerAddress, maxUnsecured: '100', confirmations: 1 })
+    })
     return { ledger, wallets, ...two }
   }
 

@@ -186,7 +186,9 @@ describe('ModuleRunner', () => {
 
   describe('the 500 ms rule', () => {
     it('reports a callback that takes longer, without cutting it off', async () => {
-      const { runner, clock, log } = run({ createOutgoingClaim: () => new Promise(resolve => { clock.setTimer(800, () => { resolve('late') }) }) })
+      const { runner, clock, log } = run({
+        createOutgoingClaim: () => new Promise(resolve => { clock.setTimer(800, () => { resolve('late') }) })
+      })
       const claim = runner.createOutgoingClaim('5')
       await clock.advance(500)
       expect(log.lines).toEqual([])
@@ -240,7 +242,8 @@ describe('ModuleRunner', () => {
 describe('types', () => {
   interface State { sum: number }
   interface Options { maxUnsecured: string }
-  const define = <S extends object = Record<string, unknown>, O extends object = Record<string, unknown>>(module: PaymentChannelModule<S, O>) => module
+  type Any = Record<string, unknown>
+  const define = <S extends object = Any, O extends object = Any>(module: PaymentChannelModule<S, O>) => module
 
   it('the author gets state, options, transfers and claims typed', () => {
     const module = define<State, Options>({

@@ -114,7 +114,11 @@ describe('a claim for the Response to a Fulfill', () => {
   it('C39: a late claim goes to an old peer on the next Response', async () => {
     const side = await started()
     side.peer = 'old'
-    side.create = balance => balance === '5' ? new Promise(resolve => { side.clock.setTimer(700, () => { resolve(balance) }) }) : Promise.resolve(undefined)
+    side.create = async balance => {
+      if (balance !== '5') return undefined
+      await new Promise<void>(resolve => { side.clock.setTimer(700, resolve) })
+      return balance
+    }
     const response = side.fulfill(5)
     await side.clock.advance(60_000)
     expect(await response).toEqual([])
@@ -254,7 +258,7 @@ describe('delivery to a peer of ours', () => {
     expect(side.clock.pending).toBe(0)
   })
 
-  it('C24: an F error ends the attempts for this claim and is logged once; the next claim is tried, as is this one in the next session', async () => {
+  it('C24: an F error ends the attempts for a claim, until the next claim or session, and is logged once', async () => {
     const side = await started()
     side.answer = () => Promise.reject(new NotAcceptedError('bad signature'))
     await side.fulfill(5)

@@ -112,7 +112,8 @@ export class TestLedger {
 
   /** The channel from one address to another that was opened last, if any. */
   async findChannel(source: string, destination: string): Promise<Channel | undefined> {
-    const found = [...this.#channels.values()].filter(channel => channel.source.address === source && channel.destination === destination).pop()
+    const isMeant = (channel: ChannelRecord): boolean => channel.source.address === source && channel.destination === destination
+    const found = [...this.#channels.values()].filter(isMeant).pop()
     return found === undefined ? undefined : view(found)
   }
 
