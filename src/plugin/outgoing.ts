@@ -75,16 +75,19 @@ export class Outgoing {
     const { ledger, session, clock } = this.#account
     if (session() === undefined) throw new UnreachableError('there is no connection to the peer')
     const id = transfer.id.toLowerCase()
-    const created = await ledger.change(id, view => {
+    const entry = await ledger.change(id, view => {
       const known = view.get(id)
       if (known !== undefined) {
         checkRepeat(known, transfer)
-        return undefined
+        return known
       }
       if (Date.parse(transfer.expiresAt) <= clock.now()) throw new InvalidFieldsError(`expiresAt of transfer ${id} is past`)
       return this.#create(view, id, transfer)
     })
-    const flight = created === undefined ? this.#flights.get(id) : this.#begin(created, false)
+    if (this.#stopped) throw stoppedError(id)
+    // Of several calls that were decided together, whichever gets here first begins.
+    const isOffered = ledger.peek(id)?.stage === 'offered'
+    const flight = this.#flights.get(id) ?? (isOffered ? this.#begin(entry, false) : undefined)
     await flight?.acknowledged.promise
   }
 
@@ -139,7 +142,7 @@ export class Outgoing {
   #acknowledge(flight: Flight): void {
     if (flight.isAcknowledged) return
     flight.isAcknowledged = true
-    if (!flight.resumed) this.#account.emit('outgoing_prepare', flight.transfer)
+    if (!flight.resumed) this.#account.emit('outgoing_prepare', structuredClone(flight.transfer))
     flight.acknowledged.resolve()
   }
 
@@ -230,7 +233,9 @@ export class Outgoing {
   /** Raises the event of a final transfer, and lets go of it. */
   #report(entry: Entry<Transfer>): void {
     const { emit, ledger, log } = this.#account
-    const { transfer, fulfillment } = entry.info
+    const { fulfillment } = entry.info
+    // For the host, which may do with it what it likes.
+    const transfer = structuredClone(entry.info.transfer)
     const { report, ilp } = entry.open ?? {}
     if (report === 'fulfill' && fulfillment !== undefined) {
       if (ilp === undefined) emit('outgoing_fulfill', transfer, fulfillment)
