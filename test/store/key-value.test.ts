@@ -313,6 +313,26 @@ describe('wrapKeyValueStore: faults', () => {
     expect(await wrapKeyValueStore(host.copy()).list('')).toEqual([['a', '4']])
   })
 
+  it('does not take an older journal, which could not be deleted, for the one that did not land', async () => {
+    const fresh = new HostStore()
+    const noDelete = (method: string, key: string): 'fails' | undefined =>
+      key === 'paychan:store:journal' && method === 'del' ? 'fails' : undefined
+    const noJournal = (method: string, key: string): 'fails' | undefined =>
+      key === 'paychan:store:journal' && method !== 'get' ? 'fails' : undefined
+    // In the same process, and in the next one, whose first journal must not be numbered like the last one's first.
+    for (const restart of [false, true]) {
+      fresh.fault = noDelete
+      const first = wrapKeyValueStore(fresh)
+      expect(await first.commit({ puts: [['a', '1']] })).toBe(true)
+      if (restart) await first.close()
+      fresh.fault = noJournal
+      await expect(wrapKeyValueStore(fresh).commit({ puts: [['a', '2']] })).rejects.toBeInstanceOf(StoreError)
+      expect(await wrapKeyValueStore(fresh).get('a')).toBe('1')
+      await wrapKeyValueStore(fresh).close()
+      fresh.data.clear()
+    }
+  })
+
   it('H7: rejects a call that cannot read, and answers the next one', async () => {
     host.fault = method => (method === 'get' ? 'fails' : undefined)
     await expect(store.get('a')).rejects.toBeInstanceOf(StoreError)
