@@ -14,8 +14,8 @@ export function debugLogger(namespace: string): Logger {
     info: message => { debug('%s', message) },
     warn: message => { debug('warning: %s', message) },
     error: message => { debug('error: %s', message) },
-    // Asked each time, since `debug.enable` may be called at any moment.
-    get enabled() { return debug.enabled }
+    // Asked each time, since `debug.enable` may be called at any moment; before the first time it is undefined, against its type.
+    get enabled() { return Boolean(debug.enabled) }
   }
 }
 

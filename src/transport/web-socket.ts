@@ -100,9 +100,8 @@ class WebSocketConnection implements Connection {
   }
 
   get bufferedBytes(): number {
-    let bytes = this.#socket.bufferedAmount ?? 0
-    for (const frame of this.#unsent ?? []) bytes += frame.length
-    return bytes
+    const bytes = this.#socket.bufferedAmount ?? 0
+    return this.#unsent === undefined ? bytes : this.#unsent.reduce((sum, frame) => sum + frame.length, bytes)
   }
 
   /** Lets frames that are sent in one turn of the event loop leave together, in one call to the system instead of one for each. */

@@ -61,9 +61,9 @@ class Pair {
 
   async hit(fault: Fault): Promise<void> {
     const restart = async ({ link }: TestPeer): Promise<void> => {
-      let stopping = true
-      void link.stop().then(() => { stopping = false })
-      while (stopping) await this.run(100)
+      const ended = new Set<unknown>()
+      void link.stop().then(() => ended.add(link))
+      while (!ended.has(link)) await this.run(100)
       link.start()
     }
     if (fault.startsWith('lose')) for (const wire of this.network.wires) wire.lose()

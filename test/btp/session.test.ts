@@ -200,7 +200,7 @@ describe('a request of the peer', () => {
     ['what cannot be a text', Object.create(null), 'unknown error'],
     ['an error whose message is none', Object.assign(new Error(), { message: { toString: 1 } }), 'unknown error']
   ])('anything else that a handler throws (%s) becomes NotAcceptedError, without a stack', async (_what, thrown, message) => {
-    const { peer } = await open({ handleRequest: () => Promise.reject(thrown as Error) })
+    const { peer } = await open({ handleRequest: () => Promise.reject(thrown) })
     peer.send({ type: 'message', requestId: 5, protocolData: [] })
     expect(errorOf(await peer.next())).toEqual({ name: 'NotAcceptedError', code: 'F00', message })
   })
