@@ -15,10 +15,14 @@ const DEFAULT_LIST_LIMIT = 1000
 /** Half a surrogate pair without the other: it has no UTF-8, so a store that keeps UTF-8 would give back something else. */
 const LONE_SURROGATE = /\p{Surrogate}/u
 
+/** `String.prototype.isWellFormed`, where the platform has it: several times faster, and every record passes through here. */
+const native = (String.prototype as { isWellFormed?: (this: string) => boolean }).isWellFormed
+const isWellFormed = (text: string): boolean => native === undefined ? !LONE_SURROGATE.test(text) : native.call(text)
+
 /** @throws InvalidFieldsError for what is no key: not a string, empty, too long, or not well-formed Unicode */
 export function checkKey(key: unknown): asserts key is string {
   if (typeof key !== 'string' || key === '') throw new InvalidFieldsError('key must be a string that is not empty')
-  if (LONE_SURROGATE.test(key)) throw new InvalidFieldsError('key must be well-formed Unicode')
+  if (!isWellFormed(key)) throw new InvalidFieldsError('key must be well-formed Unicode')
   // Short keys need no counting: a code unit takes three bytes at most.
   if (key.length * 3 > MAX_KEY_BYTES && keyBytes(key) > MAX_KEY_BYTES) {
     throw new InvalidFieldsError(`key must be at most ${MAX_KEY_BYTES} bytes long`)
@@ -34,7 +38,7 @@ export function checkBatch({ puts = [], deletes = [], guards = [] }: Batch): voi
   for (const [key, value] of puts) {
     checkKey(key)
     if (typeof value !== 'string') throw new InvalidFieldsError(`value of ${key} must be a string`)
-    if (LONE_SURROGATE.test(value)) throw new InvalidFieldsError(`value of ${key} must be well-formed Unicode`)
+    if (!isWellFormed(value)) throw new InvalidFieldsError(`value of ${key} must be well-formed Unicode`)
   }
   for (const [key, expected] of guards) {
     checkKey(key)

@@ -15,6 +15,8 @@ const BUCKET_SIZE = 512
 export class MemoryStore implements Store {
   readonly #values = new Map<string, string>()
   readonly #keys = new SortedKeys()
+  /** Keys that are not in `#keys` yet: they are put in order when somebody lists, which most commits need not wait for. */
+  readonly #unsorted = new Set<string>()
   #closed = false
 
   // eslint-disable-next-line @typescript-eslint/require-await -- the port is asynchronous, memory is not
@@ -30,6 +32,8 @@ export class MemoryStore implements Store {
     const { from, limit } = checkList(prefix, options)
     const entries: Array<[string, string]> = []
     if (limit === 0) return entries
+    for (const key of this.#unsorted) this.#keys.add(key)
+    this.#unsorted.clear()
     for (const key of this.#keys.from(from)) {
       if (!key.startsWith(prefix)) break
       const value = this.#values.get(key)
@@ -49,11 +53,11 @@ export class MemoryStore implements Store {
     }
     // From here on nothing can fail.
     for (const [key, value] of batch.puts ?? []) {
-      if (!this.#values.has(key)) this.#keys.add(key)
+      if (!this.#values.has(key)) this.#unsorted.add(key)
       this.#values.set(key, value)
     }
     for (const key of batch.deletes ?? []) {
-      if (this.#values.delete(key)) this.#keys.remove(key)
+      if (this.#values.delete(key) && !this.#unsorted.delete(key)) this.#keys.remove(key)
     }
     return true
   }
@@ -63,6 +67,7 @@ export class MemoryStore implements Store {
     this.#closed = true
     this.#values.clear()
     this.#keys.clear()
+    this.#unsorted.clear()
   }
 
   #checkOpen(): void {
