@@ -10,6 +10,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
+import { fileURLToPath } from 'node:url'
 import commonjs from '@rollup/plugin-commonjs'
 import inject from '@rollup/plugin-inject'
 import nodeResolve from '@rollup/plugin-node-resolve'
@@ -17,7 +18,6 @@ import terser from '@rollup/plugin-terser'
 import dts from 'rollup-plugin-dts'
 
 const GLOBAL_NAME = 'IlpPluginPaychan'
-const CLASS_NAME = 'PaychanPlugin'
 
 const { dependencies, peerDependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
 const outside = [...Object.keys({ ...dependencies, ...peerDependencies }), ...builtinModules, /^node:/]
@@ -36,6 +36,18 @@ function classEntry(entry) {
   }
 }
 
+/** The names that each entry's code exports, noted when it is bundled: declarations export types besides. */
+const namesInCode = new Map()
+
+function noteExports(entry) {
+  return {
+    name: 'note-exports',
+    generateBundle(_options, bundle) {
+      for (const chunk of Object.values(bundle)) if (chunk.isEntry) namesInCode.set(entry, chunk.exports)
+    }
+  }
+}
+
 /** Replaces an ES chunk's code by one that takes every export from the CommonJS file. */
 function handOnFrom(file) {
   return {
@@ -51,20 +63,45 @@ function handOnFrom(file) {
   }
 }
 
-/** Turns the export list at the end of bundled declarations into `export =` a class merged with a namespace of the rest. */
-function exportEquals() {
+/** The specifiers in the export lists of bundled declarations, those of values and those of types alone; and what comes before. */
+function splitExports(code, entry) {
+  const specifiers = []
+  const body = code.replace(/^export (?:type )?\{([^}]*)\};?$/gm, (_statement, list) => {
+    specifiers.push(...list.split(',').map(one => one.trim()).filter(one => one !== ''))
+    return ''
+  })
+  const isValue = specifier => namesInCode.get(entry).includes(specifier.split(' as ').at(-1))
+  return { body: body.trim(), values: specifiers.filter(isValue), types: specifiers.filter(one => !isValue(one)) }
+}
+
+/** Exports classes that the code keeps to itself as types: who would construct one is told so by the compiler. */
+function exportTypes(entry) {
+  return {
+    name: 'export-types',
+    renderChunk(code) {
+      const { body, values, types } = splitExports(code, entry)
+      return `${body}\nexport { ${values.join(', ')} }\nexport type { ${types.join(', ')} }\n`
+    }
+  }
+}
+
+/**
+ * Turns the export list into `export =` a class merged with a namespace of the rest. The class stands for the plugin class,
+ * which the sources may declare as a constant, and a constant merges with no namespace.
+ */
+function exportEquals(entry) {
   return {
     name: 'export-equals',
     renderChunk(code) {
-      const names = []
-      const body = code.replace(/^export (?:type )?\{([^}]*)\};?$/gm, (_statement, list) => {
-        names.push(...list.split(',').map(name => name.trim()).filter(name => name !== ''))
-        return ''
-      })
-      if (!new RegExp(`^declare (abstract )?class ${CLASS_NAME}\\b`, 'm').test(body)) {
-        this.error(`the declarations have no class ${CLASS_NAME} to export`)
-      }
-      return `${body.trim()}\ndeclare namespace ${CLASS_NAME} {\n  export { ${names.join(', ')} }\n}\nexport = ${CLASS_NAME}\n`
+      const { body, values, types } = splitExports(code, entry)
+      const [, plugin] = /^(\w+) as default$/m.exec(values.join('\n')) ?? this.error('the declarations have no default export')
+      const statements = [
+        body,
+        `declare class ${GLOBAL_NAME} extends ${plugin} {}`,
+        `declare namespace ${GLOBAL_NAME} {\n  export { ${values.join(', ')} }\n  export type { ${types.join(', ')} }\n}`,
+        `export = ${GLOBAL_NAME}`
+      ]
+      return `${statements.join('\n')}\n`
     }
   }
 }
@@ -97,11 +134,20 @@ function typescriptMaps() {
   }
 }
 
+/** What stands in the place of which package in browsers, where every kilobyte is loaded by a user. */
+const SUBSTITUTES = { long: 'scripts/browser/long.js', dateformat: 'scripts/browser/dateformat.js' }
+
+function substitute() {
+  const substitutes = new Map(Object.entries(SUBSTITUTES).map(([name, path]) => [name, fileURLToPath(new URL(path, import.meta.url))]))
+  return { name: 'substitute', resolveId: source => substitutes.get(source) ?? null }
+}
+
 /** For the browser everything is bundled; the dependencies' global Buffer comes from the buffer package. */
 const forBrowser = () => [
   typescriptMaps(),
+  substitute(),
   nodeResolve({ browser: true, preferBuiltins: false }),
-  commonjs(),
+  commonjs({ requireReturnsDefault: 'auto', strictRequires: 'auto' }),
   inject({ modules: { Buffer: ['buffer', 'Buffer'] }, include: ['**/node_modules/{btp-packet,oer-utils,ilp-packet}/**'] })
 ]
 
@@ -115,7 +161,7 @@ function onLog(level, log, handler) {
 }
 
 const common = { onLog, treeshake: { moduleSideEffects: id => !id.includes('/.build/js/') } }
-const output = { sourcemap: true, generatedCode: 'es2015', interop: 'auto' }
+const output = { sourcemap: true, generatedCode: 'es2015', interop: 'auto', freeze: false, externalLiveBindings: false }
 const named = { ...output, exports: 'named' }
 const classOnly = { ...output, exports: 'default' }
 
@@ -127,8 +173,7 @@ const umd = {
   file: 'dist/ilp-plugin-paychan.umd.js',
   format: 'umd',
   name: GLOBAL_NAME,
-  // Class names show in consoles and logs, and cost little.
-  plugins: [terser({ keep_classnames: true }), notePieces('.build/pieces.json')]
+  plugins: [terser({ ecma: 2020, compress: { passes: 2 } }), notePieces('.build/pieces.json')]
 }
 
 const declarations = (input, name) => ({
@@ -136,13 +181,18 @@ const declarations = (input, name) => ({
   external: outside,
   plugins: [dts()],
   output: [
-    { file: `dist/${name}.d.ts`, format: 'es' },
-    { file: `dist/${name}.d.cts`, format: 'es', plugins: [exportEquals()] }
+    { file: `dist/${name}.d.ts`, format: 'es', plugins: [exportTypes(input)] },
+    { file: `dist/${name}.d.cts`, format: 'es', plugins: [exportEquals(input)] }
   ]
 })
 
 export default [
-  { ...common, input: browser, plugins: forBrowser(), output: { ...named, file: 'dist/browser.js', format: 'es' } },
+  {
+    ...common,
+    input: browser,
+    plugins: forBrowser(),
+    output: { ...named, file: 'dist/browser.js', format: 'es', plugins: [noteExports(browser)] }
+  },
   {
     ...common,
     input: browser,
@@ -161,7 +211,7 @@ export default [
     input: node,
     external: outside,
     plugins: forNode(),
-    output: { ...named, sourcemap: false, file: 'dist/node.js', format: 'es', plugins: [handOnFrom('./node.cjs')] }
+    output: { ...named, sourcemap: false, file: 'dist/node.js', format: 'es', plugins: [noteExports(node), handOnFrom('./node.cjs')] }
   },
   declarations(browser, 'browser'),
   declarations(node, 'node')

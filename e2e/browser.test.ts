@@ -133,8 +133,11 @@ describe.each(Object.keys(PAGES))('the page %s', path => {
     expect(await connect(withStore)).toEqual({ account: 'test.page.client', peer: 'test.page.server' })
 
     const outgoing = makePayment('7')
-    peer.once('incoming_prepare', ({ id }) => void peer.fulfillCondition(id, outgoing.fulfillment))
+    const taken = new Promise(resolve => {
+      peer.once('incoming_prepare', ({ id }) => resolve(peer.fulfillCondition(id, outgoing.fulfillment)))
+    })
     expect(await payFromPage(outgoing)).toBe(outgoing.fulfillment)
+    await taken
 
     const incoming = makePayment('3')
     expect(await payFromPeer(incoming)).toBe(incoming.fulfillment)

@@ -14,7 +14,8 @@ describe('dist', () => {
     const [umd, ...others] = readdirSync(dist).filter(name => name.endsWith('.js') && name.includes('umd'))
     expect(others).toEqual([])
     expect(umd).toBe('ilp-plugin-paychan.umd.js')
-    expect(readFileSync(join(dist, 'ilp-plugin-paychan.umd.js'), 'utf8').trim().split('\n').length).toBeLessThan(5)
+    // Only the licenses of what is inside have lines of their own.
+    expect(readFileSync(join(dist, 'ilp-plugin-paychan.umd.js'), 'utf8').split('\n').length).toBeLessThan(20)
   })
 
   it.each(['browser.js', 'browser.cjs', 'ilp-plugin-paychan.umd.js'])('needs nothing from elsewhere in %s', name => {
