@@ -15,7 +15,7 @@ export function debugLogger(namespace: string): Logger {
     warn: message => { debug('warning: %s', message) },
     error: message => { debug('error: %s', message) },
     // Asked each time, since `debug.enable` may be called at any moment; before the first time it is undefined, against its type.
-    get enabled() { return Boolean(debug.enabled) }
+    get enabled() { return (debug.enabled as boolean | undefined) === true }
   }
 }
 

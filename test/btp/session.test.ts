@@ -193,11 +193,11 @@ describe('a request of the peer', () => {
     expect(errorOf(answer)).toEqual({ name: 'DuplicateIdError', code: 'F05', message: 'another one' })
   })
 
-  it.each<[string, unknown, string]>([
+  it.each<[string, Error, string]>([
     ['an error', new TypeError('no\nsuch thing'), 'no\\u000asuch thing'],
-    ['a long text', 'x'.repeat(5000), `${'x'.repeat(1000)}...`],
-    ['undefined', undefined, 'undefined'],
-    ['what cannot be a text', Object.create(null), 'unknown error'],
+    ['a long text', 'x'.repeat(5000) as never, `${'x'.repeat(1000)}...`],
+    ['undefined', undefined as never, 'undefined'],
+    ['what cannot be a text', Object.create(null) as never, 'unknown error'],
     ['an error whose message is none', Object.assign(new Error(), { message: { toString: 1 } }), 'unknown error']
   ])('anything else that a handler throws (%s) becomes NotAcceptedError, without a stack', async (_what, thrown, message) => {
     const { peer } = await open({ handleRequest: () => Promise.reject(thrown) })
