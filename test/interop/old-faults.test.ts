@@ -266,9 +266,8 @@ describe.each<{ oldRole: OldRole; state: string; options: () => object }>([
     await pair.ours.sendTransfer(outgoing.transfer)
     await restart()
     expect(await pair.ours.getBalance()).toBe('100')
-    expect(pair.ours.inFlight().map(({ transfer, isIncoming }) => [transfer.id, isIncoming])).toEqual([
-      [incoming.transfer.id, true], [outgoing.transfer.id, false]
-    ])
+    expect(Object.fromEntries(pair.ours.inFlight().map(({ transfer, isIncoming }) => [transfer.id, isIncoming])))
+      .toEqual({ [incoming.transfer.id]: true, [outgoing.transfer.id]: false })
     await pair.ours.fulfillCondition(incoming.transfer.id, incoming.fulfillment)
     await old.fulfillCondition(outgoing.transfer.id, outgoing.fulfillment)
     expect(await balances(pair)).toEqual({ ours: '109', askedByOurs: '109', old: '-109', askedByOld: '-109' })
