@@ -37,7 +37,10 @@ export interface SessionOptions {
   readonly log: Logger
   /** Our ledger's random id, 32 hex characters. */
   readonly ledgerId: string
-  /** Answers a request of the peer: what it resolves with is the Response, what it rejects with becomes an Error. */
+  /**
+   * Answers a request of the peer: what it resolves with is the Response, what it rejects with becomes an Error. An error with
+   * `outcome: 'unknown'` is met with silence: the peer would take an Error for a decision.
+   */
   handleRequest(packet: RequestPacket, session: Session): Promise<SubProtocol[]>
   /** How long an answer is waited for, and a session that ends waits for its last answers. */
   readonly answerTimeoutMs: number
@@ -371,7 +374,8 @@ export class Session implements ConnectionEvents {
       this.#send(this.#encode({ type: 'response', requestId, protocolData }))
       this.#trace('to', 'response', requestId)
     } catch (error) {
-      this.#refuse(requestId, error)
+      if (error instanceof PaychanError && error.outcome === 'unknown') this.#options.log.warn(`a request of unknown outcome stays unanswered: ${error.message}`)
+      else this.#refuse(requestId, error)
     }
     this.#owed--
     this.#closeWhenDone()

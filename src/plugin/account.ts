@@ -98,6 +98,8 @@ export async function changeUntilDone<T>(account: Account, change: () => Promise
       if (stopped() || error instanceof StandbyError) return undefined
       account.log.error(`a change could not be stored, trying again: ${messageOf(error)}`)
       await new Promise<void>(resolve => { account.clock.setTimer(STORE_RETRY_MS, resolve) })
+      // Whoever stopped has given the store up.
+      if (stopped()) return undefined
     }
   }
 }

@@ -22,6 +22,8 @@ export type Delivered =
 export interface DeliveryOptions {
   /** Asked before each attempt, with the number of those before. */
   wanted(attempts: number): boolean
+  /** When the waiting ends, in milliseconds since 1970, also while there is no session. Default: never. */
+  endsAt?: number
   /** Whether the peer's explicit error ends the delivery. Default: when it is not temporary. */
   final?: (error: PaychanError, attempts: number) => boolean
 }
@@ -56,10 +58,11 @@ export class Courier {
   }
 
   async deliver(body: RequestBody, options: DeliveryOptions): Promise<Delivered> {
+    const { endsAt = Infinity } = options
     const final = options.final ?? (error => !isTemporary(error))
     let delayMs = FIRST_DELAY_MS
     for (let attempts = 0; ;) {
-      const session = await this.#nextSession()
+      const session = await this.#nextSession(endsAt)
       if (session === undefined || !options.wanted(attempts)) return { outcome: 'ended' }
       attempts++
       try {
@@ -71,25 +74,26 @@ export class Courier {
       }
       if (this.#options.session() === session) {
         if (!options.wanted(attempts)) return { outcome: 'ended' }
-        await this.#pause(delayMs)
+        await this.#pause(Math.min(delayMs, endsAt - this.#options.clock.now()))
         delayMs = Math.min(delayMs * 2, LAST_DELAY_MS)
       }
     }
   }
 
-  async #nextSession(): Promise<Session | undefined> {
+  async #nextSession(endsAt: number): Promise<Session | undefined> {
     for (;;) {
-      if (this.#stopped) return undefined
+      const leftMs = endsAt - this.#options.clock.now()
+      if (this.#stopped || leftMs <= 0) return undefined
       const session = this.#options.session()
       if (session !== undefined && !session.closed) return session
-      await this.#pause(undefined)
+      await this.#pause(leftMs)
     }
   }
 
   /** Waits for the next session or for a time, whatever comes first. */
-  #pause(delayMs: number | undefined): Promise<void> {
+  #pause(delayMs: number): Promise<void> {
     return new Promise(resolve => {
-      const cancel = delayMs === undefined ? undefined : this.#options.clock.setTimer(delayMs, () => { wake() })
+      const cancel = delayMs === Infinity ? undefined : this.#options.clock.setTimer(delayMs, () => { wake() })
       const wake = (): void => {
         cancel?.()
         this.#waiting.delete(wake)

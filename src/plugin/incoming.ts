@@ -80,12 +80,14 @@ export class Incoming {
       return view.create(id, transfer, true, { v: 1, stage: module === undefined ? 'held' : 'checking', at: clock.now() })
     })
     if (entry === undefined) return
-    if (entry.stage === 'checking') {
-      if (!this.#checks.has(id)) this.#armExpiry(entry)
-      await (this.#checks.get(id) ?? this.#check(entry))
-    } else {
+    if (entry.stage !== 'checking') {
       this.#hold(entry)
+      return
     }
+    // The module is asked at the next connect.
+    if (this.#stopped) throw stoppedError(id)
+    if (!this.#checks.has(id)) this.#armExpiry(entry)
+    await (this.#checks.get(id) ?? this.#check(entry))
   }
 
   #transferOf(packet: PreparePacket): Transfer {
@@ -106,35 +108,47 @@ export class Incoming {
 
   #check(entry: Entry<Transfer>): Promise<void> {
     const { id } = entry
-    const checked = this.#askModule(entry).finally(() => { this.#checks.delete(id) })
+    const isCurrent = (): boolean => this.#checks.get(id) === checked
+    const checked: Promise<void> = this.#askModule(entry, isCurrent).finally(() => { if (isCurrent()) this.#checks.delete(id) })
     this.#checks.set(id, checked)
     return checked
   }
 
-  async #askModule(entry: Entry<Transfer>): Promise<void> {
+  /**
+   * Has the module judge. Its judgement is stored before anybody is answered, however long the store fails: what the sender was told
+   * is refused must not come to life again at a restart. Where this side stopped meanwhile, the module will be asked again.
+   */
+  async #askModule(entry: Entry<Transfer>, isCurrent: () => boolean): Promise<void> {
     const { ledger, module } = this.#account
     const { id } = entry
+    let refusal: PaychanError | undefined
     try {
       await module?.handleIncomingPrepare(hostCopy(entry))
     } catch (error) {
-      await ledger.change(id, view => {
-        const known = view.get(id)
-        if (known?.stage === 'checking') view.remove(known)
-      })
-      this.#timers.disarm(id)
-      throw error instanceof PaychanError ? error : new NotAcceptedError(messageOf(error), { cause: error })
+      refusal = error instanceof PaychanError ? error : new NotAcceptedError(messageOf(error), { cause: error })
     }
-    const held = await ledger.change(id, view => {
+    const isStopped = (): boolean => !isCurrent()
+    if (isStopped()) throw stoppedError(id)
+    const judged = await changeUntilDone(this.#account, () => ledger.change(id, view => {
       const known = view.get(id)
-      if (known?.stage !== 'checking') throw new AlreadyRolledBackError(`transfer ${id} expired before it was accepted`)
-      return view.move(known, 'held')
-    })
-    this.#hold(held)
+      if (known?.stage !== 'checking') return 'expired'
+      if (refusal === undefined) return view.move(known, 'held')
+      view.remove(known)
+      return 'refused'
+    }), isStopped)
+    if (judged === undefined) throw stoppedError(id)
+    if (judged === 'expired') throw new AlreadyRolledBackError(`transfer ${id} expired before it was accepted`)
+    if (judged !== 'refused') {
+      this.#hold(judged)
+      return
+    }
+    this.#timers.disarm(id)
+    throw refusal ?? new NotAcceptedError(`transfer ${id} is refused`)
   }
 
   /** Raised once in a transfer's life: whoever moved it to *held* gets here, nobody else. */
   #hold(entry: Entry<Transfer>): void {
-    this.#armExpiry(entry)
+    if (!this.#stopped) this.#armExpiry(entry)
     this.#account.emit('incoming_prepare', hostCopy(entry))
   }
 
@@ -245,12 +259,11 @@ export class Incoming {
   }
 
   async #deliverReject(entry: Entry<Transfer>): Promise<void> {
-    const { courier, clock, graceMs, ledger, log } = this.#account
-    const over = Date.parse(entry.info.transfer.expiresAt) + graceMs
+    const { courier, graceMs, ledger, log } = this.#account
     const delivered = await courier.deliver(
       { type: 'reject', transferId: entry.id, protocolData: ilpData(entry.open?.ilp) },
       // Once the sender's own time is over it has cancelled by itself.
-      { wanted: attempts => !this.#stopped && (attempts === 0 || clock.now() < over) }
+      { wanted: () => !this.#stopped, endsAt: Date.parse(entry.info.transfer.expiresAt) + graceMs }
     )
     if (this.#stopped) throw stoppedError(entry.id)
     ledger.close(entry.id)
@@ -274,10 +287,10 @@ export class Incoming {
       return { wasHeld: entry.stage === 'held', cancelled: view.move(entry, 'cancelled') }
     }), () => this.#stopped)
     if (outcome === undefined) return
-    if (!outcome.wasHeld) return
+    const { cancelled, wasHeld } = outcome
     const ilp = timeoutIlpError(this.#account)
-    const { transfer } = outcome.cancelled.info
-    emit('incoming_cancel', hostCopy(outcome.cancelled), rejectionMessage(this.#account, toBase64url(ilp), transfer.to))
+    // The host has not heard of one that the module has not judged.
+    if (wasHeld) emit('incoming_cancel', hostCopy(cancelled), rejectionMessage(this.#account, toBase64url(ilp), cancelled.info.transfer.to))
     // It releases the sender's hold early; nothing hangs on it (C34).
     session()?.request({ type: 'reject', transferId: id, protocolData: [octets('ilp', ilp)] }).catch(() => undefined)
   }
