@@ -172,6 +172,21 @@ describe('transfers', () => {
     expect(order).toEqual(['first', 'second', 'third'])
   })
 
+  it('decides changes of one id in the order of the calls, at whatever moment of a reading they come', async () => {
+    const { ledger, committer } = open()
+    await committer.takeOver()
+    await ledger.load()
+    const order: number[] = []
+    const changes: Array<Promise<void>> = []
+    for (let n = 0; n < 40; n++) {
+      changes.push(ledger.change('a', () => { order.push(n) }), ledger.change('a', () => { order.push(n + 0.5) }))
+      await Promise.resolve()
+    }
+    await Promise.all(changes)
+    expect(order).toEqual([...order].sort((a, b) => a - b))
+    expect(order).toHaveLength(80)
+  })
+
   it('H1: a transfer that the module refused is forgotten, and can come again with other content', async () => {
     const { ledger, store } = open()
     await ledger.load()
@@ -472,6 +487,24 @@ describe('owners', () => {
     await expect(move(first.ledger, 'a', 'cancelled')).rejects.toThrow(/cannot go from fulfilled/)
   })
 
+  it('a close that was put off before the store changed hands deletes nothing of what is open since', async () => {
+    const inner = new MemoryStore()
+    const [first, second] = [open(inner), open(inner)]
+    await prepare(first.ledger, 'a', '5', true)
+    await move(first.ledger, 'a', 'rejecting')
+    first.ledger.close('a')
+    first.committer.release()
+    await second.committer.takeOver()
+    await move(second.ledger, 'a', 'cancelled')
+    await second.ledger.prune(Infinity, () => true)
+    await prepare(second.ledger, 'a', '7', true)
+    second.committer.release()
+    await first.committer.takeOver()
+    await first.committer.submit(() => undefined)
+    expect(await inner.get(':paychan:open:a')).toBeDefined()
+    expect(await sums(first.ledger)).toMatchObject({ ih: '7' })
+  })
+
   it('reading that began before the take-over is not taken for what the store holds after it', async () => {
     const inner = new MemoryStore()
     const [first, second] = [open(inner), open(inner)]
@@ -676,6 +709,14 @@ describe('prune', () => {
       await opened.ledger.prune(before, () => true)
       expect(await left(opened), String(before)).toHaveLength(ids)
     }
+  })
+
+  it('takes the time strictly, also at its beginning', async () => {
+    const opened = open()
+    await prepare(opened.ledger, 'first', '1', true, { at: 0 })
+    await move(opened.ledger, 'first', 'cancelled')
+    expect(await opened.ledger.prune(0, () => true)).toBe(0)
+    expect(await opened.ledger.prune(1, () => true)).toBe(1)
   })
 
   it('refuses what is no time', async () => {
