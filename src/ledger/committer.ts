@@ -102,6 +102,9 @@ class GroupInProgress implements Group {
   }
 }
 
+/** Who took each store object over last, in this process: the one before hears of it at once. */
+const owners = new WeakMap<Store, Committer>()
+
 export interface CommitterOptions {
   store: Store
   clock: Clock
@@ -184,6 +187,35 @@ export class Committer {
     // What was put off goes by what is read from now on.
     this.#later.clear()
     for (const reset of this.#resetters) reset()
+    const displaced = owners.get(store)
+    owners.set(store, this)
+    if (displaced !== undefined && displaced !== this) displaced.#displaced()
+  }
+
+  /**
+   * Finds out from the store itself whether another owner has taken it over, of which this one hears by itself only when it writes.
+   * @throws StandbyError when that is so, now or before; what the store throws
+   */
+  async checkNotLost(): Promise<void> {
+    const head = this.#head
+    if (head !== undefined && !this.#lost) {
+      const found = await this.#options.store.get(HEAD_KEY)
+      if (found !== undefined && this.#head?.epoch === head.epoch && parseEpoch(found) > head.epoch) this.#displaced()
+    }
+    if (this.#lost) throw new StandbyError('another process or tab has taken the store over')
+  }
+
+  /** Another owner is there. */
+  #displaced(): void {
+    if (!this.owns) return
+    this.#lost = true
+    const { log, onLost } = this.#options
+    log.warn('another owner has taken the store over: this instance only reads from now on')
+    try {
+      onLost()
+    } catch (thrown) {
+      log.error(`a listener for the loss of the store failed: ${messageOf(thrown)}`)
+    }
   }
 
   #nextHead(epoch: number): Head {
@@ -330,17 +362,9 @@ export class Committer {
   }
 
   #lose(group: GroupInProgress, current: Head, error: StandbyError): void {
-    const { log, onLost } = this.#options
-    const released = this.#head !== current
-    if (!released) this.#lost = true
     group.failed(error)
-    if (released) return
-    log.warn('another owner has taken the store over: this instance only reads from now on')
-    try {
-      onLost()
-    } catch (thrown) {
-      log.error(`a listener for the loss of the store failed: ${messageOf(thrown)}`)
-    }
+    // Unless the store was given up meanwhile.
+    if (this.#head === current) this.#displaced()
   }
 }
 

@@ -8,7 +8,6 @@ import { InvalidFieldsError, UnreachableError } from '../core/errors.js'
 import type { Session } from '../btp/session.js'
 import type { LedgerInfo } from './lpi.js'
 import type { ModuleRunner } from './module.js'
-import { isPrefix } from './options.js'
 import type { Settings } from './options.js'
 
 type Role = 'client' | 'server'
@@ -18,6 +17,8 @@ export class Identity {
   readonly #module: ModuleRunner | undefined
   #role: Role | undefined
   #info: LedgerInfo | undefined
+  /** It never changes, and is asked for each transfer. */
+  #prefix: string | undefined
   /** Nothing is told before the first connect has succeeded (C43). */
   #isKnown = false
 
@@ -28,12 +29,13 @@ export class Identity {
     if (listener !== undefined && server === undefined) this.#role = 'server'
     if (listener === undefined && server !== undefined) this.#role = 'client'
     const known = prefix ?? info?.prefix
-    if (info !== undefined && known !== undefined) this.#info = { ...info, prefix: known }
+    if (module === undefined && info !== undefined && known !== undefined) this.#info = { ...info, prefix: known }
   }
 
   /** Whether the peer must be asked for the info. */
   get needsPeer(): boolean {
-    return this.#module === undefined && (this.#settings.info === undefined || this.#info === undefined)
+    const { prefix, info } = this.#settings
+    return this.#module === undefined && (info === undefined || (prefix ?? info.prefix) === undefined)
   }
 
   /** The first connect has come so far that info and accounts are known. */
@@ -53,18 +55,18 @@ export class Identity {
   }
 
   /**
-   * Takes the peer's info. Returns whether it is news.
-   * @throws InvalidFieldsError when it has no valid prefix, or another one than is configured or was known
+   * Takes the peer's info: all of it, or where the options have an info only the prefix. Returns whether it is news.
+   * @throws InvalidFieldsError when it has another prefix than is configured or was known
    */
-  learn(info: Record<string, unknown>): boolean {
+  learn(info: LedgerInfo): boolean {
     const { prefix } = info
-    if (typeof prefix !== 'string' || !isPrefix(prefix)) throw new InvalidFieldsError("the peer's info must have a prefix that ends with a dot")
     const known = this.#info?.prefix ?? this.#settings.prefix
     if (known !== undefined && known !== prefix) {
       throw new InvalidFieldsError(`the peer's prefix is ${printable(prefix)}, and not ${known}: prefix never changes`)
     }
-    const news = JSON.stringify(this.#info) !== JSON.stringify(info)
-    this.#info = { ...info, prefix }
+    const learnt = { ...(this.#settings.info ?? info), prefix }
+    const news = JSON.stringify(this.#info) !== JSON.stringify(learnt)
+    this.#info = learnt
     return news
   }
 
@@ -82,7 +84,7 @@ export class Identity {
   }
 
   get prefix(): string {
-    return this.#info?.prefix ?? this.current().prefix
+    return this.#prefix ??= this.current().prefix
   }
 
   /** @throws UnreachableError before the first connect */

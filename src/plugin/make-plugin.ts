@@ -7,17 +7,20 @@ import type { AnyModule, PaymentChannelModule } from './module.js'
 import type { PluginOptions, PluginServices } from './options.js'
 import { LedgerPlugin } from './plugin.js'
 
+/** The plugin's options with a module's. Where those may have any name, a value of type PluginOptions will do too. */
+type OptionsWith<Options extends object> = PluginOptions & Options | (string extends keyof Options ? PluginOptions : never)
+
 /** A class that a host can name in its configuration, construct and subclass. `Options` are the module's own, beside the plugin's. */
 export interface PluginClass<Options extends object = object> {
   /** @throws InvalidFieldsError naming the option; what the module's constructor throws */
-  new (options: PluginOptions & Options, services?: PluginServices): LedgerPlugin
+  new (options: OptionsWith<Options>, services?: PluginServices): LedgerPlugin
   readonly prototype: LedgerPlugin
 }
 
 /** Makes the class whose instances settle with the given module, or not at all without one. */
 function classFor<Options extends object>(environment: Environment, module?: AnyModule): PluginClass<Options> {
   const made = class extends LedgerPlugin {
-    constructor(options: PluginOptions & Options, services?: PluginServices) {
+    constructor(options: OptionsWith<Options>, services?: PluginServices) {
       super(environment, module, options, services)
     }
   }

@@ -3,10 +3,10 @@
  * ledger; whatever belongs to a platform comes in as the environment, which the entries provide.
  */
 import { formatAmount } from '../core/amounts.js'
-import { toHex } from '../core/bytes.js'
+import { printable, toHex } from '../core/bytes.js'
 import {
   AlreadyRolledBackError, InvalidFieldsError, MissingFulfillmentError, StandbyError, TransferNotFoundError, UnreachableError,
-  messageOf
+  isTemporary, messageOf
 } from '../core/errors.js'
 import { parseTransferId } from '../core/ids.js'
 import type { Logger } from '../core/log.js'
@@ -14,6 +14,7 @@ import type { Store } from '../core/store.js'
 import type { Acceptor } from '../core/transport.js'
 import { Doorkeeper, doorkeeperOf } from '../btp/doorkeeper.js'
 import { Link } from '../btp/link.js'
+import type { RequestPacket, SubProtocol } from '../btp/packets.js'
 import type { Session } from '../btp/session.js'
 import { Backend } from '../ledger/backend.js'
 import { Committer } from '../ledger/committer.js'
@@ -23,6 +24,7 @@ import { TransferLog } from '../ledger/transfer-log.js'
 import type { Account, PluginEvents } from './account.js'
 import { Authenticator } from './authenticator.js'
 import { Courier } from './courier.js'
+import { Deferred } from './deferred.js'
 import { SafeEmitter } from './emitter.js'
 import type { Environment } from './environment.js'
 import { Identity } from './identity.js'
@@ -46,6 +48,8 @@ import { askBalance, askInfo, askLimit } from './side-protocols.js'
 const CONNECT_TIMEOUT_MS = 5000
 const LEDGER_ID_KEY = 'paychan:id'
 const DRAIN_POLL_MS = 25
+/** When a peer is asked again that could not tell its info. */
+const ASK_AGAIN_MS = 1000
 
 /** A transfer that has not come to its end. */
 export interface InFlightTransfer {
@@ -93,7 +97,9 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   #link: Link | undefined
   #opening: Promise<Link> | undefined
   #phase: Phase = 'idle'
-  #connecting: Promise<void> | undefined
+  /** The connect that is under way. What it has yet to do, it must not do once it is here no more. */
+  #attempt: Deferred<void> | undefined
+  /** Whatever closes: disconnect(), a connect that failed, the loss of the store, a fatal error. */
   #disconnecting: Promise<void> | undefined
   /** What requests of the peer wait for that came before the first connect is through. */
   #whenReady: Array<{ resolve: () => void; reject: (error: Error) => void }> = []
@@ -212,69 +218,93 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    * A listener's resolves when it listens; a client's when it is authenticated. Calls while one is under way share it; when
    * connected it does nothing. A failed connect can be repeated.
    *
-   * @param options `timeout`: milliseconds for all of it, default 5000; `Infinity` is valid
+   * @param options `timeout`: milliseconds to reach the peer, default (and 0) 5000; `Infinity` is valid. The module's own connect
+   *   takes its time beyond that
    * @throws TypeError when the timeout is no number; InvalidFieldsError when credentials are missing; NotAcceptedError when they are
    *   refused; UnreachableError at the time-out, or when the port cannot be bound; StoreError; what the module's connect throws
    */
   async connect(options: ConnectOptions = {}): Promise<void> {
     const timeout: unknown = options.timeout ?? CONNECT_TIMEOUT_MS
     if (typeof timeout !== 'number' || Number.isNaN(timeout)) throw new TypeError('timeout must be a number of milliseconds')
+    // How that ends is told to who asked for it.
+    while (this.#disconnecting !== undefined) await this.#disconnecting.catch(() => undefined)
     this.#mustBeUsable()
-    await this.#disconnecting
     if (this.#phase === 'ready') return
-    this.#connecting ??= this.#connect(timeout === 0 ? CONNECT_TIMEOUT_MS : timeout).finally(() => { this.#connecting = undefined })
-    await this.#connecting
+    this.#attempt ??= this.#begin(timeout === 0 ? CONNECT_TIMEOUT_MS : timeout)
+    await this.#attempt.promise
   }
 
-  async #connect(timeoutMs: number): Promise<void> {
+  #begin(timeoutMs: number): Deferred<void> {
+    const attempt = new Deferred<void>()
+    this.#attempt = attempt
     this.#phase = 'connecting'
-    const deadline = this.#environment.clock.now() + timeoutMs
-    try {
-      await this.#committer.takeOver()
-      await this.#ledger.load()
-      const link = await this.#openLink()
-      if (this.#acceptor !== undefined) {
-        this.#doorkeeper = doorkeeperOf(this.#acceptor, { clock: this.#environment.clock, log: this.#log })
-        await this.#doorkeeper.admit(link)
-      }
-      if (this.#settings.server !== undefined && this.#acceptor !== undefined) link.start()
-      else if (this.#settings.server !== undefined) await this.#dial(link, deadline)
-      await this.#becomeReady(link)
-    } catch (error) {
-      // Unless a disconnect() has come in between, which closes by itself.
-      if (this.#isIn('connecting')) await this.#close(error instanceof Error ? error : new UnreachableError(messageOf(error)))
-      throw error
+    this.#establish(attempt, this.#environment.clock.now() + timeoutMs).then(attempt.resolve, (error: unknown) => {
+      // Unless it was given up before: whoever did that closes, and tells why.
+      if (this.#attempt === attempt) void this.#shut(error instanceof Error ? error : new UnreachableError(messageOf(error)))
+    })
+    return attempt
+  }
+
+  async #establish(attempt: Deferred<void>, deadline: number): Promise<void> {
+    const { server } = this.#settings
+    if (server !== undefined) await this.#authenticator.checkPresent()
+    await this.#committer.takeOver()
+    await this.#ledger.load()
+    const link = await this.#openLink()
+    this.#mustBeCurrent(attempt)
+    if (this.#acceptor !== undefined) {
+      this.#doorkeeper = doorkeeperOf(this.#acceptor, { clock: this.#environment.clock, log: this.#log })
+      await this.#doorkeeper.admit(link)
+      this.#mustBeCurrent(attempt)
     }
+    if (server !== undefined && this.#acceptor !== undefined) link.start()
+    else if (server !== undefined) await this.#dial(link, attempt, deadline)
+    if (this.#module !== undefined) await this.#connectModule(this.#module)
+    this.#mustBeCurrent(attempt)
+    if (link.session !== undefined) this.#identity.meet(link.session, await this.#ledgerId())
+    this.#mustBeCurrent(attempt)
+    this.#becomeReady(link)
+  }
+
+  /** A disconnect() or another owner of the store may have come in between. */
+  #mustBeCurrent(attempt: Deferred<void>): void {
+    if (this.#attempt !== attempt) throw new UnreachableError('disconnected while connecting')
   }
 
   /** Dials until authenticated and introduced: a connection that is lost in between is dialled again, until the time is over. */
-  async #dial(link: Link, deadline: number): Promise<void> {
-    await this.#authenticator.checkPresent()
+  async #dial(link: Link, attempt: Deferred<void>, deadline: number): Promise<void> {
+    const { clock } = this.#environment
+    const leftMs = (): number => Math.max(0, deadline - clock.now())
     for (;;) {
-      await link.connect(Math.max(0, deadline - this.#environment.clock.now()))
+      await link.connect(leftMs())
+      this.#mustBeCurrent(attempt)
       if (!this.#identity.needsPeer) return
+      const { session } = link
       try {
-        const { session } = link
-        this.#identity.learn(await askInfo(body => link.request(body)))
+        const timeoutMs = Math.min(this.#settings.answerTimeoutMs, leftMs())
+        this.#identity.learn(await askInfo(body => link.request(body, { timeoutMs })))
         this.#informedBy = session
         return
       } catch (error) {
-        if (!(error instanceof UnreachableError) || this.#environment.clock.now() >= deadline) throw error
+        if (!isTemporary(error) || leftMs() === 0) throw error
+      }
+      // A peer that is there and cannot tell yet is asked again later (C24).
+      if (link.session === session) {
+        await new Promise<void>(resolve => { clock.setTimer(Math.min(ASK_AGAIN_MS, leftMs()), resolve, { keepsProcessAlive: true }) })
       }
     }
   }
 
-  async #becomeReady(link: Link): Promise<void> {
-    if (this.#module !== undefined) {
-      await this.#module.connect(this.#options)
-      const { prefix } = this.#settings
-      if (prefix !== undefined && prefix !== this.#identity.prefix) throw new InvalidFieldsError("prefix must be the same as that of the module's info")
-      await this.#settlement?.load()
-    }
-    // A disconnect() or another owner of the store may have come in between.
-    if (!this.#isIn('connecting')) throw new UnreachableError('disconnected while connecting')
-    if (link.session !== undefined) this.#identity.meet(link.session, await this.#ledgerId())
+  async #connectModule(module: ModuleRunner): Promise<void> {
+    await module.connect(this.#options)
+    const prefix = this.#settings.prefix ?? this.#settings.info?.prefix
+    if (prefix !== undefined && prefix !== module.getInfo().prefix) throw new InvalidFieldsError("prefix must be the same as that of the module's info")
+    await this.#settlement?.load()
+  }
+
+  #becomeReady(link: Link): void {
     this.#identity.becomeKnown()
+    this.#attempt = undefined
     this.#phase = 'ready'
     this.#courier.start()
     this.#outgoing.resume()
@@ -301,9 +331,9 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       random,
       log: this.#log,
       ledgerId,
-      ...(server === undefined ? {} : { dial: { dial, url: server.url, credentials: () => this.#authenticator.credentials() } }),
-      authenticate: credentials => this.#authenticator.accepts(credentials),
-      handleRequest: packet => this.#phase === 'ready' ? this.#requests.handle(packet) : this.#handleEarly(packet),
+      ...(server === undefined ? {} : { dial: { dial, url: server.url, credentials: () => this.#credentials() } }),
+      authenticate: credentials => this.#accepts(credentials),
+      handleRequest: packet => this.#handle(packet),
       onUp: session => {
         this.#identity.meet(session, ledgerId)
         if (this.#phase === 'ready') this.#greet()
@@ -317,6 +347,20 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       reconnectMaxMs
     })
     return this.#link
+  }
+
+  /**
+   * Before each connection the store is looked at: of two processes over one store the one that lost it would otherwise take the
+   * peer's connection back from the other, on and on.
+   */
+  async #credentials(): Promise<Credentials> {
+    await this.#committer.checkNotLost()
+    return this.#authenticator.credentials()
+  }
+
+  async #accepts(credentials: Credentials): Promise<boolean> {
+    await this.#committer.checkNotLost()
+    return this.#authenticator.accepts(credentials)
   }
 
   /** Random, kept with the ledger: peers of ours know each other by it. */
@@ -347,16 +391,28 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   /** A client that has its info from the peer asks anew on each session: it may have changed, but for its prefix. */
   async #refreshInfo(): Promise<void> {
+    let info: LedgerInfo
     try {
-      if (this.#identity.learn(await askInfo(body => this.#send(body)))) this.emit('info_change', this.#identity.info())
+      info = await askInfo(body => this.#send(body))
     } catch (error) {
-      if (error instanceof InvalidFieldsError) this.#fail(error)
-      else this.#log.debug(`the peer's info is not to be had now: ${messageOf(error)}`)
+      this.#log.debug(`the peer's info is not to be had now: ${printable(messageOf(error))}`)
+      return
+    }
+    try {
+      if (this.#identity.learn(info)) this.emit('info_change', this.#identity.info())
+    } catch (error) {
+      this.#fail(error instanceof Error ? error : new InvalidFieldsError(messageOf(error)))
     }
   }
 
+  async #handle(packet: RequestPacket): Promise<SubProtocol[]> {
+    if (this.#phase !== 'ready') return this.#handleEarly(packet)
+    if (this.#disconnecting !== undefined && packet.type === 'prepare') throw new UnreachableError('disconnecting: no new transfer is taken')
+    return this.#requests.handle(packet)
+  }
+
   /** Calls of the peer's module are answered while ours connects, since both may need each other for that; all else waits. */
-  async #handleEarly(packet: Parameters<Requests['handle']>[0]): ReturnType<Requests['handle']> {
+  async #handleEarly(packet: RequestPacket): Promise<SubProtocol[]> {
     const name = packet.type === 'message' ? packet.protocolData[0]?.protocolName : undefined
     const isCall = name !== undefined && !['ilp', 'custom', 'claim', 'info', 'balance', 'limit'].includes(name)
     if (this.#phase === 'disconnecting') throw new UnreachableError('this side is disconnecting')
@@ -387,21 +443,30 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     this.#phase = 'disconnecting'
     let failure: { error: unknown } | undefined
     if (wasReady) await this.#module?.disconnect().catch((error: unknown) => { failure = { error } })
-    await this.#close(new UnreachableError('disconnected'))
+    await this.#close(new UnreachableError(wasReady ? 'disconnected' : 'disconnected while connecting'))
     if (failure !== undefined) throw failure.error
   }
 
   async #drain(drainMs: number): Promise<void> {
     const { clock } = this.#environment
     const until = clock.now() + drainMs
-    const isBusy = (): boolean => this.#outgoing.pending + this.#incoming.pending > 0 || this.inFlight().length > 0
+    const isBusy = (): boolean => this.#fatal === undefined && this.#committer.owns &&
+      (this.#outgoing.pending + this.#incoming.pending > 0 || this.inFlight().length > 0)
     while (clock.now() < until && isBusy()) {
       await new Promise<void>(resolve => { clock.setTimer(Math.min(DRAIN_POLL_MS, until - clock.now()), resolve, { keepsProcessAlive: true }) })
     }
   }
 
+  /** Closes, unless something does so already. */
+  #shut(reason: Error): Promise<void> {
+    this.#disconnecting ??= this.#close(reason).finally(() => { this.#disconnecting = undefined })
+    return this.#disconnecting
+  }
+
   /** Ends everything that runs, in the order in which it depends on each other. */
   async #close(reason: Error): Promise<void> {
+    const attempt = this.#attempt
+    this.#attempt = undefined
     this.#phase = 'disconnecting'
     for (const { reject } of this.#whenReady.splice(0)) reject(reason)
     this.#courier.stop()
@@ -414,13 +479,13 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     await this.#committer.settle()
     this.#committer.release()
     this.#phase = 'idle'
+    attempt?.reject(reason)
   }
 
   /** Another process or tab has taken the store over: this one's sockets close, and it only reads, until it connects again. */
   #standBy(): void {
     this.#log.warn('standing by: the store has another owner now')
-    this.#disconnecting ??= this.#close(new StandbyError('another process or tab has taken the store over'))
-      .finally(() => { this.#disconnecting = undefined })
+    void this.#shut(new StandbyError('another process or tab has taken the store over'))
   }
 
   /** No retry mends this (C53). */
@@ -428,13 +493,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     if (this.#fatal !== undefined) return
     this.#fatal = error
     this.#log.error(`this instance cannot go on: ${error.message}`)
-    this.#disconnecting ??= this.#close(error).finally(() => { this.#disconnecting = undefined })
+    void this.#shut(error)
     this.emit('error', error)
-  }
-
-  /** As a method, since the phase may change during an await. */
-  #isIn(phase: Phase): boolean {
-    return this.#phase === phase
   }
 
   #mustBeUsable(): void {
@@ -480,16 +540,19 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   /** The ledger's info, in a copy of the caller's own. @throws UnreachableError before the first connect */
   getInfo(): LedgerInfo {
+    this.#mustBeUsable()
     return this.#identity.info()
   }
 
   /** The ILP address of this side. @throws UnreachableError before the first connect */
   getAccount(): string {
+    this.#mustBeUsable()
     return this.#identity.account()
   }
 
   /** The ILP address of the peer. @throws UnreachableError before the first connect */
   getPeerAccount(): string {
+    this.#mustBeUsable()
     return this.#identity.peerAccount()
   }
 
@@ -502,6 +565,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    * @throws UnreachableError without a store when the peer cannot be asked; StoreError
    */
   async getBalance(): Promise<string> {
+    this.#mustBeUsable()
     const { store, keyValueStore } = this.#settings
     if (store === undefined && keyValueStore === undefined) return this.getPeerBalance()
     const { incomingFulfilled, outgoingFulfilled } = await this.#ledger.sums()
@@ -525,6 +589,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    * @throws MissingFulfillmentError while it is prepared; AlreadyRolledBackError; TransferNotFoundError; InvalidFieldsError
    */
   async getFulfillment(transferId: string): Promise<string> {
+    this.#mustBeUsable()
     const id = parseTransferId(transferId, 'transferId')
     const info = (await this.#ledger.find(id))?.info
     if (info === undefined) throw new TransferNotFoundError(`no transfer has the id ${id}`)
@@ -535,6 +600,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   /** The transfers that have not come to their end, the oldest first. Also those from before a restart, once connected. */
   inFlight(): InFlightTransfer[] {
+    this.#mustBeUsable()
     return [...this.#ledger.open]
       .filter(({ info }) => info.state === 'prepared')
       .map(({ info, open }) => ({ transfer: structuredClone(info.transfer), isIncoming: info.isIncoming, preparedAt: open?.at ?? 0 }))
@@ -546,6 +612,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    * @throws InvalidFieldsError naming the option; StoreError
    */
   async history({ before, limit = 50 }: HistoryOptions = {}): Promise<HistoryEntry[]> {
+    this.#mustBeUsable()
     if (!Number.isInteger(limit) || limit < 1 || limit > 1000) throw new InvalidFieldsError('limit must be an integer from 1 to 1000')
     if (before !== undefined && !/^\d{13}\..+$/.test(before)) throw new InvalidFieldsError('before must be the cursor of an entry')
     const { entries } = await this.#ledger.history(before, limit)
@@ -559,6 +626,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    * @throws InvalidFieldsError; StoreError
    */
   async prune({ before }: { before: Date | number }): Promise<number> {
+    this.#mustBeUsable()
     const time = Number(before)
     if (!Number.isFinite(time) || time < 0) throw new InvalidFieldsError('before must be a Date, or milliseconds since 1970')
     const over = this.#environment.clock.now() - this.#settings.graceMs
@@ -621,6 +689,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   /** Sets the handler of the peer's messages. @throws RequestHandlerAlreadyRegisteredError; InvalidFieldsError for what is no function */
   registerRequestHandler(handler: RequestHandler): void {
+    this.#mustBeUsable()
     this.#requests.register(handler)
   }
 

@@ -8,20 +8,23 @@ import type { ResponsePacket, SubProtocol } from '../btp/packets.js'
 import { decodeBalance, encodeBalance, find, isObject, json, octets, readJson, text } from '../btp/protocol-data.js'
 import type { Ledger } from '../ledger/ledger.js'
 import type { Identity } from './identity.js'
-import type { Transfer } from './lpi.js'
+import type { LedgerInfo, Transfer } from './lpi.js'
+import { isPrefix } from './options.js'
 import type { SendMessage } from './rpc.js'
 
 const FULL_INFO = 2
 const ONLY = 0
 
 /**
- * The peer's ledger info.
- * @throws InvalidFieldsError when it is no JSON object; UnreachableError
+ * The peer's ledger info: its prefix is checked, all else is as the peer says.
+ * @throws InvalidFieldsError when it is no JSON object with a prefix; UnreachableError
  */
-export async function askInfo(send: SendMessage): Promise<Record<string, unknown>> {
+export async function askInfo(send: SendMessage): Promise<LedgerInfo> {
   const info = readJson(await ask(send, 'info', FULL_INFO))
   if (!isObject(info)) throw new InvalidFieldsError("the peer's info must be an object")
-  return info
+  const { prefix } = info
+  if (typeof prefix !== 'string' || !isPrefix(prefix)) throw new InvalidFieldsError("the peer's info must have a prefix that ends with a dot")
+  return { ...info, prefix }
 }
 
 /** The peer's balance, seen from this side. @throws InvalidFieldsError; UnreachableError */
