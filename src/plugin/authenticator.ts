@@ -4,7 +4,7 @@
  * A token comes from the options; a module supplies one only where they have none.
  */
 import { equalInConstantTime } from '../core/bytes.js'
-import { InvalidFieldsError } from '../core/errors.js'
+import { InvalidFieldsError, UnreachableError, messageOf } from '../core/errors.js'
 import type { ModuleRunner } from './module.js'
 import { checkCredentials } from './options.js'
 import type { Credentials, Settings } from './options.js'
@@ -21,9 +21,19 @@ export class Authenticator {
   /** Whether a dialling peer may come in. `authCheck` judges alone where it is given; the secret judges the token only (C11). */
   async accepts({ username, token }: Credentials): Promise<boolean> {
     const { authCheck, incomingSecret } = this.#settings
-    if (authCheck !== undefined) return await authCheck(username, token)
+    if (authCheck !== undefined) return await this.#ask(authCheck, username, token)
     const secret = incomingSecret ?? this.#module?.getAuthToken()
     return secret !== undefined && equalInConstantTime(secret, token)
+  }
+
+  async #ask(authCheck: NonNullable<Settings['authCheck']>, username: string, token: string): Promise<boolean> {
+    try {
+      return await authCheck(username, token)
+    } catch (error) {
+      // What it says goes to the log, where it must not take the token along (H32).
+      const message = messageOf(error)
+      throw new UnreachableError(`authCheck failed: ${token === '' ? message : message.replaceAll(token, '***')}`)
+    }
   }
 
   /** What to present when dialling. @throws InvalidFieldsError when there is nothing; what the `credentials` function throws */

@@ -49,9 +49,9 @@ export interface PluginOptions {
   prefix?: string
   /** What `getInfo` answers; `prefix` is filled in. A client without it takes the peer's. */
   info?: Partial<LedgerInfo>
-  /** The highest balance: what the peer may owe us. Integer string; needed with a store. */
+  /** The highest balance: what the peer may owe us. Integer string; needed with a store, and of no effect without. */
   maxBalance?: string
-  /** The lowest balance: what we may owe the peer. Integer string; default -Infinity. */
+  /** The lowest balance: what we may owe the peer. Integer string; default -Infinity. Of no effect without a store. */
   minBalance?: string
   /** Where the ledger is kept: one of this package's stores. */
   store?: Store
@@ -129,7 +129,7 @@ const PREFIX_LIMIT = 1000
  * Checks the options. No message shows a value: it may be a secret.
  * @throws InvalidFieldsError naming the option
  */
-export function parseOptions(options: unknown, services: PluginServices, provides: ModuleProvides): Settings {
+export function parseOptions(options: unknown, services: PluginServices | null, provides: ModuleProvides): Settings {
   if (!isRecord(options)) throw new InvalidFieldsError('options must be an object')
   if (options['_backend'] !== undefined) {
     throw new InvalidFieldsError('_backend is not supported: give a store of this package as `store`, or a plain one as `_store`')
@@ -137,10 +137,10 @@ export function parseOptions(options: unknown, services: PluginServices, provide
   const server = optional(options, 'server', parseServer)
   const listener = optional(options, 'listener', parseListener)
   const store = optional(options, 'store', parseStore)
-  const keyValueStore = parseKeyValueStore(options['_store'] ?? services.store)
+  const keyValueStore = parseKeyValueStore(options['_store'] ?? services?.store)
   const isStateful = store !== undefined || keyValueStore !== undefined
   if (provides.module && !isStateful) throw new InvalidFieldsError('store (or _store) is needed with a payment channel module')
-  if (isStateful && options['maxBalance'] === undefined) throw new InvalidFieldsError('maxBalance is needed with a store')
+  if (isStateful && (options['maxBalance'] ?? undefined) === undefined) throw new InvalidFieldsError('maxBalance is needed with a store')
   const settings: Settings = {
     server,
     credentials: optional(options, 'credentials', parseCredentials),
@@ -149,13 +149,10 @@ export function parseOptions(options: unknown, services: PluginServices, provide
     authCheck: optional(options, 'authCheck', parseFunction) as Settings['authCheck'],
     prefix: optional(options, 'prefix', parsePrefix),
     info: optional(options, 'info', parseInfo),
-    limits: {
-      maximum: parseLimit(isStateful ? options['maxBalance'] : 'Infinity', 'maxBalance'),
-      minimum: parseLimit(isStateful ? options['minBalance'] ?? '-Infinity' : '-Infinity', 'minBalance')
-    },
+    limits: parseLimits(options, isStateful),
     store,
     keyValueStore: store === undefined ? keyValueStore : undefined,
-    log: parseLog(options['_log'] ?? services.log),
+    log: parseLog(options['_log'] ?? services?.log),
     ...parseTimes(options)
   }
   checkTogether(settings, provides)
@@ -165,10 +162,9 @@ export function parseOptions(options: unknown, services: PluginServices, provide
 /** What one option demands of the others. */
 function checkTogether(settings: Settings, provides: ModuleProvides): void {
   checkLedgerOptions(settings, provides)
-  const { listener, limits, reconnectMinMs, reconnectMaxMs } = settings
+  const { listener, reconnectMinMs, reconnectMaxMs } = settings
   const judges = settings.incomingSecret !== undefined || settings.authCheck !== undefined || provides.token
   if (listener !== undefined && !judges) throw new InvalidFieldsError('incomingSecret (or authCheck) is needed with a listener')
-  if (limits.minimum.gt(limits.maximum)) throw new InvalidFieldsError('minBalance must not be greater than maxBalance')
   if (reconnectMinMs > reconnectMaxMs) throw new InvalidFieldsError('reconnectMinMs must not be greater than reconnectMaxMs')
 }
 
@@ -179,6 +175,14 @@ function checkLedgerOptions({ listener, server, prefix, info }: Settings, provid
   if (provides.module || (listener === undefined && server !== undefined)) return
   if (named === undefined) throw new InvalidFieldsError('prefix is needed with a listener, and without a server')
   if (info === undefined) throw new InvalidFieldsError('info is needed with a listener, and without a server')
+}
+
+/** Without a store the balance is the peer's to keep: then there is nothing that a limit of ours could be held against. */
+function parseLimits(options: Record<string, unknown>, isStateful: boolean): Settings['limits'] {
+  const maximum = parseLimit(options['maxBalance'] ?? 'Infinity', 'maxBalance')
+  const minimum = parseLimit(options['minBalance'] ?? '-Infinity', 'minBalance')
+  if (minimum.gt(maximum)) throw new InvalidFieldsError('minBalance must not be greater than maxBalance')
+  return isStateful ? { maximum, minimum } : { maximum: parseLimit('Infinity', 'maxBalance'), minimum: parseLimit('-Infinity', 'minBalance') }
 }
 
 function optional<T>(options: Record<string, unknown>, name: string, parse: (value: unknown, name: string) => T): T | undefined {
