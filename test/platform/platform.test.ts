@@ -81,8 +81,15 @@ describe('the system\'s random source', () => {
     for (let at = 0; at + 64 <= length; at += 64) expect(bytes.subarray(at, at + 64).some(byte => byte !== 0)).toBe(true)
   })
 
-  it('gives others each time', () => {
-    expect(systemRandom.bytes(32)).not.toEqual(systemRandom.bytes(32))
+  it('gives others each time, in arrays of their own, however many are asked for', () => {
+    const seen = new Set<string>()
+    for (let i = 0; i < 5000; i++) {
+      const bytes = systemRandom.bytes(8 + i % 7)
+      expect(bytes.buffer.byteLength).toBe(bytes.length)
+      seen.add(Buffer.from(bytes).toString('hex'))
+      bytes.fill(0)
+    }
+    expect(seen.size).toBe(5000)
   })
 })
 
