@@ -284,7 +284,7 @@ export class Link implements Host {
     if (this.#waiters.size > 0) this.#persistent = true
     this.#dialler.rest()
     this.#options.log.debug(`connected: ${session.label}`)
-    this.#options.onUp(session)
+    this.#tell(() => { this.#options.onUp(session) })
     for (const { resolve, cancelTimer } of this.#waiters) {
       cancelTimer?.()
       resolve()
@@ -297,7 +297,16 @@ export class Link implements Host {
     if (session === undefined) return
     this.#current = undefined
     this.#options.log.debug(`disconnected: ${session.label}: ${reason}`)
-    this.#options.onDown(session, reason)
+    this.#tell(() => { this.#options.onDown(session, reason) })
+  }
+
+  /** What a listener throws must not end up in the socket whose packet has set it off. */
+  #tell(action: () => void): void {
+    try {
+      action()
+    } catch (error) {
+      this.#options.log.error(`a listener failed: ${printable(messageOf(error))}`)
+    }
   }
 
   #failWaiters(error: Error): void {

@@ -155,6 +155,18 @@ describe('connect', () => {
     expect(own.history).toEqual([])
   })
 
+  it('a listener that throws harms nothing', async () => {
+    const fail = (): never => { throw new Error('listener') }
+    const { client, server, network } = await clientAndServer({ onUp: fail, onDown: fail })
+    await client.link.connect(5000)
+    await client.link.request(hello())
+    network.wires[0]?.far.terminate()
+    await settle()
+    expect(client.link.session).toBeUndefined()
+    expect(client.log.at('error')).toHaveLength(2)
+    expect(server.history).toHaveLength(2)
+  })
+
   it('without anything to dial it waits for the peer to come', async () => {
     const { server, client, clock } = await clientAndServer()
     const connected = server.link.connect(1000)
