@@ -1,5 +1,5 @@
 /**
- * The checks of what a host hands in: LPI v1's transfers, messages, fulfillments (RFC 4). Imports core.
+ * The checks of what a host hands in: LPI v1's transfers, messages, fulfillments (RFC 4). Imports core and btp.
  *
  * Each returns the value in the form that is stored and sent, and throws InvalidFieldsError naming the field.
  */
@@ -7,7 +7,8 @@ import { formatAmount, parseAmount } from '../core/amounts.js'
 import { fromBase64url, toUtf8 } from '../core/bytes.js'
 import { AccountNotFoundError, InvalidFieldsError } from '../core/errors.js'
 import { parseBytes32, parseTransferId } from '../core/ids.js'
-import type { OutgoingMessage, OutgoingTransfer, Transfer } from './lpi.js'
+import { stringifyJson } from '../btp/protocol-data.js'
+import type { Message, OutgoingMessage, OutgoingTransfer, Transfer } from './lpi.js'
 
 /** The most that `ilp` and `custom` may come to together, in bytes: a frame has 64 KiB. */
 const DATA_LIMIT = 60_000
@@ -60,6 +61,20 @@ export function checkMessage(message: OutgoingMessage & { account?: string }, ad
   return checked
 }
 
+/**
+ * What a host's request handler returned, addressed to who asked.
+ * @throws InvalidFieldsError naming the field
+ */
+export function checkAnswer(answer: OutgoingMessage, asked: Message): OutgoingMessage {
+  checkObject(answer, "the request handler's answer")
+  const { ilp, custom } = answer
+  const checked: OutgoingMessage = { to: asked.from, from: asked.to, ledger: asked.ledger }
+  if (ilp !== undefined) checked.ilp = checkBase64url(ilp, 'ilp')
+  if (custom !== undefined) checked.custom = checkObject(custom, 'custom')
+  checkSize(checked)
+  return checked
+}
+
 /** The ILP packet that goes along with a fulfillment. @throws InvalidFieldsError */
 export function checkIlp(ilp: unknown): string {
   const checked = checkBase64url(ilp, 'ilp')
@@ -104,13 +119,8 @@ function checkObject<T>(value: T, field: string): T & object {
   return value
 }
 
-/** Also finds what is no JSON. */
-function checkSize({ ilp = '', custom = {} }: { ilp?: string; custom?: object }): void {
-  let size: number
-  try {
-    size = toUtf8(JSON.stringify(custom)).length + Math.ceil(ilp.length * 3 / 4)
-  } catch (cause) {
-    throw new InvalidFieldsError('custom must be JSON', { cause })
-  }
+/** Also finds what is no JSON, or too deep for the peer to read: nothing of that may be stored as a transfer that is to be sent. */
+function checkSize({ ilp = '', custom }: { ilp?: string; custom?: object }): void {
+  const size = (custom === undefined ? 0 : toUtf8(stringifyJson(custom, 'custom')).length) + Math.ceil(ilp.length * 3 / 4)
   if (size > DATA_LIMIT) throw new InvalidFieldsError(`ilp and custom must not be more than ${DATA_LIMIT} bytes together`)
 }

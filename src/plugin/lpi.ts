@@ -73,7 +73,7 @@ export interface IncomingTransfer {
 
 /** A message as a host hands it to `sendRequest`, or returns it from its request handler (RFC 4, class Message). */
 export interface OutgoingMessage {
-  /** The peer's account; need not be given, there is but one peer. */
+  /** The peer's account. In a handler's answer it need not be given, and is ignored: the answer goes to who asked. */
   to?: string
   from?: string
   ledger?: string

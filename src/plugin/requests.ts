@@ -1,14 +1,15 @@
 /**
  * Messages between the two hosts, and the sorting of everything that the peer asks. Imports core and btp.
  */
-import { toBase64url } from '../core/bytes.js'
+import { printable, toBase64url } from '../core/bytes.js'
 import { InvalidFieldsError, NoSubscriptionsError, NotAcceptedError, RequestHandlerAlreadyRegisteredError, messageOf } from '../core/errors.js'
 import { encodeIlpError } from '../btp/ilp-error.js'
 import type { MessagePacket, RequestPacket, SubProtocol } from '../btp/packets.js'
-import { fromProtocolData, toProtocolData } from '../btp/protocol-data.js'
+import { encodeErrorData, fromProtocolData, toProtocolData } from '../btp/protocol-data.js'
 import type { Account } from './account.js'
 import type { Identity } from './identity.js'
 import type { Incoming } from './incoming.js'
+import { checkAnswer } from './lpi-checks.js'
 import type { Message, OutgoingMessage, RequestHandler } from './lpi.js'
 import type { Outgoing } from './outgoing.js'
 import type { Rpc, SendMessage } from './rpc.js'
@@ -106,17 +107,14 @@ export class Requests {
     const handler = this.#handler
     if (handler === undefined) throw new NoSubscriptionsError('no request handler is registered')
     let response: OutgoingMessage
-    let protocolData: SubProtocol[]
     try {
-      response = await handler(message)
-      protocolData = toProtocolData({ ilp: response.ilp, custom: response.custom })
+      response = checkAnswer(await handler(message), message)
     } catch (error) {
-      account.log.debug(`the request handler failed: ${messageOf(error)}`)
+      account.log.debug(`the request handler failed: ${printable(messageOf(error))}`)
       response = this.#failure(message, error)
-      protocolData = toProtocolData({ ilp: response.ilp })
     }
     account.emit('outgoing_response', response)
-    return protocolData
+    return toProtocolData({ ilp: response.ilp, custom: response.custom })
   }
 
   /** What the peer's host gets when our host's handler fails (C34). */
@@ -128,7 +126,7 @@ export class Requests {
       triggeredBy: account.address(),
       forwardedBy: [],
       triggeredAt: new Date(account.clock.now()),
-      data: JSON.stringify({ message: messageOf(error) })
+      data: encodeErrorData(messageOf(error))
     })
     return { to: message.from, from: message.to, ledger: identity.prefix, ilp: toBase64url(ilp) }
   }
