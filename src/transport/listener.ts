@@ -112,7 +112,8 @@ export class BtpListener implements Acceptor {
       strangers.remove(stream)
       onConnection(adoptWebSocket(socket, nameOf(stream), stream))
     })
-    // After the port is bound the server's errors are those of single connections that could not be taken: there will be others.
+    // The server's errors come here too. Those of binding are heard in `#bind`; later ones are of single connections that could not be
+    // taken: there will be others.
     sockets.on('error', ignore)
     return { server, sockets, strangers }
   }
@@ -175,8 +176,6 @@ class Strangers {
     socket.once('close', () => {
       if (this.#sockets.get(name)?.socket === socket) this.#forget(name)
     })
-    // Under TLS the raw socket's reset is nobody's else to hear.
-    socket.on('error', ignore)
     for (const [oldest, { socket }] of this.#sockets) {
       if (this.#sockets.size <= this.#most) break
       this.#forget(oldest)

@@ -288,7 +288,11 @@ describe('over https', () => {
     const silent = connectTcp(port, 'localhost')
     const untrusting = connectTls({ port, host: 'localhost', ca: [] })
     const insideTls = connectTls({ port, host: 'localhost', ca: CERTIFICATE })
-    await Promise.all([garbage, silent, untrusting, insideTls].map(untilClosed))
+    const reset = connectTcp(port, 'localhost', () => {
+      reset.write(Uint8Array.of(0x16, 0x03, 0x01))
+      setImmediate(() => { reset.resetAndDestroy() })
+    })
+    await Promise.all([garbage, silent, untrusting, insideTls, reset].map(untilClosed))
     const near = secureDial(port)
     await arrival()
     near.terminate()
