@@ -3,6 +3,7 @@
  * `error` that nobody listens to is not thrown (C53). Imports core.
  */
 import { EventEmitter } from 'eventemitter3'
+import { printable } from '../core/bytes.js'
 import { messageOf } from '../core/errors.js'
 
 type Listener = (...args: never[]) => unknown
@@ -62,11 +63,12 @@ export class SafeEmitter<Events extends Record<keyof Events, Listener>> {
   #guard(event: string, listener: Listener): Guarded {
     const known = this.#guarded.get(listener)
     if (known !== undefined) return known
-    const failed = (error: unknown): void => { this.#onListenerError(`a listener of ${event} failed: ${messageOf(error)}`) }
+    const failed = (error: unknown): void => { this.#onListenerError(`a listener of ${event} failed: ${printable(messageOf(error))}`) }
     const guarded: Guarded = (...args) => {
       try {
         const result: unknown = Reflect.apply(listener, this, args)
-        if (result instanceof Promise) result.catch(failed)
+        // Of whatever kind: hosts have promises of their own.
+        if (isThenable(result)) result.then(undefined, failed)
       } catch (error) {
         failed(error)
       }
@@ -74,4 +76,8 @@ export class SafeEmitter<Events extends Record<keyof Events, Listener>> {
     this.#guarded.set(listener, guarded)
     return guarded
   }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }
