@@ -39,7 +39,7 @@ export default defineConfig(
     rules: { eqeqeq: 'error', 'no-undef': 'error', 'no-unused-vars': ['error', { argsIgnorePattern: '^_' }] }
   },
   { files: ['scripts/**', '*.js', '*.mjs', 'demo/**'], languageOptions: { globals: nodeGlobals() } },
-  { files: ['demo/page/**'], languageOptions: { globals: browserGlobals() } }
+  { files: ['demo/page/**', 'scripts/browser/**'], languageOptions: { globals: browserGlobals() } }
 )
 
 function nodeGlobals() {
@@ -47,7 +47,7 @@ function nodeGlobals() {
 }
 
 function browserGlobals() {
-  return readonly(['document', 'window', 'location', 'fetch', 'crypto', 'console', 'btoa', 'TextEncoder', 'performance', 'requestAnimationFrame'])
+  return readonly(['document', 'window', 'location', 'fetch', 'crypto', 'console', 'btoa', 'atob', 'TextEncoder', 'TextDecoder', 'performance', 'requestAnimationFrame'])
 }
 
 function readonly(names) {

@@ -135,15 +135,15 @@ function typescriptMaps() {
 }
 
 /** What stands in the place of which package in browsers, where every kilobyte is loaded by a user. */
-const SUBSTITUTES = { long: 'scripts/browser/long.js', dateformat: 'scripts/browser/dateformat.js' }
+const SUBSTITUTES = { buffer: 'scripts/browser/buffer.js', long: 'scripts/browser/long.js', dateformat: 'scripts/browser/dateformat.js' }
 
 function substitute() {
   const substitutes = new Map(Object.entries(SUBSTITUTES).map(([name, path]) => [name, fileURLToPath(new URL(path, import.meta.url))]))
   return { name: 'substitute', resolveId: source => substitutes.get(source) ?? null }
 }
 
-/** For the browser everything is bundled; the dependencies' global Buffer comes from the buffer package. */
-const forBrowser = () => [
+/** For the browser everything is bundled; the dependencies' global Buffer becomes an import. */
+export const forBrowser = () => [
   typescriptMaps(),
   substitute(),
   nodeResolve({ browser: true, preferBuiltins: false }),

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { root } from './setup.mjs'
 
 const DIGEST = join(root, '.build', 'digest')
-const CONFIGURATION = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'rollup.config.mjs', 'scripts/browser/long.js', 'scripts/browser/dateformat.js']
+const CONFIGURATION = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'rollup.config.mjs']
 
 /** Builds when dist was made from other sources than those here. Returns whether there is a build of these sources now. */
 export function buildWhenStale() {
@@ -40,7 +40,8 @@ function node(script, ...args) {
 }
 
 function digestOfSources() {
-  const sources = readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })
+  const sources = ['src', join('scripts', 'browser')]
+    .flatMap(folder => readdirSync(join(root, folder), { recursive: true, withFileTypes: true }))
     .filter(entry => entry.isFile())
     .map(entry => join(entry.parentPath, entry.name))
     .sort()

@@ -3,5 +3,5 @@
  * package's place, which brings the names of months along.
  */
 export default function format(date) {
-  return date.toISOString().replace(/[-:T]/g, '')
+  return new Date(date).toISOString().replace(/[-:T]/g, '')
 }
