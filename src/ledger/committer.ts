@@ -32,6 +32,8 @@ interface Head {
 export interface Group {
   put(key: string, value: string): void
   delete(key: string): void
+  /** What to write once all changes of the group are decided: a sum, say, that several of them move. Must not throw. */
+  onSealed(write: () => void): void
   /** What to do to memory when the group is durable. Must not throw. */
   onDurable(apply: () => void): void
   /** An overlay of a participant for the time of this group: made on the first call, the same object on the later ones. */
@@ -41,24 +43,35 @@ export interface Group {
 /** Decides one change: synchronously, checking everything before it writes anything. What it throws rejects the change alone. */
 export type Decide<T> = (group: Group) => T
 
+/** A change, from the call until it is answered. */
 interface Waiting {
-  decide: Decide<unknown>
-  resolve: (value: unknown) => void
-  reject: (error: unknown) => void
-}
-
-interface Answer {
-  settle: () => void
-  fail: (error: unknown) => void
+  readonly decide: Decide<unknown>
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: unknown) => void
+  /** What it decided: a value, or what it threw. */
+  value?: unknown
+  threw?: boolean
 }
 
 class GroupInProgress implements Group {
   readonly writes = new Map<string, string | undefined>()
-  readonly answers: Answer[] = []
   /** The changes in this group that nobody waits for: to be tried again when it fails. */
   later: ReadonlyMap<string, Decide<void>> = new Map()
+  readonly #changes: readonly Waiting[]
   readonly #drafts = new Map<object, unknown>()
+  readonly #seals: Array<() => void> = []
   readonly #applies: Array<() => void> = []
+
+  /** Decides the changes in their order, and those that were put off. */
+  constructor(changes: readonly Waiting[], later: ReadonlyMap<string, Decide<void>>) {
+    this.#changes = changes
+    for (const change of changes) this.#decide(change)
+    if (later.size > 0) {
+      this.later = later
+      for (const decide of later.values()) decide(this)
+    }
+    for (const seal of this.#seals) seal()
+  }
 
   put(key: string, value: string): void {
     this.writes.set(key, value)
@@ -68,37 +81,43 @@ class GroupInProgress implements Group {
     this.writes.set(key, undefined)
   }
 
+  onSealed(write: () => void): void {
+    this.#seals.push(write)
+  }
+
   onDurable(apply: () => void): void {
     this.#applies.push(apply)
   }
 
   draft<D>(participant: object, make: () => D): D {
-    if (!this.#drafts.has(participant)) this.#drafts.set(participant, make())
-    return this.#drafts.get(participant) as D
+    let draft = this.#drafts.get(participant) as D | undefined
+    if (draft === undefined) {
+      draft = make()
+      this.#drafts.set(participant, draft)
+    }
+    return draft
   }
 
-  decideOne(waiting: Waiting): void {
+  #decide(change: Waiting): void {
     try {
-      const value = waiting.decide(this)
-      this.answers.push({ settle: () => { waiting.resolve(value) }, fail: waiting.reject })
+      change.value = change.decide(this)
     } catch (error) {
       // It may have been refused because of an earlier change in this group, so it too is answered when the group is durable.
-      this.answers.push({ settle: () => { waiting.reject(error) }, fail: waiting.reject })
+      change.value = error
+      change.threw = true
     }
-  }
-
-  decideLater(later: ReadonlyMap<string, Decide<void>>): void {
-    this.later = later
-    for (const decide of later.values()) decide(this)
   }
 
   landed(): void {
     for (const apply of this.#applies) apply()
-    for (const answer of this.answers) answer.settle()
+    for (const { resolve, reject, value, threw } of this.#changes) {
+      if (threw === true) reject(value)
+      else resolve(value)
+    }
   }
 
   failed(error: unknown): void {
-    for (const answer of this.answers) answer.fail(error)
+    for (const { reject } of this.#changes) reject(error)
   }
 }
 
@@ -279,12 +298,9 @@ export class Committer {
         for (const { reject } of changes) reject(new StandbyError('this instance does not own its store any more, nothing was changed'))
         continue
       }
-      const group = new GroupInProgress()
-      for (const waiting of changes) group.decideOne(waiting)
-      if (this.#later.size > 0) {
-        group.decideLater(this.#later)
-        this.#later = new Map()
-      }
+      const later = this.#later
+      if (later.size > 0) this.#later = new Map()
+      const group = new GroupInProgress(changes, later)
       if (group.writes.size === 0) group.landed()
       else await this.#commit(group, head)
     }

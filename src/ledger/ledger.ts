@@ -16,14 +16,19 @@ import { MOVES, STATE_OF } from './stages.js'
 import type { Stage, TransferState } from './stages.js'
 
 /** Final transfers kept in memory, for repeats of what was just done. */
-const CACHE_LIMIT = 10_000
+const CACHE_LIMIT = 1000
 const PAGE = 500
+
+/** What a change returns whose transfer memory has forgotten while it waited. */
+const FORGOTTEN = Symbol('forgotten')
 
 /** A transfer as the ledger knows it. Never changed in place: a change makes a new one. */
 export interface Entry<T extends LoggedTransfer = LoggedTransfer> {
   readonly id: string
   readonly info: TransferWithInfo<T>
   readonly amount: Amount
+  /** The transfer's JSON, which each of its records repeats. */
+  readonly json: string
   readonly stage: Stage
   /** Present while anything about the transfer is still to be done. */
   readonly open: OpenRecord | undefined
@@ -49,7 +54,7 @@ export interface View<T extends LoggedTransfer = LoggedTransfer> {
   /** The transfer with this id; only the id that the change was made for can be asked. */
   get(id: string): Entry<T> | undefined
   /**
-   * Adds a transfer in its first stage.
+   * Adds a transfer in its first stage. The ledger takes the object over: it must not be changed any more, and hold JSON only.
    * @throws DuplicateIdError when the id is known; NotAcceptedError when a limit does not allow it; InvalidFieldsError when it is no
    *   JSON or its amount no amount; nothing is kept then
    */
@@ -66,9 +71,11 @@ export interface View<T extends LoggedTransfer = LoggedTransfer> {
   remove(entry: Entry<T>): void
 }
 
-/** The reading of a transfer that changes wait for, in the order in which they were made. */
-interface Reading {
-  readonly done: Promise<void>
+/** What was read of a transfer that memory did not know, for as long as changes wait that asked for it, in their order. */
+interface Reading<T extends LoggedTransfer> {
+  done: Promise<void>
+  isDone: boolean
+  entry: Entry<T> | undefined
   waiting: number
 }
 
@@ -87,11 +94,9 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #sums: Sums = { incomingFulfilled: ZERO, outgoingFulfilled: ZERO, incomingHeld: ZERO, outgoingHeld: ZERO }
   #limits: Limits
   #open = new Map<string, Entry<T>>()
-  /** Final ones, oldest first; `undefined` for an id that is known to be unknown. */
-  #cache = new Map<string, Entry<T> | undefined>()
-  #readings = new Map<string, Reading>()
-  /** Ids whose changes wait to be decided, and how many of them. */
-  readonly #pinned = new Map<string, number>()
+  /** Final ones, oldest first. */
+  #cache = new Map<string, Entry<T>>()
+  #readings = new Map<string, Reading<T>>()
 
   /** `limits` hold where the store has none: stored limits win. */
   constructor(committer: Committer, key: string, limits: Limits) {
@@ -179,7 +184,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     let stage: Stage = open?.stage ?? (info.state === 'prepared' ? 'held' : info.state)
     // The old package kept nothing beside the record: what it left prepared was held. A dispute is told from a cancellation by its evidence.
     if (stage === 'cancelled' && info.isIncoming && await store.get(this.#keys.disputed(id)) !== undefined) stage = 'disputed'
-    return { id, info, amount, stage, open }
+    return { id, info, amount, json: JSON.stringify(info.transfer), stage, open }
   }
 
   // ---- reading
@@ -205,7 +210,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 
   /** The entry of an open transfer, or of one touched lately, without waiting. */
   peek(id: string): Entry<T> | undefined {
-    return this.#open.get(id) ?? this.#cache.get(id)
+    return this.#open.get(id) ?? this.#cache.get(id) ?? this.#readings.get(id)?.entry
   }
 
   async find(id: string): Promise<Entry<T> | undefined> {
@@ -250,8 +255,11 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return this.#change(id, decide)
   }
 
-  #change<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R> {
-    if (this.#isReady(id) && !this.#readings.has(id)) return this.#submit(id, decide)
+  async #change<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R> {
+    if (this.#isReady(id) && !this.#readings.has(id)) {
+      const result = await this.#submit(id, decide)
+      if (result !== FORGOTTEN) return result
+    }
     return this.#changeAfterReading(id, decide)
   }
 
@@ -261,7 +269,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   #knows(id: string): boolean {
-    return this.#open.has(id) || this.#cache.has(id)
+    return this.#open.has(id) || this.#cache.has(id) || this.#readings.get(id)?.isDone === true
   }
 
   async #changeAfterReading<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R> {
@@ -269,36 +277,43 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       const reading = this.#readings.get(id) ?? this.#startReading(id)
       reading.waiting++
       try {
-        await reading.done
+        if (!reading.isDone) await reading.done
+        // What was read before the store changed hands is of no use.
+        if (this.#isReady(id)) {
+          const result = await this.#submit(id, decide)
+          if (result !== FORGOTTEN) return result
+        }
       } finally {
-        reading.waiting--
-        // While others wait, whoever comes now queues behind them. What was read before the store changed hands is of no use.
-        if ((reading.waiting === 0 || !this.#isReady(id)) && this.#readings.get(id) === reading) this.#readings.delete(id)
+        // While others wait, whoever comes now queues behind them.
+        if (--reading.waiting === 0 && this.#readings.get(id) === reading) this.#readings.delete(id)
       }
-      if (this.#isReady(id)) return await this.#submit(id, decide)
     }
   }
 
-  #startReading(id: string): Reading {
-    const reading: Reading = { done: this.#readForChange(id), waiting: 0 }
+  /** A final transfer may have made room for others while its change waited for the group: then it is read again. */
+  #submit<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R | typeof FORGOTTEN> {
+    return this.#committer.submit(group => {
+      const draft = this.#draftIn(group)
+      return draft.knows(id) ? decide(draft) : FORGOTTEN
+    })
+  }
+
+  #startReading(id: string): Reading<T> {
+    const reading: Reading<T> = { done: Promise.resolve(), isDone: false, entry: undefined, waiting: 0 }
     this.#readings.set(id, reading)
+    reading.done = this.#readForChange(id, reading)
     return reading
   }
 
-  async #readForChange(id: string): Promise<void> {
+  async #readForChange(id: string, reading: Reading<T>): Promise<void> {
     if (!this.#committer.owns) await this.#committer.ready()
     if (!this.#loaded) await this.load()
-    if (this.#knows(id)) return
     const generation = this.#generation
-    const entry = await this.#readEntry(id, undefined)
+    const entry = this.#knows(id) ? undefined : await this.#readEntry(id, undefined)
+    if (generation !== this.#generation) return
     // What memory holds by now is newer.
-    if (generation === this.#generation && !this.#knows(id)) this.#remember(id, entry)
-  }
-
-  /** Memory keeps what it knows of the id until the change is answered: so a change that waits never takes it for unknown. */
-  #submit<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R> {
-    this.#pin(id, 1)
-    return this.#committer.submit(group => decide(this.#draftIn(group))).finally(() => { this.#pin(id, -1) })
+    if (!this.#knows(id)) reading.entry = entry
+    reading.isDone = true
   }
 
   /** Sets a limit. It is kept in the store, where it wins over options. What is held already may be over it. */
@@ -316,6 +331,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return {
       sums: this.#sums,
       limits: this.#limits,
+      knows: id => this.#knows(id),
       get: id => this.peek(id),
       apply: (sums, limits, entries) => { this.#apply(sums, limits, entries) }
     }
@@ -325,13 +341,12 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#sums = sums
     this.#limits = limits
     for (const [id, entry] of entries) {
-      if (entry?.open !== undefined) {
-        this.#open.set(id, entry)
-        this.#cache.delete(id)
-      } else {
-        this.#open.delete(id)
-        this.#remember(id, entry)
-      }
+      const reading = this.#readings.get(id)
+      if (reading !== undefined) reading.entry = entry
+      if (entry?.open === undefined) this.#open.delete(id)
+      else this.#open.set(id, entry)
+      if (entry !== undefined && entry.open === undefined) this.#remember(id, entry)
+      else this.#cache.delete(id)
     }
   }
 
@@ -351,22 +366,12 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     })
   }
 
-  #pin(id: string, by: 1 | -1): void {
-    const pins = (this.#pinned.get(id) ?? 0) + by
-    if (pins === 0) this.#pinned.delete(id)
-    else this.#pinned.set(id, pins)
-  }
-
-  #remember(id: string, entry: Entry<T> | undefined): void {
+  #remember(id: string, entry: Entry<T>): void {
     this.#cache.delete(id)
     this.#cache.set(id, entry)
-    // Two for the one that came: so it shrinks again after a time in which more was in use than fits.
-    let looked = 0
-    for (const [oldest, its] of this.#cache) {
-      if (this.#cache.size <= CACHE_LIMIT || ++looked > 2) return
-      this.#cache.delete(oldest)
-      if (this.#pinned.has(oldest)) this.#cache.set(oldest, its)
-    }
+    if (this.#cache.size <= CACHE_LIMIT) return
+    const [oldest] = this.#cache.keys()
+    if (oldest !== undefined) this.#cache.delete(oldest)
   }
 
   /**
@@ -407,6 +412,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 interface Memory<T extends LoggedTransfer> {
   readonly sums: Sums
   readonly limits: Limits
+  knows(id: string): boolean
   get(id: string): Entry<T> | undefined
   apply(sums: Sums, limits: Limits, entries: Map<string, Entry<T> | undefined>): void
 }
@@ -426,7 +432,13 @@ class Draft<T extends LoggedTransfer> implements View<T> {
     this.#keys = keys
     this.#sums = { ...memory.sums }
     this.#limits = { ...memory.limits }
+    group.onSealed(() => { this.#writeSums() })
     group.onDurable(() => { memory.apply(this.#sums, this.#limits, this.#entries) })
+  }
+
+  /** Whether it is known what there is under this id, if anything. */
+  knows(id: string): boolean {
+    return this.#entries.has(id) || this.#memory.knows(id)
   }
 
   get(id: string): Entry<T> | undefined {
@@ -437,8 +449,9 @@ class Draft<T extends LoggedTransfer> implements View<T> {
     if (this.get(id) !== undefined) throw new DuplicateIdError(`id ${id} belongs to another transfer`)
     const entry: Entry<T> = {
       id,
-      info: { transfer: copyOf(transfer), isIncoming, state: 'prepared' },
+      info: { transfer, isIncoming, state: 'prepared' },
       amount: parseAmount(transfer.amount),
+      json: jsonOf(transfer),
       stage: open.stage,
       open
     }
@@ -452,11 +465,10 @@ class Draft<T extends LoggedTransfer> implements View<T> {
   /** Checks a balance with all holds of one direction against the limit there (I5). */
   #checkLimits(entry: Entry<T>): void {
     const { incomingFulfilled, outgoingFulfilled, incomingHeld, outgoingHeld } = this.#sums
-    const highest = incomingFulfilled.minus(outgoingFulfilled).plus(incomingHeld)
-    const lowest = incomingFulfilled.minus(outgoingFulfilled).minus(outgoingHeld)
+    const balance = incomingFulfilled.minus(outgoingFulfilled)
     const exceeds = entry.info.isIncoming
-      ? highest.plus(entry.amount).gt(this.#limits.maximum)
-      : lowest.minus(entry.amount).lt(this.#limits.minimum)
+      ? balance.plus(incomingHeld).plus(entry.amount).gt(this.#limits.maximum)
+      : balance.minus(outgoingHeld).minus(entry.amount).lt(this.#limits.minimum)
     if (!exceeds) return
     const [limit, value] = entry.info.isIncoming ? ['maximum', this.#limits.maximum] as const : ['minimum', this.#limits.minimum] as const
     throw new NotAcceptedError(`transfer ${entry.id} of ${entry.info.transfer.amount} would exceed the ${limit} balance of ${formatAmount(value)}`)
@@ -473,13 +485,15 @@ class Draft<T extends LoggedTransfer> implements View<T> {
       id: entry.id,
       info: infoAfter(entry, state, details),
       amount: entry.amount,
+      json: entry.json,
       stage,
       open: staysOpen ? { v: 1, stage, at: entry.open?.at ?? 0, ...details } : undefined
     }
     // What the old package left prepared has no open record: it is counted from its first move on, whatever the limits are, since
     // the peer holds it too.
-    if (entry.open !== undefined) hold(this.#sums, entry, -1)
-    if (moved.open !== undefined) hold(this.#sums, moved, 1)
+    const wasCounted = entry.open !== undefined && entry.info.state === 'prepared'
+    if (wasCounted && state !== 'prepared') hold(this.#sums, entry, -1)
+    if (!wasCounted && state === 'prepared') hold(this.#sums, moved, 1)
     if (state === 'fulfilled') this.#credit(moved)
     if (stage === 'disputed') this.#group.put(this.#keys.disputed(entry.id), JSON.stringify(entry.open))
     this.#write(moved, state !== entry.info.state)
@@ -494,7 +508,13 @@ class Draft<T extends LoggedTransfer> implements View<T> {
   #credit(entry: Entry<T>): void {
     const sum = entry.info.isIncoming ? 'incomingFulfilled' : 'outgoingFulfilled'
     this.#sums[sum] = this.#sums[sum].plus(entry.amount)
-    this.#group.put(this.#keys[sum], formatAmount(this.#sums[sum]))
+  }
+
+  /** Once for the group, however many of its changes moved them. */
+  #writeSums(): void {
+    for (const sum of ['incomingFulfilled', 'outgoingFulfilled'] as const) {
+      if (this.#sums[sum] !== this.#memory.sums[sum]) this.#group.put(this.#keys[sum], formatAmount(this.#sums[sum]))
+    }
   }
 
   remove(entry: Entry<T>): void {
@@ -515,8 +535,7 @@ class Draft<T extends LoggedTransfer> implements View<T> {
   }
 
   #write(entry: Entry<T>, stateChanged: boolean): void {
-    // The members in the old package's order: its records compare as texts.
-    if (stateChanged) this.#group.put(this.#keys.transfer(entry.id), JSON.stringify(entry.info))
+    if (stateChanged) this.#group.put(this.#keys.transfer(entry.id), recordOf(entry))
     if (entry.open === undefined) this.#group.delete(this.#keys.open(entry.id))
     else this.#group.put(this.#keys.open(entry.id), JSON.stringify(entry.open))
     this.#entries.set(entry.id, entry)
@@ -542,16 +561,29 @@ function infoAfter<T extends LoggedTransfer>(entry: Entry<T>, state: TransferSta
   return fulfillment === undefined ? { transfer, isIncoming, state } : { transfer, isIncoming, state, fulfillment }
 }
 
+/** The record of a transfer: the members in the old package's order, since its records compare as texts. */
+function recordOf({ info: { isIncoming, state, fulfillment }, json }: Entry): string {
+  const end = fulfillment === undefined ? '' : `,"fulfillment":${JSON.stringify(fulfillment)}`
+  return `{"transfer":${json},"isIncoming":${String(isIncoming)},"state":"${state}"${end}}`
+}
+
+/** @throws InvalidFieldsError for what has no JSON */
+function jsonOf(transfer: LoggedTransfer): string {
+  try {
+    return JSON.stringify(transfer)
+  } catch (cause) {
+    throw new InvalidFieldsError(`the transfer has no JSON: ${messageOf(cause)}`, { cause })
+  }
+}
+
 /**
  * A transfer in the form in which it will be read again, out of its maker's reach.
  * @throws InvalidFieldsError for what has no JSON
  */
 export function copyOf<T extends LoggedTransfer>(transfer: T): T {
-  try {
-    return JSON.parse(JSON.stringify(transfer)) as T
-  } catch (cause) {
-    throw new InvalidFieldsError(`the transfer has no JSON: ${messageOf(cause)}`, { cause })
-  }
+  const json = jsonOf(transfer) as string | undefined
+  if (json === undefined) throw new InvalidFieldsError('the transfer has no JSON')
+  return JSON.parse(json) as T
 }
 
 /** Whether two transfers are the same to the last field, as JSON sees them. @throws InvalidFieldsError for what has no JSON */
