@@ -277,7 +277,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       const reading = this.#readings.get(id) ?? this.#startReading(id)
       reading.waiting++
       try {
-        if (!reading.isDone) await reading.done
+        await reading.done
         // What was read before the store changed hands is of no use.
         if (this.#isReady(id)) {
           const result = await this.#submit(id, decide)
