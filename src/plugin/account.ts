@@ -132,6 +132,17 @@ export function isTimeout(ilp: Uint8Array | undefined): boolean {
   }
 }
 
+/**
+ * A transfer for the host, which may do with it what it likes. Most have texts only, and cost no deep copy: one is made for each event.
+ */
+export function copyOf(transfer: Transfer): Transfer {
+  const copy = { ...transfer }
+  for (const field of ['custom', 'data', 'noteToSelf'] as const) {
+    if (copy[field] !== undefined) copy[field] = structuredClone(copy[field])
+  }
+  return copy
+}
+
 /** An ILP packet as protocol data; nothing where there is none. */
 export function ilpData(ilp: string | undefined): SubProtocol[] {
   const bytes = ilp === undefined || ilp === '' ? undefined : fromBase64url(ilp)

@@ -62,7 +62,8 @@ export class Courier {
     const final = options.final ?? (error => !isTemporary(error))
     let delayMs = FIRST_DELAY_MS
     for (let attempts = 0; ;) {
-      const session = await this.#nextSession(endsAt)
+      // Nearly always there is one, and nobody has to wait.
+      const session = this.#openSession(endsAt) ?? await this.#nextSession(endsAt)
       if (session === undefined || !options.wanted(attempts)) return { outcome: 'ended' }
       attempts++
       try {
@@ -80,12 +81,18 @@ export class Courier {
     }
   }
 
+  #openSession(endsAt: number): Session | undefined {
+    if (this.#stopped || endsAt - this.#options.clock.now() <= 0) return undefined
+    const session = this.#options.session()
+    return session === undefined || session.closed ? undefined : session
+  }
+
   async #nextSession(endsAt: number): Promise<Session | undefined> {
     for (;;) {
+      const session = this.#openSession(endsAt)
+      if (session !== undefined) return session
       const leftMs = endsAt - this.#options.clock.now()
       if (this.#stopped || leftMs <= 0) return undefined
-      const session = this.#options.session()
-      if (session !== undefined && !session.closed) return session
       await this.#pause(leftMs)
     }
   }

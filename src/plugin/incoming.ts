@@ -16,7 +16,7 @@ import type { PreparePacket } from '../btp/packets.js'
 import { fromProtocolData, octets } from '../btp/protocol-data.js'
 import { sameTransfer } from '../ledger/ledger.js'
 import type { Entry } from '../ledger/ledger.js'
-import { ExpiryTimers, changeUntilDone, ilpData, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
+import { ExpiryTimers, changeUntilDone, copyOf, ilpData, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
 import type { Account } from './account.js'
 import { Deferred } from './deferred.js'
 import { Doubts } from './doubts.js'
@@ -184,8 +184,13 @@ export class Incoming {
   #startDelivery(entry: Entry<Transfer>, deliver: () => Promise<void>): void {
     const delivery = new Deferred<void>()
     this.#deliveries.set(entry.id, delivery)
-    deliver().then(delivery.resolve, delivery.reject).finally(() => {
-      if (this.#deliveries.get(entry.id) === delivery) this.#deliveries.delete(entry.id)
+    const forget = (): void => { if (this.#deliveries.get(entry.id) === delivery) this.#deliveries.delete(entry.id) }
+    deliver().then(() => {
+      forget()
+      delivery.resolve()
+    }, (error: unknown) => {
+      forget()
+      delivery.reject(error)
     })
   }
 
@@ -319,7 +324,7 @@ function sameOnTheWire(a: Transfer, b: Transfer): boolean {
   return sameTransfer(wire(a), wire(b))
 }
 
-/** The transfer for a host or a module, which may do with it what they like. What a Prepare carried is JSON. */
+/** The transfer for a host or a module. What a Prepare carried is JSON. */
 function hostCopy(entry: Entry<Transfer>): IncomingTransfer {
-  return structuredClone(entry.info.transfer) as IncomingTransfer
+  return copyOf(entry.info.transfer) as IncomingTransfer
 }

@@ -16,7 +16,7 @@ import { find, toProtocolData } from '../btp/protocol-data.js'
 import type { RequestBody } from '../btp/session.js'
 import { sameTransfer } from '../ledger/ledger.js'
 import type { Entry, View } from '../ledger/ledger.js'
-import { ExpiryTimers, changeUntilDone, isTimeout, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
+import { ExpiryTimers, changeUntilDone, copyOf, isTimeout, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
 import type { Account } from './account.js'
 import { Deferred } from './deferred.js'
 import type { Delivered } from './courier.js'
@@ -142,7 +142,7 @@ export class Outgoing {
   #acknowledge(flight: Flight): void {
     if (flight.isAcknowledged) return
     flight.isAcknowledged = true
-    if (!flight.resumed) this.#account.emit('outgoing_prepare', structuredClone(flight.transfer))
+    if (!flight.resumed) this.#account.emit('outgoing_prepare', copyOf(flight.transfer))
     flight.acknowledged.resolve()
   }
 
@@ -235,7 +235,7 @@ export class Outgoing {
     const { emit, ledger, log } = this.#account
     const { fulfillment } = entry.info
     // For the host, which may do with it what it likes.
-    const transfer = structuredClone(entry.info.transfer)
+    const transfer = copyOf(entry.info.transfer)
     const { report, ilp } = entry.open ?? {}
     if (report === 'fulfill' && fulfillment !== undefined) {
       if (ilp === undefined) emit('outgoing_fulfill', transfer, fulfillment)
