@@ -23,9 +23,10 @@ export async function compile(folders: string[], options: { dependencies: boolea
   for (const folder of folders) {
     await mkdir(join(path, folder), { recursive: true })
     for (const file of await readdir(join(ROOT, 'src', folder))) {
+      if (!file.endsWith('.ts')) continue
       const source = await readFile(join(ROOT, 'src', folder, file), 'utf8')
       const compilerOptions = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022, verbatimModuleSyntax: true }
-      await writeFile(join(path, folder, file.replace(/\.ts$/, '.js')), ts.transpileModule(source, { compilerOptions }).outputText)
+      await writeFile(join(path, folder, file.replace(/\.ts$/, '.js')), ts.transpileModule(source, { compilerOptions, fileName: file }).outputText)
     }
   }
   for (const [file, text] of Object.entries(options.files)) await writeFile(join(path, file), text)
