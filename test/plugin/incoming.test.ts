@@ -423,7 +423,7 @@ describe('fulfillCondition', () => {
     expect((await alice.durable()).balance).toBe(10)
   })
 
-  it('C39: waits until the module was handed the claim on the Response, but not for a claim that never ends', async () => {
+  it('C39, H20: hands the claim to the module with each fulfill, waits until it has taken it, but not for a claim that never ends', async () => {
     const claims: unknown[] = []
     let taken: () => void = () => undefined
     const module: AnyModule = {
