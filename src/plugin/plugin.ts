@@ -93,7 +93,10 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   readonly #incoming: Incoming
   readonly #requests: Requests
   readonly #acceptor: Acceptor | undefined
+  /** For those who dial in, while this side listens. */
   #doorkeeper: Doorkeeper | undefined
+  /** For sockets that a host hands in. */
+  readonly #reception: Doorkeeper
   #link: Link | undefined
   #opening: Promise<Link> | undefined
   #phase: Phase = 'idle'
@@ -118,6 +121,10 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     const { log, listener } = this.#settings
     this.#log = log === undefined ? environment.debugLogger(logNameOf(module?.pluginName)) : environment.hostLogger(log)
     this.#acceptor = listener === undefined ? undefined : this.#acceptorOf(listener)
+    this.#reception = new Doorkeeper({ clock: environment.clock, log: this.#log }, this.#acceptor && {
+      authTimeoutMs: this.#acceptor.authTimeoutMs,
+      maxUnauthenticated: this.#acceptor.maxUnauthenticated
+    })
     this.#committer = new Committer({
       store: this.#storeOf(),
       clock: environment.clock,
@@ -474,7 +481,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     this.#incoming.stop()
     this.#settlement?.stop()
     await this.#link?.stop()
-    if (this.#link !== undefined) await this.#doorkeeper?.dismiss(this.#link)
+    if (this.#link !== undefined) await Promise.all([this.#doorkeeper?.dismiss(this.#link), this.#reception.dismiss(this.#link)])
     await this.#settlement?.idle()
     await this.#committer.settle()
     this.#committer.release()
@@ -529,11 +536,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       await link.addClientSocket(connection, this.#authenticator.check(credentials))
       return
     }
-    this.#doorkeeper ??= this.#acceptor === undefined
-      ? new Doorkeeper({ clock: this.#environment.clock, log: this.#log })
-      : doorkeeperOf(this.#acceptor, { clock: this.#environment.clock, log: this.#log })
-    await this.#doorkeeper.admit(link)
-    this.#doorkeeper.receive(connection)
+    await this.#reception.admit(link)
+    this.#reception.receive(connection)
   }
 
   // ---- what is known
