@@ -94,7 +94,8 @@ export class Link implements Host {
    * the time-out, with the last failure as its cause
    */
   async connect(timeoutMs: number): Promise<void> {
-    await this.#stopping
+    // Without a wait where there is nothing to wait for: a stop in between would miss this one.
+    if (this.#stopping !== undefined) await this.#stopping
     if (this.#current !== undefined) return
     await new Promise<void>((resolve, reject) => {
       const timeOut = (): void => {
