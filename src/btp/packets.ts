@@ -112,6 +112,8 @@ const TYPE_TRANSFER = 7
 
 const TRANSFER_ID_BYTES = 16
 const BYTES_32 = 32
+/** Where the five groups of hexadecimal digits stand in a UUID. */
+const ID_GROUPS = [[0, 8], [9, 13], [14, 18], [19, 23], [24, 36]] as const
 const AMOUNT_BYTES = 8
 /** `20171224161432.279Z`. */
 const TIMESTAMP_BYTES = 19
@@ -295,7 +297,10 @@ function toAmount(amount: string): string {
 }
 
 function writeTransferId(frame: Buffer, at: number, transferId: string): void {
-  frame.write(parseTransferId(transferId, 'transferId').replaceAll('-', ''), at, 'hex')
+  const id = parseTransferId(transferId, 'transferId')
+  let offset = at
+  // By its groups: taking the dashes out first would cost more than all the rest.
+  for (const [from, to] of ID_GROUPS) offset += frame.write(id.slice(from, to), offset, 'hex')
 }
 
 function writeBytes32(frame: Buffer, at: number, value: string, field: string): void {

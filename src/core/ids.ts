@@ -1,7 +1,7 @@
 /**
  * Transfer ids and 32-byte values in their text forms. Imports core.
  */
-import { fromBase64url, fromHex, sha256, toBase64url, toHex } from './bytes.js'
+import { fromBase64url, sha256, toBase64url, toHex } from './bytes.js'
 import { InvalidFieldsError } from './errors.js'
 import type { Random } from './random.js'
 
@@ -17,13 +17,10 @@ export function parseTransferId(value: unknown, field = 'id'): string {
   return value.toLowerCase()
 }
 
-export function transferIdToBytes(id: string): Uint8Array {
-  return fromHex(id.replaceAll('-', ''))
-}
-
+/** The transfer id of 16 bytes. */
 export function transferIdFromBytes(bytes: Uint8Array): string {
   const hex = toHex(bytes)
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }
 
 /** A random UUID (version 4). Also works where `crypto.randomUUID` is missing. */

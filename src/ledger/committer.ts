@@ -249,13 +249,17 @@ export class Committer {
    *   could be found out); StandbyError when the store has another owner (`outcome: 'unknown'` when the change may have landed before)
    */
   submit<T>(decide: Decide<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => { this.enqueue(decide, resolve, reject) })
+  }
+
+  /** As `submit`, for who has a promise already: calls one of the two when the change is answered. */
+  enqueue<T>(decide: Decide<T>, resolve: (value: T) => void, reject: (error: unknown) => void): void {
     if (!this.owns) {
-      return Promise.reject(new StandbyError('this instance does not own its store: another process or tab has taken it over'))
+      reject(new StandbyError('this instance does not own its store: another process or tab has taken it over'))
+      return
     }
-    return new Promise<T>((resolve, reject) => {
-      this.#queue.push({ decide, resolve: resolve as (value: unknown) => void, reject })
-      this.#wake()
-    })
+    this.#queue.push({ decide, resolve: resolve as (value: unknown) => void, reject })
+    this.#wake()
   }
 
   /**

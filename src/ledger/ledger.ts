@@ -172,18 +172,19 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   async #readEntry(id: string, open: OpenRecord | undefined): Promise<Entry<T> | undefined> {
-    const { store } = this.#committer
     const key = this.#keys.transfer(id)
-    const text = await store.get(key)
-    if (text === undefined) {
-      if (open !== undefined) throw new StoreError(`the record under '${printable(key)}' is missing, though its transfer is open`)
-      return undefined
-    }
+    const text = await this.#committer.store.get(key)
+    if (text !== undefined) return this.#parseEntry(id, key, text, open)
+    if (open !== undefined) throw new StoreError(`the record under '${printable(key)}' is missing, though its transfer is open`)
+    return undefined
+  }
+
+  async #parseEntry(id: string, key: string, text: string, open: OpenRecord | undefined): Promise<Entry<T>> {
     const info = parseTransferRecord(key, text) as TransferWithInfo<T>
     const amount = parseStoredSum(key, info.transfer.amount)
     let stage: Stage = open?.stage ?? (info.state === 'prepared' ? 'held' : info.state)
     // The old package kept nothing beside the record: what it left prepared was held. A dispute is told from a cancellation by its evidence.
-    if (stage === 'cancelled' && info.isIncoming && await store.get(this.#keys.disputed(id)) !== undefined) stage = 'disputed'
+    if (stage === 'cancelled' && info.isIncoming && await this.#committer.store.get(this.#keys.disputed(id)) !== undefined) stage = 'disputed'
     return { id, info, amount, json: JSON.stringify(info.transfer), stage, open }
   }
 
@@ -255,12 +256,12 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return this.#change(id, decide)
   }
 
-  async #change<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R> {
-    if (this.#isReady(id) && !this.#readings.has(id)) {
-      const result = await this.#submit(id, decide)
-      if (result !== FORGOTTEN) return result
-    }
-    return this.#changeAfterReading(id, decide)
+  #change<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R> {
+    return new Promise<R>((resolve, reject) => {
+      const reading = this.#readings.get(id)
+      if (reading === undefined && this.#isReady(id)) this.#enqueue(id, decide, resolve, reject)
+      else this.#changeAfterReading(id, decide, resolve, reject)
+    })
   }
 
   /** Whether memory knows all that a change of this id has to look at. */
@@ -272,30 +273,33 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return this.#open.has(id) || this.#cache.has(id) || this.#readings.get(id)?.isDone === true
   }
 
-  async #changeAfterReading<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R> {
-    for (;;) {
-      const reading = this.#readings.get(id) ?? this.#startReading(id)
-      reading.waiting++
-      try {
-        await reading.done
-        // What was read before the store changed hands is of no use.
-        if (this.#isReady(id)) {
-          const result = await this.#submit(id, decide)
-          if (result !== FORGOTTEN) return result
-        }
-      } finally {
-        // While others wait, whoever comes now queues behind them.
-        if (--reading.waiting === 0 && this.#readings.get(id) === reading) this.#readings.delete(id)
-      }
+  /** Changes of one id queue behind its reading, which lasts until the last of them is answered. */
+  #changeAfterReading<R>(id: string, decide: (draft: Draft<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void): void {
+    const reading = this.#readings.get(id) ?? this.#startReading(id)
+    const leave = (): void => {
+      if (--reading.waiting === 0 && this.#readings.get(id) === reading) this.#readings.delete(id)
     }
+    reading.waiting++
+    reading.done.then(() => {
+      if (!this.#isReady(id)) {
+        // What was read before the store changed hands is of no use.
+        leave()
+        this.#changeAfterReading(id, decide, resolve, reject)
+        return
+      }
+      this.#enqueue(id, decide, value => { leave(); resolve(value) }, error => { leave(); reject(error) })
+    }, (error: unknown) => { leave(); reject(error) })
   }
 
   /** A final transfer may have made room for others while its change waited for the group: then it is read again. */
-  #submit<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R | typeof FORGOTTEN> {
-    return this.#committer.submit(group => {
+  #enqueue<R>(id: string, decide: (draft: Draft<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void): void {
+    this.#committer.enqueue<R | typeof FORGOTTEN>(group => {
       const draft = this.#draftIn(group)
       return draft.knows(id) ? decide(draft) : FORGOTTEN
-    })
+    }, result => {
+      if (result === FORGOTTEN) this.#changeAfterReading(id, decide, resolve, reject)
+      else resolve(result)
+    }, reject)
   }
 
   #startReading(id: string): Reading<T> {
@@ -309,7 +313,9 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     if (!this.#committer.owns) await this.#committer.ready()
     if (!this.#loaded) await this.load()
     const generation = this.#generation
-    const entry = this.#knows(id) ? undefined : await this.#readEntry(id, undefined)
+    const key = this.#keys.transfer(id)
+    const text = this.#knows(id) ? undefined : await this.#committer.store.get(key)
+    const entry = text === undefined ? undefined : await this.#parseEntry(id, key, text, undefined)
     if (generation !== this.#generation) return
     // What memory holds by now is newer.
     if (!this.#knows(id)) reading.entry = entry

@@ -90,18 +90,14 @@ export class ExpiryTimers {
  * Runs a change that nobody waits for, and runs it again while the store fails. Ends silently when the store has another owner:
  * that one carries on.
  */
-export async function changeUntilDone<T>(account: Account, change: () => Promise<T>, stopped: () => boolean): Promise<T | undefined> {
-  for (;;) {
-    try {
-      return await change()
-    } catch (error) {
-      if (stopped() || error instanceof StandbyError) return undefined
-      account.log.error(`a change could not be stored, trying again: ${messageOf(error)}`)
-      await new Promise<void>(resolve => { account.clock.setTimer(STORE_RETRY_MS, resolve) })
-      // Whoever stopped has given the store up.
-      if (stopped()) return undefined
-    }
-  }
+export function changeUntilDone<T>(account: Account, change: () => Promise<T>, stopped: () => boolean): Promise<T | undefined> {
+  return change().catch(async (error: unknown) => {
+    if (stopped() || error instanceof StandbyError) return undefined
+    account.log.error(`a change could not be stored, trying again: ${messageOf(error)}`)
+    await new Promise<void>(resolve => { account.clock.setTimer(STORE_RETRY_MS, resolve) })
+    // Whoever stopped has given the store up.
+    return stopped() ? undefined : changeUntilDone(account, change, stopped)
+  })
 }
 
 /** What a call is told whose transfer is not final when the plugin disconnects. */
