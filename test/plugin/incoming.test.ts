@@ -199,6 +199,19 @@ describe("the peer's Prepare", () => {
     }
   })
 
+  it('one whose outcome is known to another owner of the store alone is answered by nothing', async () => {
+    const { lab, peer, alice, payment } = await openScripted()
+    const release = alice.store.holdCommits()
+    alice.store.loseNextCommit('never')
+    const answer = watch(peer.prepare(payment()))
+    await settle()
+    await alice.disk.commit({ puts: [['paychan:head', JSON.stringify({ v: 1, owner: 'another', epoch: 99, attempt: 1 })]] })
+    release()
+    await lab.clock.advance(1000)
+    expect(alice.plugin.isConnected()).toBe(false)
+    expect([answer.state, alice.story]).toEqual(['pending', []])
+  })
+
   it('C52: a listener that changes what it is given changes nothing of ours', async () => {
     const { peer, alice, payment } = await openScripted()
     alice.plugin.on('incoming_prepare', transfer => { Object.assign(transfer, { id: 'x', amount: '999', executionCondition: 'y' }) })
