@@ -10,10 +10,14 @@ export interface StoreHarness {
   store: Store
   /** A store over what is stored now, as after a restart of the process. The one before is closed, and not used any more. */
   reopen(): Promise<Store>
-  /** Makes the next write fail, once; where it can be arranged. */
-  failNextWrite?(): void
   /** Closes the store, or what it was reopened as, and removes what it has left behind. */
   dispose(): Promise<void>
+}
+
+/** For stores over something that a test can make fail. */
+export interface FailingStoreHarness extends StoreHarness {
+  /** Makes the next write fail, once. */
+  failNextWrite(): void
 }
 
 const TRICKY_KEYS = ['\0', ' ', 'a', 'a\0', 'a:', 'a:b', 'a:b:c', 'a;', 'ab', 'b', '\x7f', 'é', '\u07ff', '\u0800', '\ud7ff', '😀', '😁', '\ue000', '\uffff']
@@ -21,15 +25,7 @@ const TRICKY_KEYS = ['\0', ' ', 'a', 'a\0', 'a:', 'a:b', 'a:b:c', 'a;', 'ab', 'b
 /** `large` is whether the test with 100,000 keys runs too (default true): once is enough for adapters that differ little. */
 export function describeStore(name: string, open: () => Promise<StoreHarness>, { large = true } = {}): void {
   describe(`${name}: the store contract`, () => {
-    const harnesses: StoreHarness[] = []
-    const opened = async (): Promise<StoreHarness> => {
-      const harness = await open()
-      harnesses.push(harness)
-      return harness
-    }
-    afterEach(async () => {
-      for (const { dispose } of harnesses.splice(0)) await dispose()
-    })
+    const opened = disposing(open)
 
     describeBatches(opened)
     describeGuards(opened)
@@ -40,7 +36,30 @@ export function describeStore(name: string, open: () => Promise<StoreHarness>, {
   })
 }
 
-type Open = () => Promise<StoreHarness>
+/**
+ * The part of the contract that only a store over something that can be made to fail can be held to. Memory has nothing below it, and
+ * of lmdb only the disk can fail, for the whole process: `lmdb.test.ts` fills one.
+ */
+export function describeFailingWrites(name: string, open: () => Promise<FailingStoreHarness>): void {
+  describe(`${name}: the store contract when writes fail`, () => {
+    describeFailures(disposing(open))
+  })
+}
+
+type Open<H extends StoreHarness = StoreHarness> = () => Promise<H>
+
+/** Opens harnesses that are disposed of after each test of the suite that this is called in. */
+function disposing<H extends StoreHarness>(open: Open<H>): Open<H> {
+  const harnesses: H[] = []
+  afterEach(async () => {
+    for (const { dispose } of harnesses.splice(0)) await dispose()
+  })
+  return async () => {
+    const harness = await open()
+    harnesses.push(harness)
+    return harness
+  }
+}
 
 async function keysOf(store: Store, prefix = '', options: Parameters<Store['list']>[1] = { limit: Infinity }): Promise<string[]> {
   return (await store.list(prefix, options)).map(([key]) => key)
@@ -285,19 +304,6 @@ function describeLimits(open: Open): void {
 }
 
 function describeLife(open: Open): void {
-  it('H7: stays as it was when a write fails, and takes the next one', async context => {
-    const { store, failNextWrite, reopen } = await open()
-    if (failNextWrite === undefined) return context.skip()
-    await store.commit({ puts: [['a', '1'], ['b', '1']] })
-    failNextWrite()
-    await expect(store.commit({ puts: [['a', '2'], ['c', '2']], deletes: ['b'] })).rejects.toBeInstanceOf(StoreError)
-    expect(await store.list('')).toEqual([['a', '1'], ['b', '1']])
-    expect(await store.get('c')).toBeUndefined()
-    expect(await store.commit({ puts: [['c', '3']], guards: [['a', '1'], ['c', undefined]] })).toBe(true)
-    const again = await reopen()
-    expect(await again.list('')).toEqual([['a', '1'], ['b', '1'], ['c', '3']])
-  })
-
   it('holds after reopening what it held before, and goes on from there', async () => {
     const { store, reopen } = await open()
     await store.commit({ puts: [['a', '1'], ['b', '1'], ['c', '1']] })
@@ -321,5 +327,19 @@ function describeLife(open: Open): void {
     await underWay.catch((error: unknown) => expect(error).toBeInstanceOf(StoreError))
     await store.close()
     await expect(store.get('a')).rejects.toBeInstanceOf(StoreError)
+  })
+}
+
+function describeFailures(open: Open<FailingStoreHarness>): void {
+  it('H7: stays as it was when a write fails, and takes the next one', async () => {
+    const { store, failNextWrite, reopen } = await open()
+    await store.commit({ puts: [['a', '1'], ['b', '1']] })
+    failNextWrite()
+    await expect(store.commit({ puts: [['a', '2'], ['c', '2']], deletes: ['b'] })).rejects.toBeInstanceOf(StoreError)
+    expect(await store.list('')).toEqual([['a', '1'], ['b', '1']])
+    expect(await store.get('c')).toBeUndefined()
+    expect(await store.commit({ puts: [['c', '3']], guards: [['a', '1'], ['c', undefined]] })).toBe(true)
+    const again = await reopen()
+    expect(await again.list('')).toEqual([['a', '1'], ['b', '1'], ['c', '3']])
   })
 }

@@ -151,7 +151,8 @@ describe.each<OldRole>(['dials', 'listens'])('an old peer with a module that %s'
     expect(books.taken.old).toEqual([undefined, claimFor('ours', '15')])
   })
 
-  it.runIf(oldRole === 'listens')('H16: a claim is lost with its Response, and the next Response has one for the whole sum', async () => {
+  // An old peer that dials never dials again, so there is no next Response.
+  if (oldRole === 'listens') it('H16: a claim is lost with its Response, and the next Response has one for the whole sum', async () => {
     books = { asked: { ours: [], old: [] }, taken: { ours: [], old: [] }, rpc: {} }
     pair = await connectPair(oldRole, { ...modules(oldRole, books, {}), tapped: true })
     const { ours, old, tap } = pair

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { InvalidFieldsError, StoreError } from '../../src/core/errors.js'
 import type { Batch, Store } from '../../src/core/store.js'
 import { type KeyValueStore, wrapKeyValueStore } from '../../src/store/key-value.js'
-import { describeStore } from '../contract/store.js'
+import { describeFailingWrites, describeStore, type FailingStoreHarness } from '../contract/store.js'
 import { type HostFlavour, HostStore } from '../support/host-store.js'
 
 const FLAVOURS: Array<[name: string, flavour: HostFlavour]> = [
@@ -15,7 +15,8 @@ const FLAVOURS: Array<[name: string, flavour: HostFlavour]> = [
 ]
 
 for (const [name, flavour] of FLAVOURS) {
-  describeStore(`wrapKeyValueStore over a host's store ${name}`, () => {
+  const title = `wrapKeyValueStore over a host's store ${name}`
+  const open = (): Promise<FailingStoreHarness> => {
     const host = new HostStore(flavour)
     let store = wrapKeyValueStore(host)
     const reopen = async (): Promise<Store> => {
@@ -25,7 +26,9 @@ for (const [name, flavour] of FLAVOURS) {
     }
     const failNextWrite = (): void => host.failWrites(1)
     return Promise.resolve({ store, reopen, failNextWrite, dispose: () => store.close() })
-  }, { large: flavour.absent === undefined && flavour.values === undefined })
+  }
+  describeStore(title, open, { large: flavour.absent === undefined && flavour.values === undefined })
+  describeFailingWrites(title, open)
 }
 
 const NO_STORES: Array<[field: string, store: unknown]> = [
