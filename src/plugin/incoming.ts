@@ -12,7 +12,7 @@ import {
   messageOf
 } from '../core/errors.js'
 import { rejectionReasonToIlpError } from '../btp/ilp-error.js'
-import type { PreparePacket } from '../btp/packets.js'
+import type { PreparePacket, SubProtocol } from '../btp/packets.js'
 import { fromProtocolData, octets } from '../btp/protocol-data.js'
 import { sameTransfer } from '../ledger/ledger.js'
 import type { Entry } from '../ledger/ledger.js'
@@ -67,8 +67,8 @@ export class Incoming {
 
   // ---- prepare
 
-  /** The peer's Prepare. Resolves when it is held, durably (C26). */
-  async handlePrepare(packet: PreparePacket): Promise<void> {
+  /** The peer's Prepare. Resolves when it is held, durably (C26), with the protocol data of the Response: none. */
+  async handlePrepare(packet: PreparePacket): Promise<SubProtocol[]> {
     const { ledger, clock, module } = this.#account
     const transfer = this.#transferOf(packet)
     const id = packet.transferId
@@ -79,15 +79,16 @@ export class Incoming {
       // Without a module nobody is asked, so it is held at once.
       return view.create(id, transfer, true, { v: 1, stage: module === undefined ? 'held' : 'checking', at: clock.now() })
     })
-    if (entry === undefined) return
+    if (entry === undefined) return []
     if (entry.stage !== 'checking') {
       this.#hold(entry)
-      return
+      return []
     }
     // The module is asked at the next connect.
     if (this.#stopped) throw stoppedError(id)
     if (!this.#checks.has(id)) this.#armExpiry(entry)
     await (this.#checks.get(id) ?? this.#check(entry))
+    return []
   }
 
   #transferOf(packet: PreparePacket): Transfer {
@@ -218,28 +219,24 @@ export class Incoming {
 
   async #book(entry: Entry<Transfer>, fulfillment: string): Promise<void> {
     const { ledger, emit } = this.#account
-    const booked = await this.#finish(entry.id, () => ledger.change(entry.id, view => {
+    const booked = await changeUntilDone(this.#account, () => ledger.change(entry.id, view => {
       const known = view.get(entry.id)
       return known?.stage === 'fulfilling' ? view.move(known, 'fulfilled', { fulfillment }) : undefined
-    }))
+    }), () => this.#stopped)
+    if (booked === undefined && this.#stopped) throw stoppedError(entry.id)
     if (booked !== undefined) emit('incoming_fulfill', hostCopy(entry), fulfillment)
   }
 
   async #dispute(entry: Entry<Transfer>, fulfillment: string, error: PaychanError): Promise<void> {
     const { ledger, emit } = this.#account
     const { id, amount, executionCondition, expiresAt } = entry.info.transfer
-    await this.#finish(id, () => ledger.change(entry.id, view => {
+    const disputed = await changeUntilDone(this.#account, () => ledger.change(entry.id, view => {
       const known = view.get(entry.id)
       return known?.stage === 'fulfilling' ? view.move(known, 'disputed', { fulfillment }) : undefined
-    }))
+    }), () => this.#stopped)
+    if (disputed === undefined && this.#stopped) throw stoppedError(id)
     emit('dispute', { id, amount, executionCondition, fulfillment, expiresAt, reason: error.message })
     throw new AlreadyRolledBackError(`the sender had rolled transfer ${id} back: ${error.message}`, { cause: error })
-  }
-
-  async #finish<T>(id: string, change: () => Promise<T>): Promise<T> {
-    const result = await changeUntilDone(this.#account, change, () => this.#stopped)
-    if (result === undefined && this.#stopped) throw stoppedError(id)
-    return result as T
   }
 
   // ---- reject

@@ -188,11 +188,11 @@ export class Outgoing {
       })
     })
     if (fulfilled !== undefined) this.#finish(fulfilled)
-    return await settlement?.claimForResponse() ?? []
+    return settlement === undefined ? [] : settlement.claimForResponse()
   }
 
   /** The peer's Reject; by the host there, or because the time is over. */
-  async handleReject(packet: RejectPacket): Promise<void> {
+  async handleReject(packet: RejectPacket): Promise<SubProtocol[]> {
     const id = packet.transferId
     const ilp = find(packet.protocolData, 'ilp')?.data
     const rejected = await this.#account.ledger.change(id, view => {
@@ -205,6 +205,7 @@ export class Outgoing {
       })
     })
     if (rejected !== undefined) this.#finish(rejected)
+    return []
   }
 
   async #expire(id: string): Promise<void> {

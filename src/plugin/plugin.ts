@@ -412,9 +412,11 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     }
   }
 
-  async #handle(packet: RequestPacket): Promise<SubProtocol[]> {
+  #handle(packet: RequestPacket): Promise<SubProtocol[]> {
     if (this.#phase !== 'ready') return this.#handleEarly(packet)
-    if (this.#disconnecting !== undefined && packet.type === 'prepare') throw new UnreachableError('disconnecting: no new transfer is taken')
+    if (this.#disconnecting !== undefined && packet.type === 'prepare') {
+      return Promise.reject(new UnreachableError('disconnecting: no new transfer is taken'))
+    }
     return this.#requests.handle(packet)
   }
 

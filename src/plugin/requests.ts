@@ -55,21 +55,14 @@ export class Requests {
   }
 
   /** Answers a request of the peer: what it resolves with is the Response, what it throws becomes an Error. */
-  async handle(packet: RequestPacket): Promise<SubProtocol[]> {
+  handle(packet: RequestPacket): Promise<SubProtocol[]> {
     const { incoming, outgoing } = this.#options
     switch (packet.type) {
-      case 'prepare':
-        await incoming.handlePrepare(packet)
-        return []
-      case 'fulfill':
-        return outgoing.handleFulfill(packet)
-      case 'reject':
-        await outgoing.handleReject(packet)
-        return []
-      case 'message':
-        return this.#handleMessage(packet)
-      case 'transfer':
-        throw new NotAcceptedError('this side speaks BTP 1.0: it takes no Transfer')
+      case 'prepare': return incoming.handlePrepare(packet)
+      case 'fulfill': return outgoing.handleFulfill(packet)
+      case 'reject': return outgoing.handleReject(packet)
+      case 'message': return this.#handleMessage(packet)
+      case 'transfer': return Promise.reject(new NotAcceptedError('this side speaks BTP 1.0: it takes no Transfer'))
     }
   }
 
