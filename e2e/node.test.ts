@@ -16,7 +16,7 @@ function run(name: string, code: string): unknown {
 }
 
 describe('in Node', () => {
-  it('is the plugin class when required, with the named exports as properties', () => {
+  it('C55: is the plugin class when required, with the named exports as properties', () => {
     const facts = run(
       'facts.cjs',
       `const Plugin = require('ilp-plugin-paychan')

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Link } from '../../src/btp/link.js'
 import type { LinkOptions } from '../../src/btp/link.js'
-import { json, octets } from '../../src/btp/protocol-data.js'
+import { json, octets, text } from '../../src/btp/protocol-data.js'
 import { InvalidFieldsError, NotAcceptedError, UnreachableError } from '../../src/core/errors.js'
 import type { Dial } from '../../src/core/transport.js'
 import { connectionPair } from '../../src/transport/pair.js'
@@ -450,7 +450,6 @@ describe('takeover and election', () => {
     await newer.next()
     expect(server.link.session).not.toBe(older)
     expect(server.history).toEqual(['up', 'down: another connection has taken over', 'up'])
-    // H24: one socket for a request.
     const request = server.link.request(hello())
     newer.respond(await newer.next())
     await request
@@ -459,6 +458,26 @@ describe('takeover and election', () => {
     await client.link.request(hello())
     await clock.advance(500)
     expect(older?.closed).toBe(true)
+  })
+
+  it('H24, H27: a request goes out on one connection, and no other can answer it', async () => {
+    const { server, network } = await clientAndServer()
+    const dial = async (): Promise<WirePeer> => new WirePeer(await network.dialFrom('peer')('server', new AbortController().signal))
+    const stranger = await dial()
+    const [older, newer] = [await dial(), await dial()]
+    for (const peer of [older, newer]) {
+      peer.send({ type: 'message', requestId: 1, protocolData: authData('secret') })
+      await peer.next()
+    }
+    const request = server.link.request(hello())
+    const asked = await newer.next()
+    expect([stranger.received, older.received.length]).toEqual([[], 1])
+    // The older one was let in too, and is open as long as it may be owed an answer.
+    expect(older.closed).toBeUndefined()
+    older.respond(asked, [text('answer', 'of the older')])
+    await settle()
+    newer.respond(asked, [text('answer', 'of the newer')])
+    expect((await request).protocolData).toEqual([text('answer', 'of the newer')])
   })
 
   it('takes over at once from one that is half open', async () => {

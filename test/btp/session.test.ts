@@ -296,6 +296,21 @@ describe('a request of the peer', () => {
   })
 })
 
+describe('the log', () => {
+  it('H47: has a short line for a frame, however large that is and whether it can be read', async () => {
+    const { peer, session, options } = await open({ handleRequest: () => Promise.resolve([]) })
+    const large = octets('x'.repeat(250), new Uint8Array(60_000).fill(0x41))
+    peer.sendBytes(...new Uint8Array(60_000))
+    peer.send({ type: 'message', requestId: 5, protocolData: [large] })
+    peer.send({ type: 'error', requestId: 6, code: 'F00', name: 'y'.repeat(250), triggeredAt: new Date(0), data: 'z'.repeat(8192), protocolData: [large] })
+    await peer.next()
+    await settle()
+    expect(session.closed).toBe(false)
+    expect(options.log.lines.length).toBeGreaterThan(2)
+    expect(options.log.lines.filter(line => line.length > 200)).toEqual([])
+  })
+})
+
 describe('a peer that does not read', () => {
   it('is let go before what waits for it fills the memory', async () => {
     const options = sessionOptions()

@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest'
 import PaychanPlugin, { MemoryStore, errors, makePaymentChannelPlugin } from '../../src/node.js'
 import { encodePacket } from '../../src/btp/packets.js'
 import { json, octets, text } from '../../src/btp/protocol-data.js'
+import { Authenticator } from '../../src/plugin/authenticator.js'
+import { parseOptions } from '../../src/plugin/options.js'
 import {
   Cable, PREFIX, RawPeer, SECRET, addressOf, clientOptions, connectedPair, foreignPeer, freePort, keep, makeClient, makeServer, nextEvent, pay, payment, serverOptions
 } from '../support/hosts.js'
@@ -90,6 +92,25 @@ describe('who may come in', () => {
     const prepare = peer.received.at(-1)
     if (prepare !== undefined) peer.respond(prepare)
     await sending
+  })
+})
+
+describe('how a token is compared', () => {
+  it('H33: takes as long for a token that is wrong from its first character as for one that is wrong in its last', async () => {
+    // So long that a comparison which stops at the first difference would take a thousandth of the time.
+    const secret = 'x'.repeat(1_000_000)
+    const settings = parseOptions(serverOptions({ incomingSecret: secret }), null, { module: false, token: false })
+    const authenticator = new Authenticator(settings, undefined)
+    const tokens = { first: `y${secret.slice(1)}`, last: `${secret.slice(1)}y` }
+    const fastest = { first: Infinity, last: Infinity }
+    for (let round = 0; round < 5; round++) {
+      for (const where of ['first', 'last'] as const) {
+        const began = performance.now()
+        expect(await authenticator.accepts({ username: '', token: tokens[where] })).toBe(false)
+        fastest[where] = Math.min(fastest[where], performance.now() - began)
+      }
+    }
+    expect(fastest.first / fastest.last).toBeGreaterThan(0.25)
   })
 })
 

@@ -480,7 +480,7 @@ describe('disconnect', () => {
 })
 
 describe('reconnecting', () => {
-  it('H25 C17: a lost connection is told, and made again by itself, with events in order', async () => {
+  it('H25 C17 C42: a lost connection is told, and made again by itself, with events in order', async () => {
     const server = makeServer()
     await server.connect()
     const cable = await Cable.lay(() => server.port)

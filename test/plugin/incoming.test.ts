@@ -83,6 +83,15 @@ describe("the peer's Prepare", () => {
     expect(Object.keys((await alice.durable()).states)).toHaveLength(1)
   })
 
+  it('C20: is told from others by its transfer id: under one request id two are two, under two the same is one', async () => {
+    const { peer, alice, payment } = await openScripted()
+    const [one, two] = [payment(), payment()]
+    const given = [await peer.prepare(one, 7), await peer.prepare(two, 7), await peer.prepare(one, 8)]
+    expect(given.map(({ type, requestId }) => [type, requestId])).toEqual([['response', 7], ['response', 7], ['response', 8]])
+    expect(alice.plugin.inFlight().map(({ transfer }) => transfer.id).sort()).toEqual([one.id, two.id].sort())
+    expect(alice.story).toEqual(['incoming_prepare', 'incoming_prepare'])
+  })
+
   it('C27, H2: an exact repeat while it is prepared is answered, and reported no second time', async () => {
     const { peer, alice, payment } = await openScripted()
     const one = payment()

@@ -46,8 +46,7 @@ export class ScriptedPeer {
   }
 
   /** Asks alice. */
-  ask(body: RequestBody): Promise<Packet> {
-    const requestId = this.#requestId++
+  ask(body: RequestBody, requestId = this.#requestId++): Promise<Packet> {
     return new Promise(resolve => {
       this.#asked.set(requestId, resolve)
       this.#connection?.send(encodePacket({ ...body, requestId }))
@@ -55,10 +54,13 @@ export class ScriptedPeer {
   }
 
   /** Sends alice a Prepare of so much; its Fulfill will be booked. */
-  async prepare(payment: { id: string; transfer: { amount: string; executionCondition: string; expiresAt: string } }): Promise<Packet> {
+  async prepare(
+    payment: { id: string; transfer: { amount: string; executionCondition: string; expiresAt: string } }, requestId?: number
+  ): Promise<Packet> {
     const { amount, executionCondition, expiresAt } = payment.transfer
     this.#amounts.set(payment.id, Number(amount))
-    return this.ask({ type: 'prepare', transferId: payment.id, amount, executionCondition, expiresAt: new Date(expiresAt), protocolData: [] })
+    const expiry = new Date(expiresAt)
+    return this.ask({ type: 'prepare', transferId: payment.id, amount, executionCondition, expiresAt: expiry, protocolData: [] }, requestId)
   }
 
   /** Books a transfer that it sent. */
