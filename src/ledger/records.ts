@@ -7,7 +7,7 @@
 import { parseLimit, parseSum } from '../core/amounts.js'
 import type { Amount } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
-import { StoreError, messageOf } from '../core/errors.js'
+import { InvalidFieldsError, StoreError, messageOf } from '../core/errors.js'
 import { STATE_OF } from './stages.js'
 import type { Stage, TransferState } from './stages.js'
 
@@ -122,4 +122,49 @@ function parseStored<V>(key: string, parse: () => V): V {
 
 function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null
+}
+
+/** @throws InvalidFieldsError for what has no JSON */
+export function jsonOf(transfer: LoggedTransfer): string {
+  try {
+    return JSON.stringify(transfer)
+  } catch (cause) {
+    throw new InvalidFieldsError(`the transfer has no JSON: ${messageOf(cause)}`, { cause })
+  }
+}
+
+/**
+ * A transfer in the form in which it will be read again, out of its maker's reach.
+ * @throws InvalidFieldsError for what has no JSON
+ */
+export function copyOf<T extends LoggedTransfer>(transfer: T): T {
+  const json = jsonOf(transfer) as string | undefined
+  if (json === undefined) throw new InvalidFieldsError('the transfer has no JSON')
+  return JSON.parse(json) as T
+}
+
+/** Whether two transfers are the same to the last field, as JSON sees them. @throws InvalidFieldsError for what has no JSON */
+export function sameTransfer(a: LoggedTransfer, b: LoggedTransfer): boolean {
+  return sameJson(copyOf(a), copyOf(b))
+}
+
+/** Compares what JSON.parse returned: names have no order, and none of them means anything to us (H37). */
+function sameJson(a: unknown, b: unknown): boolean {
+  if (a === b) return true
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null || Array.isArray(a) !== Array.isArray(b)) return false
+  const names = Object.keys(a)
+  return names.length === Object.keys(b).length && names.every(name =>
+    Object.hasOwn(b, name) && sameJson(a[name as keyof typeof a], b[name as keyof typeof b]))
+}
+
+/**
+ * The longest id that a log takes, in UTF-16 code units: of any id so long, all keys fit into every store.
+ */
+const LONGEST_ID = 500
+
+/** @throws InvalidFieldsError for an id that no log takes: one that a store refuses would take its whole group along */
+export function checkLogId(id: unknown): asserts id is string {
+  if (typeof id !== 'string' || id === '') throw new InvalidFieldsError('id must be a string, and not empty')
+  if (id.length > LONGEST_ID) throw new InvalidFieldsError(`id must have at most ${LONGEST_ID} characters`)
+  if (/\p{Surrogate}/u.test(id)) throw new InvalidFieldsError('id must be well-formed Unicode')
 }

@@ -6,8 +6,9 @@
 import { formatAmount, parseAmount, parseLimit } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
 import { AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, InvalidFieldsError, TransferNotFoundError } from '../core/errors.js'
-import { checkLogId, copyOf, sameTransfer } from './ledger.js'
-import type { Entry, Ledger, View } from './ledger.js'
+import { checkLogId, copyOf, sameTransfer } from './records.js'
+import type { Entry, View } from './draft.js'
+import type { Ledger } from './ledger.js'
 import type { LoggedTransfer, TransferWithInfo } from './records.js'
 
 /** A log of transfers with limits on their sum. All amounts and sums are integer strings in base units. */

@@ -2,7 +2,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { AlreadyRolledBackError, DuplicateIdError, NotAcceptedError, StandbyError, StoreError, TransferNotFoundError } from '../../src/core/errors.js'
 import { parseLimit } from '../../src/core/amounts.js'
-import { sameTransfer } from '../../src/ledger/ledger.js'
+import { sameTransfer } from '../../src/ledger/records.js'
 import { MemoryStore } from '../../src/store/memory.js'
 import { FaultyStore } from '../support/faulty-store.js'
 import { settle } from '../support/virtual-clock.js'

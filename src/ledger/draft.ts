@@ -1,0 +1,220 @@
+/**
+ * The changes of one group, laid over a ledger's memory until the group is durable: what may be done to a transfer, and what of it
+ * is written. Imports core.
+ */
+import { formatAmount, parseAmount } from '../core/amounts.js'
+import type { Amount } from '../core/amounts.js'
+import { DuplicateIdError, NotAcceptedError } from '../core/errors.js'
+import type { Group } from './committer.js'
+import { jsonOf } from './records.js'
+import type { LedgerKeys, LoggedTransfer, OpenRecord, TransferWithInfo } from './records.js'
+import { MOVES, STATE_OF } from './stages.js'
+import type { Stage, TransferState } from './stages.js'
+
+/** A transfer as the ledger knows it. Never changed in place: a change makes a new one. */
+export interface Entry<T extends LoggedTransfer = LoggedTransfer> {
+  readonly id: string
+  readonly info: TransferWithInfo<T>
+  readonly amount: Amount
+  /** The transfer's JSON, which each of its records repeats. */
+  readonly json: string
+  readonly stage: Stage
+  /** Present while anything about the transfer is still to be done. */
+  readonly open: OpenRecord | undefined
+}
+
+export interface Sums {
+  incomingFulfilled: Amount
+  outgoingFulfilled: Amount
+  incomingHeld: Amount
+  outgoingHeld: Amount
+}
+
+export interface Limits {
+  maximum: Amount
+  minimum: Amount
+}
+
+/** What is kept about a transfer beyond its stage while it is open. */
+type Details = Omit<OpenRecord, 'v' | 'stage' | 'at'>
+
+/** What a change sees and does: durable memory, with the changes of the same group laid over it. */
+export interface View<T extends LoggedTransfer = LoggedTransfer> {
+  /** The transfer with this id; only the id that the change was made for can be asked. */
+  get(id: string): Entry<T> | undefined
+  /**
+   * Adds a transfer in its first stage. The ledger takes the object over: it must not be changed any more, and hold JSON only.
+   * @throws DuplicateIdError when the id is known; NotAcceptedError when a limit does not allow it; InvalidFieldsError when it is no
+   *   JSON or its amount no amount; nothing is kept then
+   */
+  create(id: string, transfer: T, isIncoming: boolean, open: OpenRecord): Entry<T>
+  /**
+   * Moves a transfer on. `details` replaces what is kept about it while it is open; without a report, a final one closes.
+   * @throws NotAcceptedError when its stage has no such move, or when `entry` is not what `get` returns now
+   */
+  move(entry: Entry<T>, stage: Stage, details?: Details): Entry<T>
+  /**
+   * Forgets a transfer that was never prepared: the module refused it.
+   * @throws NotAcceptedError when it is in another stage than `checking`, or when `entry` is not what `get` returns now
+   */
+  remove(entry: Entry<T>): void
+}
+
+/** What is durable, and how what was decided gets there. */
+export interface Memory<T extends LoggedTransfer> {
+  readonly sums: Sums
+  readonly limits: Limits
+  knows(id: string): boolean
+  get(id: string): Entry<T> | undefined
+  apply(sums: Sums, limits: Limits, entries: Map<string, Entry<T> | undefined>): void
+}
+
+/** The changes of one group. */
+export class Draft<T extends LoggedTransfer> implements View<T> {
+  readonly #memory: Memory<T>
+  readonly #group: Group
+  readonly #keys: LedgerKeys
+  readonly #entries = new Map<string, Entry<T> | undefined>()
+  readonly #sums: Sums
+  readonly #limits: Limits
+
+  constructor(memory: Memory<T>, group: Group, keys: LedgerKeys) {
+    this.#memory = memory
+    this.#group = group
+    this.#keys = keys
+    this.#sums = { ...memory.sums }
+    this.#limits = { ...memory.limits }
+    group.onSealed(() => { this.#writeSums() })
+    group.onDurable(() => { memory.apply(this.#sums, this.#limits, this.#entries) })
+  }
+
+  /** Whether it is known what there is under this id, if anything. */
+  knows(id: string): boolean {
+    return this.#entries.has(id) || this.#memory.knows(id)
+  }
+
+  get(id: string): Entry<T> | undefined {
+    return this.#entries.has(id) ? this.#entries.get(id) : this.#memory.get(id)
+  }
+
+  create(id: string, transfer: T, isIncoming: boolean, open: OpenRecord): Entry<T> {
+    if (this.get(id) !== undefined) throw new DuplicateIdError(`id ${id} belongs to another transfer`)
+    const entry: Entry<T> = {
+      id,
+      info: { transfer, isIncoming, state: 'prepared' },
+      amount: parseAmount(transfer.amount),
+      json: jsonOf(transfer),
+      stage: open.stage,
+      open
+    }
+    this.#checkLimits(entry)
+    hold(this.#sums, entry, 1)
+    this.#group.put(this.#keys.history(open.at, id), '')
+    this.#write(entry, true)
+    return entry
+  }
+
+  /** Checks a balance with all holds of one direction against the limit there (I5). */
+  #checkLimits(entry: Entry<T>): void {
+    const { incomingFulfilled, outgoingFulfilled, incomingHeld, outgoingHeld } = this.#sums
+    const balance = incomingFulfilled.minus(outgoingFulfilled)
+    const exceeds = entry.info.isIncoming
+      ? balance.plus(incomingHeld).plus(entry.amount).gt(this.#limits.maximum)
+      : balance.minus(outgoingHeld).minus(entry.amount).lt(this.#limits.minimum)
+    if (!exceeds) return
+    const [limit, value] = entry.info.isIncoming ? ['maximum', this.#limits.maximum] as const : ['minimum', this.#limits.minimum] as const
+    throw new NotAcceptedError(`transfer ${entry.id} of ${entry.info.transfer.amount} would exceed the ${limit} balance of ${formatAmount(value)}`)
+  }
+
+  move(entry: Entry<T>, stage: Stage, details: Details = {}): Entry<T> {
+    this.#checkCurrent(entry)
+    if (!MOVES[entry.stage].includes(stage)) {
+      throw new NotAcceptedError(`transfer ${entry.id} cannot go from ${entry.stage} to ${stage}`)
+    }
+    const state = STATE_OF[stage]
+    const staysOpen = state === 'prepared' || stage === 'rejecting' || details.report !== undefined
+    const moved: Entry<T> = {
+      id: entry.id,
+      info: infoAfter(entry, state, details),
+      amount: entry.amount,
+      json: entry.json,
+      stage,
+      open: staysOpen ? { v: 1, stage, at: entry.open?.at ?? 0, ...details } : undefined
+    }
+    // What the old package left prepared has no open record: it is counted from its first move on, whatever the limits are, since
+    // the peer holds it too.
+    const wasCounted = entry.open !== undefined && entry.info.state === 'prepared'
+    if (wasCounted && state !== 'prepared') hold(this.#sums, entry, -1)
+    if (!wasCounted && state === 'prepared') hold(this.#sums, moved, 1)
+    if (state === 'fulfilled') this.#credit(moved)
+    if (stage === 'disputed') this.#group.put(this.#keys.disputed(entry.id), JSON.stringify(entry.open))
+    this.#write(moved, state !== entry.info.state)
+    return moved
+  }
+
+  /** An entry that is not the newest has been moved already: moving it again would count it twice (I3). */
+  #checkCurrent(entry: Entry<T>): void {
+    if (this.get(entry.id) !== entry) throw new NotAcceptedError(`transfer ${entry.id} has changed meanwhile`)
+  }
+
+  #credit(entry: Entry<T>): void {
+    const sum = entry.info.isIncoming ? 'incomingFulfilled' : 'outgoingFulfilled'
+    this.#sums[sum] = this.#sums[sum].plus(entry.amount)
+  }
+
+  /** Once for the group, however many of its changes moved them. */
+  #writeSums(): void {
+    for (const sum of ['incomingFulfilled', 'outgoingFulfilled'] as const) {
+      if (this.#sums[sum] !== this.#memory.sums[sum]) this.#group.put(this.#keys[sum], formatAmount(this.#sums[sum]))
+    }
+  }
+
+  remove(entry: Entry<T>): void {
+    this.#checkCurrent(entry)
+    if (entry.stage !== 'checking' || entry.open === undefined) {
+      throw new NotAcceptedError(`transfer ${entry.id} is ${entry.stage}: it cannot be forgotten`)
+    }
+    hold(this.#sums, entry, -1)
+    this.erase(entry, entry.open.at)
+  }
+
+  /** Deletes the records of a transfer that is not counted in the holds. */
+  erase(entry: Entry<T>, preparedAt: number): void {
+    this.#group.delete(this.#keys.transfer(entry.id))
+    this.#group.delete(this.#keys.open(entry.id))
+    this.#group.delete(this.#keys.history(preparedAt, entry.id))
+    this.#entries.set(entry.id, undefined)
+  }
+
+  #write(entry: Entry<T>, stateChanged: boolean): void {
+    if (stateChanged) this.#group.put(this.#keys.transfer(entry.id), recordOf(entry))
+    if (entry.open === undefined) this.#group.delete(this.#keys.open(entry.id))
+    else this.#group.put(this.#keys.open(entry.id), JSON.stringify(entry.open))
+    this.#entries.set(entry.id, entry)
+  }
+
+  setLimit(which: keyof Limits, value: Amount): void {
+    this.#limits[which] = value
+    this.#group.put(this.#keys[which], formatAmount(value))
+  }
+}
+
+/** Counts an entry in the holds, or takes it out of them. What does not read as prepared is not in them. */
+export function hold(sums: Sums, entry: Entry, sign: 1 | -1): void {
+  if (STATE_OF[entry.stage] !== 'prepared') return
+  const held = entry.info.isIncoming ? 'incomingHeld' : 'outgoingHeld'
+  sums[held] = sign === 1 ? sums[held].plus(entry.amount) : sums[held].minus(entry.amount)
+}
+
+/** What a move says of the transfer. A preimage stays with it once it is fulfilled, and is nobody's business before. */
+function infoAfter<T extends LoggedTransfer>(entry: Entry<T>, state: TransferState, details: Details): TransferWithInfo<T> {
+  const { transfer, isIncoming } = entry.info
+  const fulfillment = state === 'fulfilled' ? details.fulfillment ?? entry.open?.fulfillment : undefined
+  return fulfillment === undefined ? { transfer, isIncoming, state } : { transfer, isIncoming, state, fulfillment }
+}
+
+/** The record of a transfer: the members in the old package's order, since its records compare as texts. */
+function recordOf({ info: { isIncoming, state, fulfillment }, json }: Entry): string {
+  const end = fulfillment === undefined ? '' : `,"fulfillment":${JSON.stringify(fulfillment)}`
+  return `{"transfer":${json},"isIncoming":${String(isIncoming)},"state":"${state}"${end}}`
+}
