@@ -18,6 +18,8 @@ export interface PeerFacts {
   readonly announced: boolean
   /** Its ledger's random id, 32 hex characters, where it announced itself. */
   readonly ledgerId: string | undefined
+  /** It has no store: it takes our word for the balance, and forgets its transfers at a restart. */
+  readonly keepsNoBooks?: true
 }
 
 /** The name of our own sub-protocol. */
@@ -29,8 +31,8 @@ const LEDGER_ID = /^[0-9a-f]{32}$/
 const FOREIGN: PeerFacts = { announced: false, ledgerId: undefined }
 
 /** Our announcement: `paychan`, JSON. */
-export function announcement(ledgerId: string): SubProtocol {
-  return json(PAYCHAN, { v: VERSION, ledger: ledgerId })
+export function announcement(ledgerId: string, keepsNoBooks = false): SubProtocol {
+  return json(PAYCHAN, { v: VERSION, ledger: ledgerId, ...(keepsNoBooks ? { books: false } : {}) })
 }
 
 /** What the protocol data of an auth Message, or of its Response, tells of the peer. A malformed announcement counts as none. */
@@ -40,21 +42,22 @@ export function readAnnouncement(protocolData: readonly SubProtocol[]): PeerFact
   try {
     const value = readJson(sub)
     if (!isObject(value)) return FOREIGN
-    const { v: version, ledger } = value
+    const { v: version, ledger, books } = value
     if (typeof version !== 'number' || version < VERSION) return FOREIGN
-    return typeof ledger === 'string' && LEDGER_ID.test(ledger) ? { announced: true, ledgerId: ledger } : FOREIGN
+    if (typeof ledger !== 'string' || !LEDGER_ID.test(ledger)) return FOREIGN
+    return { announced: true, ledgerId: ledger, ...(books === false ? { keepsNoBooks: true } : {}) }
   } catch {
     return FOREIGN
   }
 }
 
 /** The first packet on a dialled connection (C10, C11). Both credentials are always there, since old peers refuse it otherwise. */
-export function authRequest({ username, token }: Credentials, ledgerId: string): Omit<MessagePacket, 'requestId'> {
+export function authRequest({ username, token }: Credentials, ledgerId: string, keepsNoBooks = false): Omit<MessagePacket, 'requestId'> {
   const protocolData = [
     octets('auth', new Uint8Array()),
     text('auth_username', username),
     text('auth_token', token),
-    announcement(ledgerId)
+    announcement(ledgerId, keepsNoBooks)
   ]
   return { type: 'message', protocolData }
 }

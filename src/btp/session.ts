@@ -37,6 +37,8 @@ export interface SessionOptions {
   readonly log: Logger
   /** Our ledger's random id, 32 hex characters. */
   readonly ledgerId: string
+  /** Whether our ledger is gone with this process, as that of a client without a store. Default false. */
+  readonly keepsNoBooks?: boolean
   /**
    * Answers a request of the peer: what it resolves with is the Response, what it rejects with becomes an Error. An error with
    * `outcome: 'unknown'` is met with silence: the peer would take an Error for a decision.
@@ -151,14 +153,15 @@ export class Session implements ConnectionEvents {
         onOpen()
         resolve()
       }
-      this.#ask(authRequest(credentials, this.#options.ledgerId), this.#options.answerTimeoutMs, answered, failed)
+      const { ledgerId, keepsNoBooks } = this.#options
+      this.#ask(authRequest(credentials, ledgerId, keepsNoBooks), this.#options.answerTimeoutMs, answered, failed)
     })
   }
 
   /** Begins on a connection that the peer dialled and authenticated by the request of that id, and answers it. */
   accept(requestId: number, peer: PeerFacts): void {
     this.#opened(peer)
-    const protocolData = peer.announced ? [announcement(this.#options.ledgerId)] : []
+    const protocolData = peer.announced ? [announcement(this.#options.ledgerId, this.#options.keepsNoBooks)] : []
     this.#send(encodePacket({ type: 'response', requestId, protocolData }))
   }
 

@@ -19,6 +19,8 @@ const FIRST_DELAY_MS = 1000
 const LAST_DELAY_MS = 60_000
 /** The search for amounts that make up a difference gives up after so many steps; all and nothing are always tried. */
 const SEARCH_STEPS = 100_000
+/** So often a balance may fit nothing, with nothing else moving, before what is in doubt is disputed: about five minutes. */
+const UNEXPLAINED_LIMIT = 10
 
 export type Verdict = 'fulfilled' | 'disputed'
 
@@ -56,12 +58,19 @@ export class Doubts {
   async #ask(): Promise<void> {
     this.#asking = true
     let before: string | undefined
+    let unexplained = 0
     let delayMs = FIRST_DELAY_MS
     while (this.#doubts.size > 0) {
-      const fulfilled = await this.#askOnce().catch((error: unknown) => {
+      const found = await this.#askOnce().catch((error: unknown) => {
         this.#account.log.debug(`the peer's balance is not to be had now: ${messageOf(error)}`)
-        return undefined
+        return 'moving' as const
       })
+      if (found === 'unexplained' && ++unexplained >= UNEXPLAINED_LIMIT) {
+        this.#account.log.error("the peer's balance fits none of the fulfills in doubt: they are disputed")
+        this.#decide(new Set())
+        break
+      }
+      const fulfilled = typeof found === 'string' ? undefined : found
       const answer = fulfilled === undefined ? undefined : JSON.stringify([[...this.#doubts.keys()], [...fulfilled]])
       if (fulfilled !== undefined && answer === before) {
         this.#decide(fulfilled)
@@ -81,16 +90,16 @@ export class Doubts {
     this.#doubts.clear()
   }
 
-  /** The ids that the peer has booked; `undefined` where its balance does not tell. */
-  async #askOnce(): Promise<ReadonlySet<string> | undefined> {
+  /** The ids that the peer has booked. Its balance does not tell while others move it, nor where it fits no choice of them. */
+  async #askOnce(): Promise<ReadonlySet<string> | 'moving' | 'unexplained'> {
     const { ledger, askPeerBalance } = this.#account
     const before = await ledger.sums()
     const theirs = parseLimit(await askPeerBalance(), 'balance')
     const now = await ledger.sums()
     const moved = !now.incomingFulfilled.eq(before.incomingFulfilled) || !now.outgoingFulfilled.eq(before.outgoingFulfilled)
-    if (moved || this.#othersInTheAir()) return undefined
+    if (moved || this.#othersInTheAir()) return 'moving'
     const doubtful = [...this.#doubts.values()].map(({ entry }) => entry)
-    return makeUp(theirs.minus(now.incomingFulfilled).plus(now.outgoingFulfilled), doubtful)
+    return makeUp(theirs.minus(now.incomingFulfilled).plus(now.outgoingFulfilled), doubtful) ?? 'unexplained'
   }
 
   #othersInTheAir(): boolean {

@@ -20,6 +20,7 @@ import { ExpiryTimers, changeUntilDone, copyOf, ilpData, rejectionMessage, stopp
 import type { Account } from './account.js'
 import { Deferred } from './deferred.js'
 import { Doubts } from './doubts.js'
+import type { Verdict } from './doubts.js'
 import type { IncomingTransfer, RejectionReason, Transfer } from './lpi.js'
 
 export class Incoming {
@@ -209,12 +210,19 @@ export class Incoming {
       return
     }
     const { error } = delivered
-    const verdict = error instanceof AlreadyFulfilledError ? 'fulfilled'
-      : error instanceof AlreadyRolledBackError ? 'disputed'
-        : await this.#doubts.settle(entry, error)
+    const verdict = this.#verdictOf(error) ?? await this.#doubts.settle(entry, error)
     if (verdict === undefined) throw stoppedError(id)
     if (verdict === 'fulfilled') await this.#book(entry, fulfillment)
     else await this.#dispute(entry, fulfillment, error)
+  }
+
+  /** What the sender's error says of a transfer that we fulfilled; `undefined` where it decides nothing. */
+  #verdictOf(error: PaychanError): Verdict | undefined {
+    if (error instanceof AlreadyFulfilledError) return 'fulfilled'
+    if (error instanceof AlreadyRolledBackError) return 'disputed'
+    // A sender without a store has forgotten it at a restart, and takes its balance from us: it began in time, so it counts.
+    const forgotten = error instanceof TransferNotFoundError && this.#account.session()?.peer.keepsNoBooks === true
+    return forgotten ? 'fulfilled' : undefined
   }
 
   async #book(entry: Entry<Transfer>, fulfillment: string): Promise<void> {

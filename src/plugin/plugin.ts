@@ -218,6 +218,11 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     return this.#link.request(body)
   }
 
+  /** Whether there is a store: a client without one takes the peer's word for the balance. */
+  get #keepsBooks(): boolean {
+    return this.#settings.store !== undefined || this.#settings.keyValueStore !== undefined
+  }
+
   // ---- connecting
 
   /**
@@ -338,6 +343,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       random,
       log: this.#log,
       ledgerId,
+      keepsNoBooks: !this.#keepsBooks,
       ...(server === undefined ? {} : { dial: { dial, url: server.url, credentials: () => this.#credentials() } }),
       authenticate: credentials => this.#accepts(credentials),
       handleRequest: packet => this.#handle(packet),
@@ -572,8 +578,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    */
   async getBalance(): Promise<string> {
     this.#mustBeUsable()
-    const { store, keyValueStore } = this.#settings
-    if (store === undefined && keyValueStore === undefined) return this.getPeerBalance()
+    if (!this.#keepsBooks) return this.getPeerBalance()
     const { incomingFulfilled, outgoingFulfilled } = await this.#ledger.sums()
     return formatAmount(incomingFulfilled.minus(outgoingFulfilled))
   }

@@ -167,6 +167,19 @@ describe('an old peer that answers a repeated Fulfill with F00 and a TypeError',
     expect([(await alice.durable()).balance, peer.balance]).toEqual([14, -14])
   })
 
+  it('I8: a balance that fits nothing, again and again, is a dispute in the end', async () => {
+    const { lab, peer, alice, payments, fulfill } = await holding(['10'])
+    repeats(peer, [])
+    peer.balance = -3
+    const fulfilled = fulfill(payments[0]!)
+    await lab.clock.advance(100_000)
+    expect(fulfilled.state).toBe('pending')
+    await lab.clock.advance(500_000)
+    expect(fulfilled.error).toBeInstanceOf(AlreadyRolledBackError)
+    expect(alice.story).toEqual(['incoming_prepare', 'dispute'])
+    expect((await alice.durable()).balance).toBe(0)
+  })
+
   it("a disconnect leaves it open: the call is told 'unknown', and the next connect asks again", async () => {
     const { lab, peer, alice, payments, fulfill, balances } = await holding(['10'])
     repeats(peer, [payments[0]!])

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryStore, errors } from '../../src/node.js'
-import { connectedPair, nextEvent, pay, payment } from '../support/hosts.js'
+import { connectedPair, makeClient, makeServer, nextEvent, pay, payment } from '../support/hosts.js'
 import { Lab } from '../support/lab.js'
 
 const UNKNOWN = '00000000-0000-4000-8000-00000000dead'
@@ -139,5 +139,26 @@ describe('getFulfillment', () => {
     for (const side of [server, client]) await expect(side.getFulfillment(transfer.id)).rejects.toBeInstanceOf(errors.AlreadyRolledBackError)
     await server.disconnect()
     await expect(server.getFulfillment(transfer.id)).rejects.toBeInstanceOf(errors.AlreadyRolledBackError)
+  })
+})
+
+describe('a wallet without a store', () => {
+  it('I8: its payment counts, and its balance tells of it, though the page went before the fulfill came', async () => {
+    const server = makeServer()
+    await server.connect()
+    const client = makeClient(server)
+    await client.connect()
+    const { transfer, fulfillment } = payment(server.getAccount())
+    await client.sendTransfer(transfer)
+    const { id } = transfer
+    const gone = nextEvent(server, 'disconnect')
+    await client.disconnect()
+    await gone
+    const fulfilled = server.fulfillCondition(id, fulfillment)
+    const next = makeClient(server)
+    await next.connect()
+    await fulfilled
+    expect([await server.getBalance(), await next.getBalance()]).toEqual([transfer.amount, `-${transfer.amount}`])
+    expect(server.inFlight()).toEqual([])
   })
 })
