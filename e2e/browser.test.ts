@@ -50,6 +50,18 @@ afterAll(async () => {
   files.close()
 })
 
+const urlOf = (path: string): string => `http://localhost:${(files.address() as AddressInfo).port}${path}`
+
+/** A Node peer that listens, and the address to dial it at. */
+async function startPeer(): Promise<{ peer: LedgerPluginV1; server: string }> {
+  const { PaychanPlugin, MemoryStore, BtpListener } = (await import(/* @vite-ignore */ join(dist, 'node.js'))) as Library
+  const listener = new BtpListener({ port: 0 })
+  const limits = { maxBalance: '1000', minBalance: '-1000' }
+  const peer = new PaychanPlugin({ listener, incomingSecret: 'secret', prefix: 'test.page.', info: {}, ...limits, store: new MemoryStore() })
+  await peer.connect()
+  return { peer, server: `btp+ws://:secret@localhost:${listener.port ?? 0}` }
+}
+
 describe.each(Object.keys(PAGES))('the page %s', path => {
   let peer: LedgerPluginV1
   let page: Page
@@ -57,26 +69,14 @@ describe.each(Object.keys(PAGES))('the page %s', path => {
   const complaints: string[] = []
 
   beforeEach(async () => {
-    const { PaychanPlugin, MemoryStore, BtpListener } = (await import(/* @vite-ignore */ join(dist, 'node.js'))) as Library
-    const listener = new BtpListener({ port: 0 })
-    peer = new PaychanPlugin({
-      listener,
-      incomingSecret: 'secret',
-      prefix: 'test.page.',
-      info: {},
-      maxBalance: '1000',
-      minBalance: '-1000',
-      store: new MemoryStore()
-    })
-    await peer.connect()
-    server = `btp+ws://:secret@localhost:${listener.port ?? 0}`
+    ({ peer, server } = await startPeer())
     page = await browser.context.newPage()
     complaints.length = 0
     page.on('pageerror', error => complaints.push(error.message))
     page.on('console', message => {
       if (message.type() === 'error') complaints.push(message.text())
     })
-    await page.goto(`http://localhost:${(files.address() as AddressInfo).port}${path}`)
+    await page.goto(urlOf(path))
     await page.waitForFunction(() => 'library' in globalThis)
   })
 
@@ -145,5 +145,30 @@ describe.each(Object.keys(PAGES))('the page %s', path => {
     expect(await peer.getBalance()).toBe('4')
     expect(await page.evaluate(() => (globalThis as unknown as PageGlobals).client.getBalance())).toBe('-4')
     expect(complaints).toEqual([])
+  })
+})
+
+describe('a worker', () => {
+  it('H34: has no window, and connects all the same', async () => {
+    const { peer, server } = await startPeer()
+    const page = await browser.context.newPage()
+    await page.goto(urlOf('/umd.html'))
+    const answer = await page.evaluate(async ({ library, server }) => {
+      const code = `
+        importScripts(${JSON.stringify(library)})
+        const client = new IlpPluginPaychan({ server: ${JSON.stringify(server)} })
+        client.connect().then(() => client.getPeerBalance()).then(
+          balance => postMessage({ balance, account: client.getAccount(), hasWindow: 'window' in self }),
+          error => postMessage({ error: error.message })
+        )`
+      const worker = new Worker(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })))
+      return new Promise((resolve, reject) => {
+        worker.onmessage = ({ data }) => resolve(data)
+        worker.onerror = ({ message }) => reject(new Error(message))
+      })
+    }, { library: urlOf('/ilp-plugin-paychan.umd.js'), server })
+    expect(answer).toEqual({ balance: '0', account: 'test.page.client', hasWindow: false })
+    await page.close()
+    await peer.disconnect()
   })
 })
