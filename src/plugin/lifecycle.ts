@@ -1,0 +1,454 @@
+/**
+ * The plugin between `connect()` and `disconnect()`: takes the store over, listens or dials, learns who is who, connects the module,
+ * and ends all that again, from whatever point. Imports core, btp and ledger.
+ */
+import { printable, toHex } from '../core/bytes.js'
+import { InvalidFieldsError, StandbyError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
+import type { Logger } from '../core/log.js'
+import type { Acceptor } from '../core/transport.js'
+import { Doorkeeper, doorkeeperOf } from '../btp/doorkeeper.js'
+import { Link } from '../btp/link.js'
+import type { RequestPacket, ResponsePacket, SubProtocol } from '../btp/packets.js'
+import type { RequestBody, Session } from '../btp/session.js'
+import type { Committer } from '../ledger/committer.js'
+import type { Ledger } from '../ledger/ledger.js'
+import type { Account } from './account.js'
+import type { Authenticator } from './authenticator.js'
+import type { Courier } from './courier.js'
+import { Deferred } from './deferred.js'
+import type { Environment } from './environment.js'
+import type { Identity } from './identity.js'
+import type { Incoming } from './incoming.js'
+import type { ConnectOptions, DisconnectOptions, LedgerInfo, Transfer } from './lpi.js'
+import type { ModuleRunner } from './module.js'
+import type { Credentials, PluginOptions, Settings } from './options.js'
+import type { Outgoing } from './outgoing.js'
+import type { Requests } from './requests.js'
+import type { Settlement } from './settlement.js'
+import { askInfo } from './side-protocols.js'
+
+const CONNECT_TIMEOUT_MS = 5000
+const LEDGER_ID_KEY = 'paychan:id'
+const DRAIN_POLL_MS = 25
+/** When a peer is asked again that could not tell its info. */
+const ASK_AGAIN_MS = 1000
+
+/** Where the plugin stands. */
+type Phase = 'idle' | 'connecting' | 'ready' | 'disconnecting'
+
+/** What is connected. */
+export interface Parts {
+  readonly environment: Environment
+  readonly settings: Settings
+  /** As the host gave them, for the module. */
+  readonly options: PluginOptions
+  readonly log: Logger
+  readonly acceptor: Acceptor | undefined
+  readonly module: ModuleRunner | undefined
+  readonly identity: Identity
+  readonly authenticator: Authenticator
+  readonly committer: Committer
+  readonly ledger: Ledger<Transfer>
+  readonly courier: Courier
+  readonly settlement: Settlement | undefined
+  readonly outgoing: Outgoing
+  readonly incoming: Incoming
+  readonly requests: Requests
+  readonly emit: Account['emit']
+}
+
+/** Whether there is a store: a client without one takes the peer's word for the balance. */
+export function keepsBooks({ store, keyValueStore }: Settings): boolean {
+  return store !== undefined || keyValueStore !== undefined
+}
+
+export class Lifecycle {
+  readonly #environment: Environment
+  readonly #settings: Settings
+  readonly #options: PluginOptions
+  readonly #log: Logger
+  readonly #acceptor: Acceptor | undefined
+  readonly #module: ModuleRunner | undefined
+  readonly #identity: Identity
+  readonly #authenticator: Authenticator
+  readonly #committer: Committer
+  readonly #ledger: Ledger<Transfer>
+  readonly #courier: Courier
+  readonly #settlement: Settlement | undefined
+  readonly #outgoing: Outgoing
+  readonly #incoming: Incoming
+  readonly #requests: Requests
+  readonly #emit: Account['emit']
+  /** For those who dial in, while this side listens. */
+  #doorkeeper: Doorkeeper | undefined
+  /** For sockets that a host hands in. */
+  readonly #reception: Doorkeeper
+  #link: Link | undefined
+  #opening: Promise<Link> | undefined
+  #phase: Phase = 'idle'
+  /** The connect that is under way. What it has yet to do, it must not do once it is here no more. */
+  #attempt: Deferred<void> | undefined
+  /** Whatever closes: disconnect(), a connect that failed, the loss of the store, a fatal error. */
+  #disconnecting: Promise<void> | undefined
+  /** What requests of the peer wait for that came before the first connect is through. */
+  #whenReady: Array<{ resolve: () => void; reject: (error: Error) => void }> = []
+  #fatal: Error | undefined
+  #moduleIsConnected = false
+  /** Whether `connect` was raised for the session that is there. */
+  #hasGreeted = false
+  /** The session on which the peer's info was asked last. */
+  #informedBy: Session | undefined
+
+  constructor(parts: Parts) {
+    this.#environment = parts.environment
+    this.#settings = parts.settings
+    this.#options = parts.options
+    this.#log = parts.log
+    this.#acceptor = parts.acceptor
+    this.#module = parts.module
+    this.#identity = parts.identity
+    this.#authenticator = parts.authenticator
+    this.#committer = parts.committer
+    this.#ledger = parts.ledger
+    this.#courier = parts.courier
+    this.#settlement = parts.settlement
+    this.#outgoing = parts.outgoing
+    this.#incoming = parts.incoming
+    this.#requests = parts.requests
+    this.#emit = parts.emit
+    this.#reception = new Doorkeeper({ clock: this.#environment.clock, log: this.#log }, this.#acceptor && {
+      authTimeoutMs: this.#acceptor.authTimeoutMs,
+      maxUnauthenticated: this.#acceptor.maxUnauthenticated
+    })
+  }
+
+  /** The session that carries the traffic. */
+  get session(): Session | undefined {
+    return this.#link?.session
+  }
+
+  /** Whether there is a session, and all that a host may ask is known. */
+  get isConnected(): boolean {
+    return this.#phase === 'ready' && this.#link?.session !== undefined
+  }
+
+  /** Whether new transfers are refused, since it disconnects. */
+  get isDisconnecting(): boolean {
+    return this.#disconnecting !== undefined
+  }
+
+  /** Sends a request on the current session. @throws UnreachableError when there is none */
+  async send(body: RequestBody): Promise<ResponsePacket> {
+    if (this.#link === undefined) throw new UnreachableError('not connected to the peer')
+    return this.#link.request(body)
+  }
+
+  /** See `LedgerPlugin.addSocket`. */
+  async addSocket(socket: unknown, credentials: Credentials | undefined): Promise<void> {
+    const connection = this.#environment.adoptSocket(socket)
+    const link = await this.#openLink()
+    if (credentials !== undefined) {
+      await link.addClientSocket(connection, this.#authenticator.check(credentials))
+      return
+    }
+    await this.#reception.admit(link)
+    this.#reception.receive(connection)
+  }
+
+  // ---- connecting
+
+  /** See `LedgerPlugin.connect`. */
+  async connect(options: ConnectOptions = {}): Promise<void> {
+    const timeout: unknown = options.timeout ?? CONNECT_TIMEOUT_MS
+    if (typeof timeout !== 'number' || Number.isNaN(timeout)) throw new TypeError('timeout must be a number of milliseconds')
+    // How that ends is told to who asked for it.
+    while (this.#disconnecting !== undefined) await this.#disconnecting.catch(() => undefined)
+    this.mustBeUsable()
+    if (this.#phase === 'ready') return
+    this.#attempt ??= this.#begin(timeout === 0 ? CONNECT_TIMEOUT_MS : timeout)
+    await this.#attempt.promise
+  }
+
+  #begin(timeoutMs: number): Deferred<void> {
+    const attempt = new Deferred<void>()
+    this.#attempt = attempt
+    this.#phase = 'connecting'
+    this.#establish(attempt, this.#environment.clock.now() + timeoutMs).then(attempt.resolve, (error: unknown) => {
+      // Unless it was given up before: whoever did that closes, and tells why.
+      if (this.#attempt === attempt) void this.#shut(error instanceof Error ? error : new UnreachableError(messageOf(error)))
+    })
+    return attempt
+  }
+
+  async #establish(attempt: Deferred<void>, deadline: number): Promise<void> {
+    const { server } = this.#settings
+    if (server !== undefined) await this.#authenticator.checkPresent()
+    await this.#committer.takeOver()
+    await this.#ledger.load()
+    const link = await this.#openLink()
+    this.#mustBeCurrent(attempt)
+    if (this.#acceptor !== undefined) {
+      this.#doorkeeper = doorkeeperOf(this.#acceptor, { clock: this.#environment.clock, log: this.#log })
+      await this.#doorkeeper.admit(link)
+      this.#mustBeCurrent(attempt)
+    }
+    if (server !== undefined && this.#acceptor !== undefined) link.start()
+    else if (server !== undefined) await this.#dial(link, attempt, deadline)
+    if (this.#module !== undefined) await this.#connectModule(this.#module)
+    this.#mustBeCurrent(attempt)
+    if (link.session !== undefined) this.#identity.meet(link.session, await this.#ledgerId())
+    this.#mustBeCurrent(attempt)
+    this.#becomeReady(link)
+  }
+
+  /** A disconnect() or another owner of the store may have come in between. */
+  #mustBeCurrent(attempt: Deferred<void>): void {
+    if (this.#attempt !== attempt) throw new UnreachableError('disconnected while connecting')
+  }
+
+  /** Dials until authenticated and introduced: a connection that is lost in between is dialled again, until the time is over. */
+  async #dial(link: Link, attempt: Deferred<void>, deadline: number): Promise<void> {
+    const { clock } = this.#environment
+    const leftMs = (): number => Math.max(0, deadline - clock.now())
+    for (;;) {
+      await link.connect(leftMs())
+      this.#mustBeCurrent(attempt)
+      if (!this.#identity.needsPeer) return
+      const { session } = link
+      try {
+        const timeoutMs = Math.min(this.#settings.answerTimeoutMs, leftMs())
+        this.#identity.learn(await askInfo(body => link.request(body, { timeoutMs })))
+        this.#informedBy = session
+        return
+      } catch (error) {
+        if (!isTemporary(error) || leftMs() === 0) throw error
+      }
+      // A peer that is there and cannot tell yet is asked again later (C24).
+      if (link.session === session) {
+        await new Promise<void>(resolve => { clock.setTimer(Math.min(ASK_AGAIN_MS, leftMs()), resolve, { keepsProcessAlive: true }) })
+      }
+    }
+  }
+
+  async #connectModule(module: ModuleRunner): Promise<void> {
+    await module.connect(this.#options)
+    this.#moduleIsConnected = true
+    const prefix = this.#settings.prefix ?? this.#settings.info?.prefix
+    if (prefix !== undefined && prefix !== module.getInfo().prefix) throw new InvalidFieldsError("prefix must be the same as that of the module's info")
+    await this.#settlement?.load()
+  }
+
+  #becomeReady(link: Link): void {
+    this.#identity.becomeKnown()
+    this.#attempt = undefined
+    this.#phase = 'ready'
+    this.#courier.start()
+    this.#outgoing.resume()
+    this.#incoming.resume()
+    for (const { resolve } of this.#whenReady.splice(0)) resolve()
+    if (link.session !== undefined) this.#greet()
+  }
+
+  /** The link outlives connects and disconnects; sockets may be added before the first. */
+  async #openLink(): Promise<Link> {
+    this.#opening ??= this.#makeLink().catch((error: unknown) => {
+      this.#opening = undefined
+      throw error
+    })
+    return this.#opening
+  }
+
+  async #makeLink(): Promise<Link> {
+    const { clock, random, dial } = this.#environment
+    const { server, answerTimeoutMs, heartbeatMs, heartbeatTimeoutMs, reconnectMinMs, reconnectMaxMs } = this.#settings
+    const ledgerId = await this.#ledgerId()
+    this.#link = new Link({
+      clock,
+      random,
+      log: this.#log,
+      ledgerId,
+      keepsNoBooks: !keepsBooks(this.#settings),
+      ...(server === undefined ? {} : { dial: { dial, url: server.url, credentials: () => this.#credentials() } }),
+      authenticate: credentials => this.#accepts(credentials),
+      handleRequest: packet => this.#handle(packet),
+      onUp: session => {
+        this.#identity.meet(session, ledgerId)
+        if (this.#phase === 'ready') this.#greet()
+      },
+      onDown: () => { this.#part() },
+      authTimeoutMs: this.#acceptor?.authTimeoutMs ?? 2000,
+      answerTimeoutMs,
+      heartbeatMs,
+      heartbeatTimeoutMs,
+      reconnectMinMs,
+      reconnectMaxMs
+    })
+    return this.#link
+  }
+
+  /**
+   * Before each connection the store is looked at: of two processes over one store the one that lost it would otherwise take the
+   * peer's connection back from the other, on and on.
+   */
+  async #credentials(): Promise<Credentials> {
+    await this.#committer.checkNotLost()
+    return this.#authenticator.credentials()
+  }
+
+  async #accepts(credentials: Credentials): Promise<boolean> {
+    await this.#committer.checkNotLost()
+    return this.#authenticator.accepts(credentials)
+  }
+
+  /** Random, kept with the ledger: peers of ours know each other by it. */
+  async #ledgerId(): Promise<string> {
+    await this.#committer.ready()
+    const stored = await this.#committer.store.get(LEDGER_ID_KEY)
+    if (stored !== undefined) return stored
+    const id = toHex(this.#environment.random.bytes(16))
+    await this.#committer.submit(group => { group.put(LEDGER_ID_KEY, id) })
+    return id
+  }
+
+  /** A session is up, and both sides are known. */
+  #greet(): void {
+    this.#hasGreeted = true
+    this.#emit('connect')
+    this.#courier.sessionUp()
+    this.#settlement?.onSessionUp()
+    if (this.#identity.needsPeer && this.#link?.session !== this.#informedBy) void this.#refreshInfo()
+  }
+
+  /** A session is gone: told where its beginning was. */
+  #part(): void {
+    if (!this.#hasGreeted) return
+    this.#hasGreeted = false
+    this.#emit('disconnect')
+  }
+
+  /** A client that has its info from the peer asks anew on each session: it may have changed, but for its prefix. */
+  async #refreshInfo(): Promise<void> {
+    let info: LedgerInfo
+    try {
+      info = await askInfo(body => this.send(body))
+    } catch (error) {
+      this.#log.debug(`the peer's info is not to be had now: ${printable(messageOf(error))}`)
+      return
+    }
+    try {
+      if (this.#identity.learn(info)) this.#emit('info_change', this.#identity.info())
+    } catch (error) {
+      this.#fail(error instanceof Error ? error : new InvalidFieldsError(messageOf(error)))
+    }
+  }
+
+  #handle(packet: RequestPacket): Promise<SubProtocol[]> {
+    if (this.#phase !== 'ready') return this.#handleEarly(packet)
+    if (this.#disconnecting !== undefined && packet.type === 'prepare') {
+      return Promise.reject(new UnreachableError('disconnecting: no new transfer is taken'))
+    }
+    return this.#requests.handle(packet)
+  }
+
+  /** Calls of the peer's module are answered while ours connects, since both may need each other for that; all else waits. */
+  async #handleEarly(packet: RequestPacket): Promise<SubProtocol[]> {
+    const name = packet.type === 'message' ? packet.protocolData[0]?.protocolName : undefined
+    const isCall = name !== undefined && !['ilp', 'custom', 'claim', 'info', 'balance', 'limit'].includes(name)
+    if (this.#phase === 'disconnecting') throw new UnreachableError('this side is disconnecting')
+    if (!isCall) await new Promise<void>((resolve, reject) => { this.#whenReady.push({ resolve, reject }) })
+    return this.#requests.handle(packet)
+  }
+
+  // ---- disconnecting
+
+  /** See `LedgerPlugin.disconnect`. */
+  async disconnect({ drainMs = 0 }: DisconnectOptions = {}): Promise<void> {
+    if (typeof drainMs !== 'number' || !(drainMs >= 0)) throw new InvalidFieldsError('drainMs must be a number of milliseconds, 0 or more')
+    if (this.#phase === 'idle' && this.#link?.session === undefined) return
+    this.#disconnecting ??= this.#disconnect(drainMs).finally(() => { this.#disconnecting = undefined })
+    await this.#disconnecting
+  }
+
+  async #disconnect(drainMs: number): Promise<void> {
+    const wasReady = this.#phase === 'ready'
+    if (wasReady) await this.#drain(drainMs)
+    this.#phase = 'disconnecting'
+    let failure: { error: unknown } | undefined
+    // While the connection is still there: it may want to call the peer's module.
+    await this.#disconnectModule().catch((error: unknown) => { failure = { error } })
+    await this.#close(new UnreachableError(wasReady ? 'disconnected' : 'disconnected while connecting'))
+    if (failure !== undefined) throw failure.error
+  }
+
+  /** Where its connect has succeeded: after the last claim of the peer was handed to it, so that it submits the best one. */
+  async #disconnectModule(): Promise<void> {
+    if (!this.#moduleIsConnected) return
+    this.#moduleIsConnected = false
+    this.#settlement?.stop()
+    await this.#settlement?.idle()
+    await this.#module?.disconnect()
+  }
+
+  async #drain(drainMs: number): Promise<void> {
+    const { clock } = this.#environment
+    const until = clock.now() + drainMs
+    const isBusy = (): boolean => this.#fatal === undefined && this.#committer.owns &&
+      (this.#outgoing.pending + this.#incoming.pending > 0 || [...this.#ledger.open].some(({ info }) => info.state === 'prepared'))
+    while (clock.now() < until && isBusy()) {
+      await new Promise<void>(resolve => { clock.setTimer(Math.min(DRAIN_POLL_MS, until - clock.now()), resolve, { keepsProcessAlive: true }) })
+    }
+  }
+
+  /** Closes, unless something does so already. */
+  #shut(reason: Error): Promise<void> {
+    this.#disconnecting ??= this.#close(reason).finally(() => { this.#disconnecting = undefined })
+    return this.#disconnecting
+  }
+
+  /** Ends everything that runs, in the order in which it depends on each other. */
+  async #close(reason: Error): Promise<void> {
+    const attempt = this.#attempt
+    this.#attempt = undefined
+    this.#phase = 'disconnecting'
+    for (const { reject } of this.#whenReady.splice(0)) reject(reason)
+    // Where the host has not asked for the end, nothing waits for the module.
+    void this.#disconnectModule().catch((error: unknown) => { this.#log.warn(`the module's disconnect failed: ${printable(messageOf(error))}`) })
+    this.#courier.stop()
+    this.#outgoing.stop()
+    this.#incoming.stop()
+    this.#settlement?.stop()
+    await this.#link?.stop()
+    if (this.#link !== undefined) await Promise.all([this.#doorkeeper?.dismiss(this.#link), this.#reception.dismiss(this.#link)])
+    await this.#settlement?.idle()
+    await this.#committer.settle()
+    this.#committer.release()
+    this.#phase = 'idle'
+    attempt?.reject(reason)
+  }
+
+  /** Another process or tab has taken the store over: this one's sockets close, and it only reads, until it connects again. */
+  standBy(): void {
+    this.#log.warn('standing by: the store has another owner now')
+    void this.#shut(new StandbyError('another process or tab has taken the store over'))
+  }
+
+  /** No retry mends this (C53). */
+  #fail(error: Error): void {
+    if (this.#fatal !== undefined) return
+    this.#fatal = error
+    this.#log.error(`this instance cannot go on: ${error.message}`)
+    void this.#shut(error)
+    this.#emit('error', error)
+  }
+
+  /** @throws UnreachableError after a fatal error */
+  mustBeUsable(): void {
+    if (this.#fatal !== undefined) throw new UnreachableError(`this instance cannot be used any more: ${this.#fatal.message}`, { cause: this.#fatal })
+  }
+
+  /** @throws UnreachableError after a fatal error, and while it is not connected */
+  mustBeReady(): void {
+    this.mustBeUsable()
+    if (this.#phase !== 'ready') throw new UnreachableError('call connect() first')
+  }
+}
