@@ -32,7 +32,7 @@ function alike(ours: () => unknown, nodes: () => unknown): void {
 }
 
 describe("the browser bundles' Buffer", () => {
-  it.each(['utf8', 'latin1', 'ascii', 'hex', 'base64'] as const)('reads and writes %s as the real one does', encoding => {
+  it.each(['utf8', 'latin1', 'ascii', 'hex', 'base64', 'base64url'] as const)('reads and writes %s as the real one does', encoding => {
     fc.assert(
       fc.property(bytes, value => {
         const text = Buffer.from(value).toString(encoding)

@@ -139,6 +139,7 @@ function toText(bytes, encoding) {
   if (encoding === 'ascii') return Array.from(bytes, byte => String.fromCharCode(byte & 0x7f)).join('')
   if (LATIN1.has(encoding)) return Array.from(bytes, byte => String.fromCharCode(byte)).join('')
   if (encoding === 'base64') return btoa(toText(bytes, 'latin1'))
+  if (encoding === 'base64url') return toText(bytes, 'base64').replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
   if (encoding === 'hex') return Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('')
   throw new TypeError(`the encoding ${encoding} is not here`)
 }

@@ -16,14 +16,9 @@ export function sha256(bytes: Uint8Array): Uint8Array {
   return hash(bytes)
 }
 
-/** What stands for Buffer in browsers may not know 'base64url'. */
-const KNOWS_BASE64URL = Buffer.isEncoding('base64url')
-
 /** Base64url without padding (RFC 4648, section 5). */
 export function toBase64url(bytes: Uint8Array): string {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (KNOWS_BASE64URL) return buffer.toString('base64url')
-  return buffer.toString('base64').replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url')
 }
 
 /** Reads base64 of either alphabet, padded or not; `undefined` for anything else. */
