@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: how many transfers, prepared and fulfilled, a pair of peers does in a second: ours and the old package with memory
  * stores, ours with lmdb on both sides, and a bare exchange of web socket frames of the same sizes. In rounds, so that what else the
- * machine does falls on all alike; the medians count. Each pair is a process of its own that holds both peers.
+ * machine does falls on all alike; the medians count. Each peer is a process of its own.
  */
 import { fork } from 'node:child_process'
 import console from 'node:console'
@@ -19,23 +19,36 @@ const WARM_UP_MS = 1000
 
 const path = name => fileURLToPath(new URL(name, import.meta.url))
 
-async function start(kind) {
+/** A peer's process: `next` is its next message, or an error if it fails first. */
+function startPeer(...args) {
   // Logs cost either package more than all the rest.
-  const child = fork(path('pair.mjs'), [kind], { env: { ...process.env, DEBUG: '' } })
-  const ended = once(child, 'exit').then(([code]) => { throw new Error(`the pair ${kind} ended with code ${code}`) })
+  const child = fork(path('peer.mjs'), args, { env: { ...process.env, DEBUG: '' } })
+  const ended = once(child, 'exit').then(([code]) => { throw new Error(`the ${args.slice(0, 2).join(' ')} ended with code ${code}`) })
   ended.catch(() => undefined)
   const next = async () => {
     const [message] = await Promise.race([once(child, 'message'), ended])
-    if (message.error !== undefined) throw new Error(`the pair ${kind} failed: ${message.error}`)
+    if (message.error !== undefined) throw new Error(`the ${args.slice(0, 2).join(' ')} failed: ${message.error}`)
     return message
   }
-  await next()
+  return { child, next }
+}
+
+async function start(kind) {
+  const receiver = startPeer(kind, 'receiver')
+  const { port } = await receiver.next()
+  const failed = receiver.next()
+  failed.catch(() => undefined)
+  const sender = startPeer(kind, 'sender', String(port))
+  await sender.next()
   const run = async (inFlight, ms) => {
-    child.send({ inFlight, ms })
-    const result = await next()
+    sender.child.send({ inFlight, ms })
+    const result = await Promise.race([sender.next(), failed])
     return result.count * 1000 / result.ms
   }
-  return { run, stop: () => child.disconnect() }
+  const stop = () => {
+    for (const { child } of [sender, receiver]) if (child.connected) child.disconnect()
+  }
+  return { run, stop }
 }
 
 function median(values) {
@@ -58,7 +71,7 @@ async function measure(pairs) {
 function print(rates) {
   const rate = (kind, inFlight) => median(rates[kind][inFlight])
   const row = (label, cell) => console.log(label.padEnd(24) + IN_FLIGHT.map(inFlight => cell(inFlight).padStart(16)).join(''))
-  console.log(`prepare + fulfill per second, median of ${ROUNDS} rounds of ${RUN_MS} ms, both peers in one process\n`)
+  console.log(`prepare + fulfill per second, median of ${ROUNDS} rounds of ${RUN_MS} ms, each peer a process of its own\n`)
   row('in flight', String)
   row('ours, in memory', inFlight => rate('ours', inFlight).toFixed(0))
   row('old package, in memory', inFlight => rate('old', inFlight).toFixed(0))

@@ -1,6 +1,7 @@
 /**
- * One pair of peers for the benchmark, in a process of its own, on both ends of a real web socket: argv says which. It runs when it
- * is told to (`{ inFlight, ms }`), and tells how many transfers were prepared, fulfilled and answered in how long.
+ * One peer for the benchmark, in a process of its own: argv says which kind, `sender` or `receiver`, and where the receiver listens.
+ * The receiver tells its port, and fulfills what comes. The sender runs when it is told to (`{ inFlight, ms }`), and tells how many
+ * transfers were prepared, acknowledged and fulfilled in how long.
  */
 import { Buffer } from 'node:buffer'
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
@@ -22,9 +23,9 @@ const EXPIRY_MS = 30 * 60_000
 const ILP = randomBytes(200).toString('base64url')
 const AMOUNT = '1'
 
-/** Preimages by their conditions. A few suffice: an id is new each time, a hash need not be. */
-const preimages = new Map(Array.from({ length: 64 }, () => {
-  const preimage = randomBytes(32)
+/** Preimages by their conditions, the same in both processes. A few suffice: an id is new each time, a hash need not be. */
+const preimages = new Map(Array.from({ length: 64 }, (_, n) => {
+  const preimage = createHash('sha256').update(`preimage ${n}`).digest()
   return [createHash('sha256').update(preimage).digest('base64url'), preimage.toString('base64url')]
 }))
 const conditions = [...preimages.keys()]
@@ -44,32 +45,49 @@ async function run(transfer, { inFlight, ms }) {
   return { count, ms: performance.now() - start }
 }
 
-/** One transfer between two plugins of either package: it is over when the sender and the receiver were both answered. */
-function transferBetween(sender, receiver) {
+/** The receiving host: fulfills whatever it can. */
+function receive(plugin) {
+  plugin.on('incoming_prepare', ({ id, executionCondition }) => {
+    plugin.fulfillCondition(id, preimages.get(executionCondition)).catch(fail)
+  })
+}
+
+/** The sending host: a transfer is over when the peer has acknowledged it and this side has booked the Fulfill. */
+function send(plugin) {
   const fulfilled = new Map()
-  receiver.on('incoming_prepare', ({ id, executionCondition }) => {
-    receiver.fulfillCondition(id, preimages.get(executionCondition)).then(fulfilled.get(id).resolve, fulfilled.get(id).reject)
+  plugin.on('outgoing_fulfill', ({ id }) => {
+    fulfilled.get(id)()
     fulfilled.delete(id)
   })
-  const to = sender.getPeerAccount()
+  const to = plugin.getPeerAccount()
   let turn = 0
   return async () => {
     const id = randomUUID()
     const executionCondition = conditions[turn++ % conditions.length]
-    const done = new Promise((resolve, reject) => fulfilled.set(id, { resolve, reject }))
-    await Promise.all([sender.sendTransfer({ id, to, amount: AMOUNT, ilp: ILP, executionCondition, expiresAt }), done])
+    const done = new Promise(resolve => fulfilled.set(id, resolve))
+    await Promise.all([plugin.sendTransfer({ id, to, amount: AMOUNT, ilp: ILP, executionCondition, expiresAt }), done])
   }
 }
 
 const options = { prefix: PREFIX, info: { prefix: PREFIX }, maxBalance: '1000000000000' }
+const addressOf = port => `btp+ws://:${SECRET}@127.0.0.1:${port}`
 
 async function ours(makeStore) {
   const { PaychanPlugin } = await import(new URL('../../dist/node.js', import.meta.url))
-  const server = new PaychanPlugin({ ...options, listener: { port: 0 }, incomingSecret: SECRET, store: await makeStore() })
-  await server.connect()
-  const client = new PaychanPlugin({ ...options, server: `btp+ws://:${SECRET}@localhost:${server.port}`, store: await makeStore() })
-  await client.connect()
-  return transferBetween(client, server)
+  const store = await makeStore()
+  return {
+    async receiver() {
+      const plugin = new PaychanPlugin({ ...options, listener: { port: 0 }, incomingSecret: SECRET, store })
+      await plugin.connect()
+      receive(plugin)
+      return plugin.port
+    },
+    async sender(port) {
+      const plugin = new PaychanPlugin({ ...options, server: addressOf(port), store })
+      await plugin.connect()
+      return send(plugin)
+    }
+  }
 }
 
 async function memoryStore() {
@@ -89,14 +107,22 @@ async function lmdbStore() {
 async function old() {
   const Plugin = require('ilp-plugin-payment-channel-framework')
   const ObjStore = require('ilp-plugin-payment-channel-framework/src/model/in-memory-store')
-  const port = await freePort()
-  const server = new Plugin({ ...options, listener: { port }, incomingSecret: SECRET, _store: new ObjStore() })
-  await server.connect()
-  const client = new Plugin({ ...options, server: `btp+ws://:${SECRET}@localhost:${port}`, _store: new ObjStore() })
-  await client.connect()
-  // It dials at its first request only, and each request that is made meanwhile would dial for itself.
-  await client.getPeerBalance()
-  return transferBetween(client, server)
+  return {
+    async receiver() {
+      const port = await freePort()
+      const plugin = new Plugin({ ...options, listener: { port }, incomingSecret: SECRET, _store: new ObjStore() })
+      await plugin.connect()
+      receive(plugin)
+      return port
+    },
+    async sender(port) {
+      const plugin = new Plugin({ ...options, server: addressOf(port), _store: new ObjStore() })
+      await plugin.connect()
+      // It dials at its first request only, and each request that is made meanwhile would dial for itself.
+      await plugin.getPeerBalance()
+      return send(plugin)
+    }
+  }
 }
 
 async function freePort() {
@@ -113,33 +139,43 @@ async function freePort() {
 async function bare() {
   const { WebSocket, WebSocketServer } = require('ws')
   const sizes = frameSizes()
-  const server = new WebSocketServer({ port: 0, perMessageDeflate: false })
-  await once(server, 'listening')
-  const client = new WebSocket(`ws://localhost:${server.address().port}`, { perMessageDeflate: false })
-  const [[receiver]] = await Promise.all([once(server, 'connection'), once(client, 'open')])
-  const waiting = new Map()
-  const send = (socket, size, id) => {
+  const write = (socket, size, id) => {
     const frame = Buffer.alloc(size)
     frame.writeUInt32BE(id, 1)
     socket.send(frame)
   }
-  receiver.on('message', frame => {
-    const id = frame.readUInt32BE(1)
-    if (frame.length === sizes.prepare) {
-      send(receiver, sizes.response, id)
-      send(receiver, sizes.fulfill, id)
-    } else {
-      waiting.get(id)()
-      waiting.delete(id)
+  return {
+    async receiver() {
+      const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: false })
+      await once(server, 'listening')
+      server.on('connection', socket => {
+        socket.on('message', frame => {
+          if (frame.length !== sizes.prepare) return
+          write(socket, sizes.response, frame.readUInt32BE(1))
+          write(socket, sizes.fulfill, frame.readUInt32BE(1))
+        })
+      })
+      return server.address().port
+    },
+    async sender(port) {
+      const socket = new WebSocket(`ws://127.0.0.1:${port}`, { perMessageDeflate: false })
+      await once(socket, 'open')
+      const waiting = new Map()
+      socket.on('message', frame => {
+        if (frame.length !== sizes.fulfill) return
+        const id = frame.readUInt32BE(1)
+        write(socket, sizes.response, id)
+        waiting.get(id)()
+        waiting.delete(id)
+      })
+      let turn = 0
+      return () => new Promise(resolve => {
+        const id = turn++ >>> 0
+        waiting.set(id, resolve)
+        write(socket, sizes.prepare, id)
+      })
     }
-  })
-  client.on('message', frame => { if (frame.length === sizes.fulfill) send(client, sizes.response, frame.readUInt32BE(1)) })
-  let turn = 0
-  return () => new Promise(resolve => {
-    const id = turn++ >>> 0
-    waiting.set(id, resolve)
-    send(client, sizes.prepare, id)
-  })
+  }
 }
 
 function frameSizes() {
@@ -156,12 +192,20 @@ function frameSizes() {
 
 const kinds = { ours: () => ours(memoryStore), lmdb: () => ours(lmdbStore), old, ws: bare }
 
-const transfer = await kinds[process.argv[2]]()
-process.on('message', order => {
-  run(transfer, order).then(result => process.send(result), error => {
-    process.send({ error: String(error) })
-  })
-})
+function fail(error) {
+  process.send({ error: String(error) })
+}
+
 // The old package leaves timers behind that would keep the process for minutes.
 process.on('disconnect', () => process.exit())
-process.send('ready')
+const [, , kind, role, receiverPort] = process.argv
+const peer = await kinds[kind]()
+if (role === 'receiver') {
+  process.send({ port: await peer.receiver() })
+} else {
+  const transfer = await peer.sender(Number(receiverPort))
+  process.on('message', order => {
+    run(transfer, order).then(result => process.send(result), fail)
+  })
+  process.send({ port: Number(receiverPort) })
+}
