@@ -45,6 +45,14 @@ export class OerReader extends Reader {
     if (bytes > this.available) throw new PacketError(`packet ends ${bytes - this.available} bytes too early`)
   }
 
+  /** Most of a packet is read by single bytes: without the library's detours. */
+  override readUInt8Number(): number {
+    const byte = this.buffer[this.cursor]
+    if (byte === undefined) throw new PacketError('packet ends 1 bytes too early')
+    this.cursor++
+    return byte
+  }
+
   /** oer-utils leaves this check to Buffer, which throws its own errors. */
   override readUIntNumber(length: number): number {
     this.ensureAvailable(length)

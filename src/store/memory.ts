@@ -13,17 +13,18 @@ const BUCKET_SIZE = 512
  * close it, so that it can be handed to the next plugin with all that it holds.
  */
 export class MemoryStore implements Store {
-  readonly #values = new Map<string, string>()
+  /** The keys of `#listed`, in order. */
   readonly #keys = new SortedKeys()
-  /** Keys that are not in `#keys` yet: they are put in order when somebody lists, which most commits need not wait for. */
-  readonly #unsorted = new Set<string>()
+  readonly #listed = new Map<string, string>()
+  /** What came since somebody last listed: its keys are put in order then, which most commits need not wait for. */
+  readonly #recent = new Map<string, string>()
   #closed = false
 
   // eslint-disable-next-line @typescript-eslint/require-await -- the port is asynchronous, memory is not
   async get(key: string): Promise<string | undefined> {
     this.#checkOpen()
     checkKey(key)
-    return this.#values.get(key)
+    return this.#valueOf(key)
   }
 
   // eslint-disable-next-line @typescript-eslint/require-await -- the port is asynchronous, memory is not
@@ -32,11 +33,10 @@ export class MemoryStore implements Store {
     const { from, limit } = checkList(prefix, options)
     const entries: Array<[string, string]> = []
     if (limit === 0) return entries
-    for (const key of this.#unsorted) this.#keys.add(key)
-    this.#unsorted.clear()
+    this.#sort()
     for (const key of this.#keys.from(from)) {
       if (!key.startsWith(prefix)) break
-      const value = this.#values.get(key)
+      const value = this.#listed.get(key)
       if (value === undefined || key === options.after) continue
       entries.push([key, value])
       if (entries.length === limit) break
@@ -49,15 +49,15 @@ export class MemoryStore implements Store {
     this.#checkOpen()
     checkBatch(batch)
     for (const [key, expected] of batch.guards ?? []) {
-      if (this.#values.get(key) !== expected) return false
+      if (this.#valueOf(key) !== expected) return false
     }
     // From here on nothing can fail.
     for (const [key, value] of batch.puts ?? []) {
-      if (!this.#values.has(key)) this.#unsorted.add(key)
-      this.#values.set(key, value)
+      const values = this.#listed.has(key) ? this.#listed : this.#recent
+      values.set(key, value)
     }
     for (const key of batch.deletes ?? []) {
-      if (this.#values.delete(key) && !this.#unsorted.delete(key)) this.#keys.remove(key)
+      if (!this.#recent.delete(key) && this.#listed.delete(key)) this.#keys.remove(key)
     }
     return true
   }
@@ -65,9 +65,21 @@ export class MemoryStore implements Store {
   // eslint-disable-next-line @typescript-eslint/require-await -- the port is asynchronous, memory is not
   async close(): Promise<void> {
     this.#closed = true
-    this.#values.clear()
     this.#keys.clear()
-    this.#unsorted.clear()
+    this.#listed.clear()
+    this.#recent.clear()
+  }
+
+  #valueOf(key: string): string | undefined {
+    return this.#recent.get(key) ?? this.#listed.get(key)
+  }
+
+  #sort(): void {
+    for (const [key, value] of this.#recent) {
+      this.#keys.add(key)
+      this.#listed.set(key, value)
+    }
+    this.#recent.clear()
   }
 
   #checkOpen(): void {
