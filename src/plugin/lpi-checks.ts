@@ -42,9 +42,9 @@ export function checkTransfer(transfer: OutgoingTransfer & { account?: string },
     ledger: addresses.prefix
   }
   if (ilp !== undefined) checked.ilp = checkBase64url(ilp, 'ilp')
-  if (custom !== undefined) checked.custom = checkObject(custom, 'custom')
-  if (data !== undefined) checked.data = checkObject(data, 'data')
-  if (noteToSelf !== undefined) checked.noteToSelf = checkObject(noteToSelf, 'noteToSelf')
+  if (custom !== undefined) checked.custom = copyOfObject(custom, 'custom')
+  if (data !== undefined) checked.data = copyOfObject(data, 'data')
+  if (noteToSelf !== undefined) checked.noteToSelf = copyOfObject(noteToSelf, 'noteToSelf')
   checkSize(checked)
   return checked
 }
@@ -112,6 +112,15 @@ function checkDate(value: unknown): string {
 function checkBase64url(value: unknown, field: string): string {
   if (typeof value !== 'string' || fromBase64url(value) === undefined) throw new InvalidFieldsError(`${field} must be a base64url string`)
   return value
+}
+
+/** As JSON has it, and out of the host's reach: the ledger keeps it. */
+function copyOfObject(value: object, field: string): object {
+  try {
+    return JSON.parse(JSON.stringify(checkObject(value, field))) as object
+  } catch (cause) {
+    throw cause instanceof InvalidFieldsError ? cause : new InvalidFieldsError(`${field} must be JSON`, { cause })
+  }
 }
 
 function checkObject<T>(value: T, field: string): T & object {

@@ -164,6 +164,24 @@ describe('sendTransfer', () => {
     expect(await lab.alice.plugin.getFulfillment(id.toLowerCase())).toBe(payment.fulfillment)
   })
 
+  it('C46: what the host does to noteToSelf after the call changes nothing', async () => {
+    const lab = await Lab.open()
+    const { transfer } = lab.payment({ to: 'bob' })
+    const noteToSelf = { why: ['rent'] }
+    const sent = lab.alice.plugin.sendTransfer({ ...transfer, noteToSelf })
+    noteToSelf.why.push('changed')
+    await sent
+    noteToSelf.why.push('changed again')
+    expect(lab.alice.plugin.inFlight()[0]?.transfer.noteToSelf).toEqual({ why: ['rent'] })
+  })
+
+  it('noteToSelf that is no JSON is InvalidFieldsError', async () => {
+    const lab = await Lab.open()
+    const { transfer } = lab.payment({ to: 'bob' })
+    await expect(lab.alice.plugin.sendTransfer({ ...transfer, noteToSelf: { amount: 1n } })).rejects.toThrow(InvalidFieldsError)
+    expect(lab.alice.plugin.inFlight()).toEqual([])
+  })
+
   it('C46: noteToSelf and data come back with every event, and never leave this side', async () => {
     const lab = await Lab.open()
     const noteToSelf = { hop: 'next.one', n: 7 }
