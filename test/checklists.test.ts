@@ -97,7 +97,7 @@ function leftOutIn(source: ts.SourceFile): string[] {
   return found
 }
 
-describe.each(LISTS)('test/$name', ({ name, letter, count, source }) => {
+describe.each(LISTS)('the list $name', ({ name, letter, count, source }) => {
   const rows = rowsOf(name)
   const lines = Array.from({ length: count }, (_, i) => `${letter}${i + 1}`)
 
