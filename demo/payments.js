@@ -6,6 +6,7 @@
  *   { method: 'invoice', amount }  answered with { condition }
  *   { method: 'pay', amount }      "please pay me": answered with {} once that payment went through
  *   { method: 'status' }           answered with { balance, inFlight } as this side sees them
+ *   { method: 'counted' }          "your payment is in my balance now", which is a moment after the payer knows that it went through
  * A request that cannot be met is answered with { error }.
  */
 
@@ -57,12 +58,18 @@ export function makePayments(plugin, { onChange = () => {}, onPayment = () => {}
     onChange()
     outcomes.get(transfer.id)?.(failed)
     outcomes.delete(transfer.id)
+    // Who is gone by now will ask for the status when it is back.
+    if (direction === 'incoming' && failed === undefined) ask({ method: 'counted' }).catch(() => {})
   }
 
   async function answer({ method, amount }) {
     try {
       if (method === 'invoice') return { condition: await makeInvoice(amount) }
       if (method === 'status') return await status()
+      if (method === 'counted') {
+        onChange()
+        return {}
+      }
       if (method === 'pay') {
         await pay(amount)
         return {}

@@ -62,9 +62,8 @@ async function refresh() {
 }
 
 function showPayment({ direction, amount, failed }) {
-  const what = direction === 'in' ? `Received ${amount}` : `Paid ${amount}`
-  if (failed === undefined) addLine(direction, what)
-  else addLine('failed', `${what}: ${failed}`)
+  if (failed === undefined) addLine(direction, direction === 'in' ? `Received ${amount}` : `Paid ${amount}`)
+  else addLine('failed', direction === 'in' ? `Not received ${amount}: ${failed}` : `Not paid ${amount}: ${failed}`)
 }
 
 function addLine(kind, text) {
