@@ -77,15 +77,20 @@ describe("README's code", () => {
     expect([await wallet.getBalance(), await peer.getBalance()]).toEqual(['-10', '10'])
   })
 
-  it('the Node peer refuses what it has no invoice for', async () => {
+  it('the Node peer refuses what it has no invoice for, and less than the price', async () => {
     const peer = await startPeer()
     const wallet = new PaychanPlugin({ server: `btp+ws://:secret@localhost:${peer.port ?? 0}` })
     afterTest(() => wallet.disconnect())
     await wallet.connect()
-    const refused = nextEvent(wallet, 'outgoing_reject')
-    const expiresAt = new Date(Date.now() + 10_000).toISOString()
-    await wallet.sendTransfer({ id: crypto.randomUUID(), to: wallet.getPeerAccount(), amount: '1', executionCondition: 'A'.repeat(43), expiresAt })
-    expect((await refused)[1]).toMatchObject({ code: 'F00', message: 'there is no such invoice' })
+    const to = wallet.getPeerAccount()
+    const { custom } = await wallet.sendRequest({ to, custom: { want: 'an invoice' } })
+    for (const [executionCondition, amount] of [['A'.repeat(43), '10'], [String(custom?.['condition']), '9']] as const) {
+      const refused = nextEvent(wallet, 'outgoing_reject')
+      const expiresAt = new Date(Date.now() + 10_000).toISOString()
+      await wallet.sendTransfer({ id: crypto.randomUUID(), to, amount, executionCondition, expiresAt })
+      expect((await refused)[1]).toMatchObject({ code: 'F00', message: 'there is no such invoice' })
+    }
+    expect(await peer.getBalance()).toBe('0')
   })
 
   it('the module is the one that the tests of the examples run, in 40 lines', () => {
