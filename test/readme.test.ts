@@ -84,7 +84,7 @@ describe("README's code", () => {
     await wallet.connect()
     const to = wallet.getPeerAccount()
     const { custom } = await wallet.sendRequest({ to, custom: { want: 'an invoice' } })
-    for (const [executionCondition, amount] of [['A'.repeat(43), '10'], [String(custom?.['condition']), '9']] as const) {
+    for (const [executionCondition, amount] of [['A'.repeat(43), '10'], [custom?.['condition'] as string, '9']] as const) {
       const refused = nextEvent(wallet, 'outgoing_reject')
       const expiresAt = new Date(Date.now() + 10_000).toISOString()
       await wallet.sendTransfer({ id: crypto.randomUUID(), to, amount, executionCondition, expiresAt })
