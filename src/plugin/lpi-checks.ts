@@ -114,10 +114,10 @@ function checkBase64url(value: unknown, field: string): string {
   return value
 }
 
-/** As JSON has it, and out of the host's reach: the ledger keeps it. */
+/** As JSON has it, and out of the host's reach: the ledger keeps it. Some objects, dates for one, are none in JSON. */
 function copyOfObject(value: object, field: string): object {
   try {
-    return JSON.parse(JSON.stringify(checkObject(value, field))) as object
+    return checkObject(JSON.parse(JSON.stringify(checkObject(value, field))) as object, field)
   } catch (cause) {
     throw cause instanceof InvalidFieldsError ? cause : new InvalidFieldsError(`${field} must be JSON`, { cause })
   }

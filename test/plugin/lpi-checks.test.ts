@@ -81,6 +81,12 @@ describe('a transfer', () => {
     expect(() => checkMessage(value as never, ADDRESSES)).toThrow(/^message/)
   })
 
+  it.each(['custom', 'data', 'noteToSelf'])('C44: %s that is an object to JavaScript and none to JSON is refused', field => {
+    for (const value of [new Date(0), { toJSON: () => [] }, { toJSON: () => undefined }]) {
+      expect(() => check({ [field]: value })).toThrow(InvalidFieldsError)
+    }
+  })
+
   it('H38: what no peer could read is refused, before it is stored as something to be sent', () => {
     expect(check({ custom: { deep: deep(98) } })).toBeDefined()
     expect(() => check({ custom: { deep: deep(100) } })).toThrow(/^custom must not be nested/)
