@@ -261,7 +261,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   }
 
   /**
-   * Fulfilled incoming minus fulfilled outgoing transfers, in base units. Without a store the peer is asked.
+   * Fulfilled incoming minus fulfilled outgoing transfers, in base units. Without a store the peer is asked, which counts a transfer
+   * of ours when its Fulfill was answered: shortly after `outgoing_fulfill`.
    * @throws UnreachableError without a store when the peer cannot be asked; StoreError
    */
   async getBalance(): Promise<string> {
