@@ -355,8 +355,9 @@ export class Lifecycle {
     const name = packet.type === 'message' ? packet.protocolData[0]?.protocolName : undefined
     const isCall = name !== undefined && !['ilp', 'custom', 'claim', 'info', 'balance', 'limit'].includes(name)
     if (this.#phase === 'disconnecting') throw new UnreachableError('this side is disconnecting')
+    const arrivedAt = this.#environment.clock.now()
     if (!isCall) await new Promise<void>((resolve, reject) => { this.#whenReady.push({ resolve, reject }) })
-    return this.#requests.handle(packet)
+    return this.#requests.handle(packet, arrivedAt)
   }
 
   // ---- disconnecting
@@ -401,8 +402,14 @@ export class Lifecycle {
 
   /** Closes, unless something does so already. */
   #shut(reason: Error): Promise<void> {
-    this.#disconnecting ??= this.#close(reason).finally(() => { this.#disconnecting = undefined })
-    return this.#disconnecting
+    if (this.#disconnecting !== undefined) return this.#disconnecting
+    const closed = new Deferred<void>()
+    // First of all: a listener that hears of the end, and connects at once, has to wait for it.
+    this.#disconnecting = closed.promise
+    this.#close(reason)
+      .finally(() => { this.#disconnecting = undefined })
+      .then(() => { closed.resolve() }, (error: unknown) => { closed.reject(error) })
+    return closed.promise
   }
 
   /** Ends everything that runs, in the order in which it depends on each other. */
@@ -410,7 +417,8 @@ export class Lifecycle {
     const attempt = this.#attempt
     this.#attempt = undefined
     this.#phase = 'disconnecting'
-    for (const { reject } of this.#whenReady.splice(0)) reject(reason)
+    // Whatever the reason is, nothing has been decided about what the peer asked: it may ask again.
+    for (const { reject } of this.#whenReady.splice(0)) reject(new UnreachableError('this side cannot answer now'))
     // Where the host has not asked for the end, nothing waits for the module.
     void this.#disconnectModule().catch((error: unknown) => { this.#log.warn(`the module's disconnect failed: ${printable(messageOf(error))}`) })
     this.#courier.stop()

@@ -166,11 +166,10 @@ export class Outgoing {
     this.#flights.delete(id)
   }
 
-  /** The peer's Fulfill. Returns the protocol data of the Response: the claim. */
-  async handleFulfill(packet: FulfillPacket): Promise<SubProtocol[]> {
-    const { ledger, clock, graceMs, settlement } = this.#account
+  /** The peer's Fulfill. Returns the protocol data of the Response: the claim. What counts is when it arrived (I4). */
+  async handleFulfill(packet: FulfillPacket, arrivedAt = this.#account.clock.now()): Promise<SubProtocol[]> {
+    const { ledger, graceMs, settlement } = this.#account
     const id = packet.transferId
-    const arrivedAt = clock.now()
     const condition = conditionOf(packet.fulfillment)
     const ilp = find(packet.protocolData, 'ilp')
     const fulfilled = await ledger.change(id, view => {

@@ -54,12 +54,15 @@ export class Requests {
     return answer
   }
 
-  /** Answers a request of the peer: what it resolves with is the Response, what it throws becomes an Error. */
-  handle(packet: RequestPacket): Promise<SubProtocol[]> {
+  /**
+   * Answers a request of the peer: what it resolves with is the Response, what it throws becomes an Error. `arrivedAt` is given where
+   * the request had to wait.
+   */
+  handle(packet: RequestPacket, arrivedAt?: number): Promise<SubProtocol[]> {
     const { incoming, outgoing } = this.#options
     switch (packet.type) {
       case 'prepare': return incoming.handlePrepare(packet)
-      case 'fulfill': return outgoing.handleFulfill(packet)
+      case 'fulfill': return outgoing.handleFulfill(packet, arrivedAt)
       case 'reject': return outgoing.handleReject(packet)
       case 'message': return this.#handleMessage(packet)
       case 'transfer': return Promise.reject(new NotAcceptedError('this side speaks BTP 1.0: it takes no Transfer'))

@@ -1,0 +1,84 @@
+/** What meets in one plugin's life: calls and packets in the middle of its connecting and closing, under virtual time. */
+import { describe, expect, it } from 'vitest'
+import { NotAcceptedError } from '../../src/core/errors.js'
+import type { AnyModule } from '../../src/plugin/module.js'
+import { Lab, PREFIX, watch } from '../support/lab.js'
+import type { Outcome } from '../support/lab.js'
+
+/** Alice's module, which does nothing but what the test says. */
+function aModule(more: Partial<AnyModule>): AnyModule {
+  return {
+    connect: () => undefined,
+    disconnect: () => undefined,
+    getAccount: () => `${PREFIX}client`,
+    getPeerAccount: () => `${PREFIX}server`,
+    getInfo: () => ({ prefix: PREFIX }),
+    handleIncomingPrepare: () => undefined,
+    createOutgoingClaim: () => undefined,
+    handleIncomingClaim: () => undefined,
+    ...more
+  }
+}
+
+/** Another owner takes alice's store. */
+async function takeAway({ alice: { disk } }: Lab, also: Array<[string, string]> = []): Promise<void> {
+  const head = await disk.get('paychan:head') ?? '{}'
+  const { epoch } = JSON.parse(head) as { epoch: number }
+  await disk.commit({ puts: [['paychan:head', JSON.stringify({ v: 1, owner: 'another', epoch: epoch + 1, attempt: 1 })], ...also] })
+}
+
+describe('a Fulfill that comes while the module connects', () => {
+  /** Alice sends, goes, and comes back with a module that takes its time to connect. */
+  async function returning(tookMs: number, expiresInMs: number, fails: () => boolean = () => false) {
+    let lives = 0
+    const connect = async (): Promise<void> => {
+      if (lives++ === 0) return
+      await new Promise<void>(resolve => { lab.clock.setTimer(tookMs, resolve) })
+      if (fails()) throw new NotAcceptedError('the ledger is down')
+    }
+    const lab = await Lab.open({ alice: { module: aModule({ connect }) } })
+    const payment = await lab.prepared({ expiresInMs })
+    await lab.alice.plugin.disconnect()
+    const fulfilled = watch(lab.bob.plugin.fulfillCondition(payment.id, payment.fulfillment))
+    return { lab, fulfilled }
+  }
+
+  it('I4: is judged by when it arrived', async () => {
+    const { lab, fulfilled } = await returning(9000, 5000)
+    const connected = watch(lab.alice.plugin.connect())
+    await lab.clock.advance(20_000)
+    expect([connected.state, fulfilled.state]).toEqual(['resolved', 'resolved'])
+    expect([await lab.balances(), lab.alice.story]).toEqual([[-10, 10], ['outgoing_prepare', 'outgoing_fulfill']])
+  })
+
+  it('I4: is not decided by a module that fails to: it comes again, and counts', async () => {
+    let isDown = true
+    const { lab, fulfilled } = await returning(500, 60_000, () => isDown)
+    const failed = watch(lab.alice.plugin.connect())
+    await lab.clock.advance(2000)
+    expect([failed.error?.message, fulfilled.state]).toEqual(['the ledger is down', 'pending'])
+    isDown = false
+    const connected = watch(lab.alice.plugin.connect())
+    await lab.clock.advance(20_000)
+    expect([connected.state, fulfilled.state]).toEqual(['resolved', 'resolved'])
+    expect([await lab.balances(), lab.bob.story.at(-1)]).toEqual([[-10, 10], 'incoming_fulfill'])
+  })
+})
+
+describe('connect() in the middle of closing', () => {
+  it('a host that connects as soon as it hears that it was disconnected is connected in the end', async () => {
+    // It holds the closing up for 5 s.
+    const createOutgoingClaim = (): Promise<undefined> => new Promise(() => undefined)
+    const lab = await Lab.open({ alice: { module: aModule({ createOutgoingClaim }) } })
+    const { id, fulfillment } = await lab.prepared()
+    watch(lab.bob.plugin.fulfillCondition(id, fulfillment))
+    await lab.clock.advance(600)
+    let again: Outcome<void> | undefined
+    lab.alice.plugin.once('disconnect', () => { again = watch(lab.alice.plugin.connect()) })
+    await takeAway(lab)
+    await lab.alice.plugin.sendTransfer(lab.payment().transfer).catch(() => undefined)
+    await lab.clock.advance(30_000)
+    expect([again?.state, lab.alice.plugin.isConnected()]).toEqual(['resolved', true])
+    await lab.prepared()
+  })
+})
