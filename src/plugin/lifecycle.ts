@@ -184,7 +184,11 @@ export class Lifecycle {
     const { server } = this.#settings
     if (server !== undefined) await this.#authenticator.checkPresent()
     await this.#committer.takeOver()
+    // Where that took longer than this attempt, the store is not kept.
+    if (this.#isGivenUp) this.#committer.release()
+    this.#mustBeCurrent(attempt)
     await this.#ledger.load()
+    this.#mustBeCurrent(attempt)
     const link = await this.#openLink()
     this.#mustBeCurrent(attempt)
     if (this.#acceptor !== undefined) {
@@ -199,6 +203,11 @@ export class Lifecycle {
     if (link.session !== undefined) this.#identity.meet(link.session, await this.#ledgerId())
     this.#mustBeCurrent(attempt)
     this.#becomeReady(link)
+  }
+
+  /** Whether nobody wants to be connected any more: what an attempt has got by now goes with it. */
+  get #isGivenUp(): boolean {
+    return this.#attempt === undefined && this.#phase !== 'ready'
   }
 
   /** A disconnect() or another owner of the store may have come in between. */
@@ -233,6 +242,10 @@ export class Lifecycle {
   async #connectModule(module: ModuleRunner): Promise<void> {
     await module.connect(this.#options)
     this.#moduleIsConnected = true
+    if (this.#isGivenUp) {
+      await this.#letModuleGo()
+      return
+    }
     const prefix = this.#settings.prefix ?? this.#settings.info?.prefix
     if (prefix !== undefined && prefix !== module.getInfo().prefix) throw new InvalidFieldsError("prefix must be the same as that of the module's info")
     await this.#settlement?.load()
@@ -390,6 +403,11 @@ export class Lifecycle {
     await this.#module?.disconnect()
   }
 
+  /** As `#disconnectModule`, where nobody is there to be told of its failure. */
+  #letModuleGo(): Promise<void> {
+    return this.#disconnectModule().catch((error: unknown) => { this.#log.warn(`the module's disconnect failed: ${printable(messageOf(error))}`) })
+  }
+
   async #drain(drainMs: number): Promise<void> {
     const { clock } = this.#environment
     const until = clock.now() + drainMs
@@ -420,7 +438,7 @@ export class Lifecycle {
     // Whatever the reason is, nothing has been decided about what the peer asked: it may ask again.
     for (const { reject } of this.#whenReady.splice(0)) reject(new UnreachableError('this side cannot answer now'))
     // Where the host has not asked for the end, nothing waits for the module.
-    void this.#disconnectModule().catch((error: unknown) => { this.#log.warn(`the module's disconnect failed: ${printable(messageOf(error))}`) })
+    void this.#letModuleGo()
     this.#courier.stop()
     this.#outgoing.stop()
     this.#incoming.stop()

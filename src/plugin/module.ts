@@ -194,6 +194,8 @@ export class ModuleRunner {
       checkAddress('getPeerAccount', this.getPeerAccount(), prefix)
     } catch (error) {
       this.#hasConnected = known
+      // Its connect has succeeded, so it may hold what only its disconnect gives back.
+      await this.disconnect().catch(() => undefined)
       throw error
     }
   }

@@ -82,3 +82,61 @@ describe('connect() in the middle of closing', () => {
     await lab.prepared()
   })
 })
+
+describe('disconnect() in the middle of connecting', () => {
+  it('a module whose connect succeeds after it is disconnected too', async () => {
+    const calls: string[] = []
+    const connects: Array<() => void> = []
+    const module = aModule({
+      connect: () => new Promise<void>(resolve => { connects.push(resolve) }),
+      disconnect: () => { calls.push('disconnect') }
+    })
+    const lab = new Lab({ alice: { module } })
+    await lab.bob.start()
+    const connecting = watch(lab.alice.make().connect())
+    await lab.settle()
+    await lab.alice.plugin.disconnect()
+    expect([connecting.state, calls]).toEqual(['rejected', []])
+    connects[0]?.()
+    await lab.settle()
+    expect(calls).toEqual(['disconnect'])
+  })
+
+  it('not so where the next connect has begun, which wants it', async () => {
+    const calls: string[] = []
+    const connects: Array<() => void> = []
+    const module = aModule({
+      connect: () => new Promise<void>(resolve => { connects.push(resolve) }),
+      disconnect: () => { calls.push('disconnect') }
+    })
+    const lab = new Lab({ alice: { module } })
+    await lab.bob.start()
+    watch(lab.alice.make().connect())
+    await lab.settle()
+    await lab.alice.plugin.disconnect()
+    const again = watch(lab.alice.plugin.connect())
+    await lab.clock.advance(1000)
+    for (const connect of connects) connect()
+    await lab.settle()
+    expect([again.state, calls]).toEqual(['resolved', []])
+    await lab.alice.plugin.disconnect()
+    expect(calls).toEqual(['disconnect'])
+  })
+
+  it('the store is not kept, so that the next connect reads what another owner has written since', async () => {
+    const lab = new Lab()
+    await lab.bob.start()
+    const release = lab.alice.store.holdCommits()
+    const connecting = watch(lab.alice.make().connect())
+    await lab.settle()
+    const stopped = watch(lab.alice.plugin.disconnect())
+    await lab.clock.advance(100)
+    release()
+    await lab.settle()
+    expect([connecting.state, stopped.state]).toEqual(['rejected', 'resolved'])
+    await takeAway(lab, [[':tl:balance:if', '7']])
+    await lab.alice.plugin.connect()
+    expect(await lab.alice.plugin.getBalance()).toBe('7')
+    await lab.prepared()
+  })
+})

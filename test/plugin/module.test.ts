@@ -1,5 +1,5 @@
 /** The contract of payment channel modules: what is accepted as one, and how it is called. */
-import { describe, expect, expectTypeOf, it } from 'vitest'
+import { describe, expect, expectTypeOf, it, vi } from 'vitest'
 import type { JsonValue } from '../../src/btp/protocol-data.js'
 import { InvalidFieldsError, NotAcceptedError, UnreachableError } from '../../src/core/errors.js'
 import type { IncomingTransfer, LedgerInfo } from '../../src/plugin/lpi.js'
@@ -157,11 +157,13 @@ describe('ModuleRunner', () => {
     ['getAccount', { getAccount: () => 'other.own' }],
     ['getAccount', { getAccount: () => 'test.' }],
     ['getPeerAccount', { getPeerAccount: () => undefined as unknown as string }]
-  ])('connect refuses a module whose %s is wrong', async (name, callbacks) => {
-    const { runner } = run(callbacks)
+  ])('connect refuses a module whose %s is wrong, and lets it go', async (name, callbacks) => {
+    const disconnect = vi.fn()
+    const { runner } = run({ ...callbacks, disconnect })
     await expect(runner.connect({})).rejects.toThrow(InvalidFieldsError)
     await expect(runner.connect({})).rejects.toThrow(name)
     expect(runner.hasConnected).toBe(false)
+    expect(disconnect).toHaveBeenCalledTimes(2)
   })
 
   it('copies what getInfo returns, deep down', async () => {
