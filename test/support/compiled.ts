@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import ts from 'typescript'
 
-const ROOT = new URL('../../', import.meta.url).pathname
+const ROOT = join(import.meta.dirname, '..', '..')
 
 export interface CompiledFolder {
   path: string
@@ -30,6 +30,6 @@ export async function compile(folders: string[], options: { dependencies: boolea
     }
   }
   for (const [file, text] of Object.entries(options.files)) await writeFile(join(path, file), text)
-  if (options.dependencies) await symlink(join(ROOT, 'node_modules'), join(path, 'node_modules'))
+  if (options.dependencies) await symlink(join(ROOT, 'node_modules'), join(path, 'node_modules'), 'junction')
   return { path, remove: () => rm(path, { recursive: true, force: true }) }
 }
