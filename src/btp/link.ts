@@ -29,8 +29,6 @@ export interface LinkOptions extends SessionOptions {
   onUp(session: Session): void
   /** It does no more. `reason` is for the log. */
   onDown(session: Session, reason: string): void
-  /** How long the doorkeeper waits for an auth Message, where it has no acceptor to ask. */
-  readonly authTimeoutMs: number
   /** The bounds of the wait before dialling again. */
   readonly reconnectMinMs: number
   readonly reconnectMaxMs: number

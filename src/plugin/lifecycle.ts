@@ -289,7 +289,6 @@ export class Lifecycle {
         if (this.#phase === 'ready') this.#greet()
       },
       onDown: () => { this.#part() },
-      authTimeoutMs: this.#acceptor?.authTimeoutMs ?? 2000,
       answerTimeoutMs,
       heartbeatMs,
       heartbeatTimeoutMs,

@@ -1,7 +1,5 @@
 /** Links over real sockets: what strangers do at the door, and how a process ends. */
 import { execFile } from 'node:child_process'
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
@@ -15,7 +13,7 @@ import { systemRandom } from '../../src/platform/system-random.js'
 import { BtpListener } from '../../src/transport/listener.js'
 import type { ListenerOptions } from '../../src/transport/listener.js'
 import { dialWebSocket } from '../../src/transport/web-socket.js'
-import { compileSources } from '../support/bundle.js'
+import { compile } from '../support/compiled.js'
 import { MemoryLog } from '../support/memory-log.js'
 import { authData, hello, OUR_LEDGER, THEIR_LEDGER } from '../support/peers.js'
 import { settle, VirtualClock } from '../support/virtual-clock.js'
@@ -33,7 +31,6 @@ function makeLink(overrides: Partial<LinkOptions>): Link {
     onUp: () => undefined,
     onDown: () => undefined,
     answerTimeoutMs: 5000,
-    authTimeoutMs: 2000,
     heartbeatMs: 30_000,
     heartbeatTimeoutMs: 5000,
     reconnectMinMs: 5,
@@ -177,18 +174,18 @@ describe('strangers at a real door', () => {
 })
 
 describe('a process', () => {
-  const script = (folder: string) => `
-import { doorkeeperOf } from '${folder}/btp/doorkeeper.js'
-import { Link } from '${folder}/btp/link.js'
-import { BtpListener } from '${folder}/transport/listener.js'
-import { dialWebSocket } from '${folder}/transport/web-socket.js'
-import { systemClock } from '${folder}/platform/system-clock.js'
-import { systemRandom } from '${folder}/platform/system-random.js'
-import { debugLogger } from '${folder}/platform/debug-log.js'
+  const script = `
+import { doorkeeperOf } from './btp/doorkeeper.js'
+import { Link } from './btp/link.js'
+import { BtpListener } from './transport/listener.js'
+import { dialWebSocket } from './transport/web-socket.js'
+import { systemClock } from './platform/system-clock.js'
+import { systemRandom } from './platform/system-random.js'
+import { debugLogger } from './platform/debug-log.js'
 
 const base = {
   clock: systemClock, random: systemRandom, log: debugLogger('exit'), onUp() {}, onDown() {},
-  answerTimeoutMs: 60000, authTimeoutMs: 60000, heartbeatMs: 60000, heartbeatTimeoutMs: 60000, reconnectMinMs: 10, reconnectMaxMs: 60000
+  answerTimeoutMs: 60000, heartbeatMs: 60000, heartbeatTimeoutMs: 60000, reconnectMinMs: 10, reconnectMaxMs: 60000
 }
 const listener = new BtpListener({ port: 0, host: '127.0.0.1', authTimeoutMs: 60000 })
 const server = new Link({ ...base, ledgerId: 'a'.repeat(32), authenticate: () => true, handleRequest: () => new Promise(() => {}) })
@@ -213,12 +210,10 @@ if (process.argv[2] === 'lose') {
 `
 
   it('H26: exits by itself once all is stopped, though calls, probes and strangers were waiting; and not while it reconnects', async () => {
-    const { folder, remove } = await compileSources('exit-test', ['core', 'btp', 'transport', 'platform'])
+    const { path, remove } = await compile(['core', 'btp', 'transport', 'platform'], { dependencies: true, files: { 'exit.js': script } })
     endings.push(remove)
-    const file = join(folder, 'exit.js')
-    await writeFile(file, script('.'))
     // Killed, and the call rejected, when it does not exit in time.
-    const run = (mode: string) => promisify(execFile)(process.execPath, [file, mode], { timeout: 15_000 })
+    const run = (mode: string) => promisify(execFile)(process.execPath, ['exit.js', mode], { cwd: path, timeout: 15_000 })
     const [stopped, lost] = await Promise.all([run('stop'), run('lose')])
     expect(stopped.stdout).toBe('UnreachableError\nstopped\n')
     expect(lost.stdout).toBe('UnreachableError\nstill here\n')

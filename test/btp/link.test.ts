@@ -187,7 +187,6 @@ function linkOptions(clock: VirtualClock): LinkOptions {
     ...sessionOptions({ clock, ledgerId: THEIR_LEDGER }),
     onUp: () => undefined,
     onDown: () => undefined,
-    authTimeoutMs: 2000,
     reconnectMinMs: 100,
     reconnectMaxMs: 10_000
   }

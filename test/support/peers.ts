@@ -181,7 +181,6 @@ export class TestPeer {
         this.onUp(session)
       },
       onDown: (_session, reason) => { this.history.push(`down: ${reason}`) },
-      authTimeoutMs: 2000,
       reconnectMinMs: 100,
       reconnectMaxMs: 10_000,
       ...(server === undefined ? {} : { dial: { dial: network.dialFrom(name), url: server, credentials: () => ({ username: '', token }) } }),
