@@ -102,8 +102,7 @@ export function rejectionReasonToIlpError(reason: unknown, account: string, now:
   const fields = toFields(reason)
   const code = toField(fields['code'], 'code', /^[\x21-\x7e]{3}$/) ?? 'F00'
   const name = toField(fields['name'], 'name', /^[\x20-\x7e]{1,200}$/) ?? (code === 'F00' ? 'Bad Request' : code)
-  // A module may call its account what it likes: that is no reason to keep the rejection from the peer.
-  const ourselves = ADDRESS.test(account) ? account : 'unknown'
+  const ourselves = senderOf(account)
   return encodeIlpError({
     code,
     name,
@@ -112,6 +111,11 @@ export function rejectionReasonToIlpError(reason: unknown, account: string, now:
     triggeredAt: toDate(fields['triggered_at']) ?? now,
     data: toData(fields['additional_info'], fields['message'])
   })
+}
+
+/** Who an ILP error is from. A module may call its account what it likes: that is no reason to keep the error from the peer. */
+export function senderOf(account: string): string {
+  return ADDRESS.test(account) ? account : 'unknown'
 }
 
 /**

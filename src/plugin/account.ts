@@ -7,7 +7,7 @@ import type { Logger } from '../core/log.js'
 import { fromBase64url } from '../core/bytes.js'
 import { StandbyError, UnreachableError, messageOf } from '../core/errors.js'
 import type { CancelTimer } from '../core/clock.js'
-import { decodeIlpError, encodeIlpError, ilpErrorToRejectionReason } from '../btp/ilp-error.js'
+import { decodeIlpError, encodeIlpError, ilpErrorToRejectionReason, senderOf } from '../btp/ilp-error.js'
 import type { SubProtocol } from '../btp/packets.js'
 import { octets } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
@@ -110,7 +110,7 @@ export function timeoutIlpError(account: Account): Uint8Array {
   return encodeIlpError({
     code: 'R00',
     name: 'Transfer Timed Out',
-    triggeredBy: account.address(),
+    triggeredBy: senderOf(account.address()),
     forwardedBy: [],
     triggeredAt: new Date(account.clock.now()),
     data: 'expired'

@@ -26,12 +26,13 @@ import type { IncomingTransfer, RejectionReason, Transfer } from './lpi.js'
 export class Incoming {
   readonly #account: Account
   /** The module's answers that are awaited: repeats of a Prepare wait for the same one. */
-  readonly #checks = new Map<string, Promise<void>>()
+  readonly #checks = new Map<string, Deferred<void>>()
   /** The Fulfills and Rejects that the sender has not answered. */
   readonly #deliveries = new Map<string, Deferred<void>>()
   readonly #timers: ExpiryTimers
   readonly #doubts: Doubts
-  #stopped = false
+  /** From one `resume` to the next `stop`: what waits across both must not carry on in the next one. */
+  #life = { isOver: false }
 
   constructor(account: Account) {
     this.#account = account
@@ -46,11 +47,11 @@ export class Incoming {
 
   /** Takes up what the store holds: the module is asked again, expiries are armed, Fulfills and Rejects are sent again. */
   resume(): void {
-    this.#stopped = false
+    this.#life = { isOver: false }
     for (const entry of [...this.#account.ledger.open]) {
       if (!entry.info.isIncoming) continue
       if (entry.stage === 'checking') this.#check(entry).catch(() => undefined)
-      if (entry.stage === 'checking' || entry.stage === 'held') this.#armExpiry(entry)
+      if (entry.stage === 'held') this.#armExpiry(entry)
       if (entry.stage === 'fulfilling') this.#startDelivery(entry, () => this.#deliverFulfill(entry))
       if (entry.stage === 'rejecting') this.#startDelivery(entry, () => this.#deliverReject(entry))
     }
@@ -58,12 +59,13 @@ export class Incoming {
 
   /** Ends all waiting. The records stay as they are. */
   stop(): void {
-    this.#stopped = true
+    this.#life.isOver = true
     this.#timers.disarmAll()
     this.#doubts.stop()
-    for (const [id, delivery] of this.#deliveries) delivery.reject(stoppedError(id))
-    this.#deliveries.clear()
-    this.#checks.clear()
+    for (const waiting of [this.#deliveries, this.#checks]) {
+      for (const [id, answer] of waiting) answer.reject(stoppedError(id))
+      waiting.clear()
+    }
   }
 
   // ---- prepare
@@ -86,9 +88,10 @@ export class Incoming {
       return []
     }
     // The module is asked at the next connect.
-    if (this.#stopped) throw stoppedError(id)
-    if (!this.#checks.has(id)) this.#armExpiry(entry)
-    await (this.#checks.get(id) ?? this.#check(entry))
+    if (this.#life.isOver) throw stoppedError(id)
+    // Made of this very packet it is new. The check of one that was refused a moment ago may still be there: it is not this one's.
+    const check = entry.info.transfer === transfer ? undefined : this.#checks.get(id)
+    await (check?.promise ?? this.#check(entry))
     return []
   }
 
@@ -108,12 +111,17 @@ export class Incoming {
     }
   }
 
+  /** Ends with the module's judgement, or with the transfer's time: then nobody waits for the module any more. */
   #check(entry: Entry<Transfer>): Promise<void> {
     const { id } = entry
-    const isCurrent = (): boolean => this.#checks.get(id) === checked
-    const checked: Promise<void> = this.#askModule(entry, isCurrent).finally(() => { if (isCurrent()) this.#checks.delete(id) })
-    this.#checks.set(id, checked)
-    return checked
+    const check = new Deferred<void>()
+    const isCurrent = (): boolean => this.#checks.get(id) === check
+    this.#checks.set(id, check)
+    this.#armExpiry(entry)
+    this.#askModule(entry, isCurrent)
+      .finally(() => { if (isCurrent()) this.#checks.delete(id) })
+      .then(() => { check.resolve() }, (error: unknown) => { check.reject(error) })
+    return check.promise
   }
 
   /**
@@ -144,13 +152,13 @@ export class Incoming {
       this.#hold(judged)
       return
     }
-    this.#timers.disarm(id)
+    if (isCurrent()) this.#timers.disarm(id)
     throw refusal ?? new NotAcceptedError(`transfer ${id} is refused`)
   }
 
   /** Raised once in a transfer's life: whoever moved it to *held* gets here, nobody else. */
   #hold(entry: Entry<Transfer>): void {
-    if (!this.#stopped) this.#armExpiry(entry)
+    if (!this.#life.isOver) this.#armExpiry(entry)
     this.#account.emit('incoming_prepare', hostCopy(entry))
   }
 
@@ -198,10 +206,11 @@ export class Incoming {
 
   async #deliverFulfill(entry: Entry<Transfer>): Promise<void> {
     const { id } = entry
+    const life = this.#life
     const fulfillment = entry.open?.fulfillment ?? ''
     const delivered = await this.#account.courier.deliver(
       { type: 'fulfill', transferId: id, fulfillment, protocolData: ilpData(entry.open?.ilp) },
-      { wanted: () => !this.#stopped }
+      { wanted: () => !life.isOver }
     )
     if (delivered.outcome === 'ended') throw stoppedError(id)
     if (delivered.outcome === 'answered') {
@@ -227,22 +236,24 @@ export class Incoming {
 
   async #book(entry: Entry<Transfer>, fulfillment: string): Promise<void> {
     const { ledger, emit } = this.#account
+    const life = this.#life
     const booked = await changeUntilDone(this.#account, () => ledger.change(entry.id, view => {
       const known = view.get(entry.id)
       return known?.stage === 'fulfilling' ? view.move(known, 'fulfilled', { fulfillment }) : undefined
-    }), () => this.#stopped)
-    if (booked === undefined && this.#stopped) throw stoppedError(entry.id)
+    }), () => life.isOver)
+    if (booked === undefined && life.isOver) throw stoppedError(entry.id)
     if (booked !== undefined) emit('incoming_fulfill', hostCopy(entry), fulfillment)
   }
 
   async #dispute(entry: Entry<Transfer>, fulfillment: string, error: PaychanError): Promise<void> {
     const { ledger, emit } = this.#account
+    const life = this.#life
     const { id, amount, executionCondition, expiresAt } = entry.info.transfer
     const disputed = await changeUntilDone(this.#account, () => ledger.change(entry.id, view => {
       const known = view.get(entry.id)
       return known?.stage === 'fulfilling' ? view.move(known, 'disputed', { fulfillment }) : undefined
-    }), () => this.#stopped)
-    if (disputed === undefined && this.#stopped) throw stoppedError(id)
+    }), () => life.isOver)
+    if (disputed === undefined && life.isOver) throw stoppedError(id)
     emit('dispute', { id, amount, executionCondition, fulfillment, expiresAt, reason: error.message })
     throw new AlreadyRolledBackError(`the sender had rolled transfer ${id} back: ${error.message}`, { cause: error })
   }
@@ -270,12 +281,13 @@ export class Incoming {
 
   async #deliverReject(entry: Entry<Transfer>): Promise<void> {
     const { courier, graceMs, ledger, log } = this.#account
+    const life = this.#life
     const delivered = await courier.deliver(
       { type: 'reject', transferId: entry.id, protocolData: ilpData(entry.open?.ilp) },
       // Once the sender's own time is over it has cancelled by itself.
-      { wanted: () => !this.#stopped, endsAt: Date.parse(entry.info.transfer.expiresAt) + graceMs }
+      { wanted: () => !life.isOver, endsAt: Date.parse(entry.info.transfer.expiresAt) + graceMs }
     )
-    if (this.#stopped) throw stoppedError(entry.id)
+    if (life.isOver) throw stoppedError(entry.id)
     ledger.close(entry.id)
     if (delivered.outcome === 'refused') {
       if (delivered.error instanceof AlreadyFulfilledError) throw delivered.error
@@ -291,13 +303,17 @@ export class Incoming {
 
   async #expire(id: string): Promise<void> {
     const { ledger, emit, session } = this.#account
+    const life = this.#life
     const outcome = await changeUntilDone(this.#account, () => ledger.change(id, view => {
       const entry = view.get(id)
       if (entry?.stage !== 'held' && entry?.stage !== 'checking') return undefined
       return { wasHeld: entry.stage === 'held', cancelled: view.move(entry, 'cancelled') }
-    }), () => this.#stopped)
+    }), () => life.isOver)
     if (outcome === undefined) return
     const { cancelled, wasHeld } = outcome
+    // Whatever the module still says, it is too late.
+    this.#checks.get(id)?.reject(new AlreadyRolledBackError(`transfer ${id} expired before it was accepted`))
+    this.#checks.delete(id)
     const ilp = timeoutIlpError(this.#account)
     // The host has not heard of one that the module has not judged.
     if (wasHeld) emit('incoming_cancel', hostCopy(cancelled), rejectionMessage(this.#account, toBase64url(ilp), cancelled.info.transfer.to))

@@ -37,7 +37,8 @@ export class Outgoing {
   readonly #account: Account
   readonly #flights = new Map<string, Flight>()
   readonly #timers: ExpiryTimers
-  #stopped = false
+  /** From one `resume` to the next `stop`: what waits across both must not carry on in the next one. */
+  #life = { isOver: false }
 
   constructor(account: Account) {
     this.#account = account
@@ -51,7 +52,7 @@ export class Outgoing {
 
   /** Takes up what the store holds: expiries are armed, offers are repeated, events that may have been lost are raised again. */
   resume(): void {
-    this.#stopped = false
+    this.#life = { isOver: false }
     for (const entry of [...this.#account.ledger.open]) {
       if (entry.info.isIncoming) continue
       if (entry.open?.report !== undefined) this.#report(entry)
@@ -61,7 +62,7 @@ export class Outgoing {
 
   /** Ends all waiting. The records stay as they are. */
   stop(): void {
-    this.#stopped = true
+    this.#life.isOver = true
     this.#timers.disarmAll()
     for (const { id, acknowledged } of this.#flights.values()) acknowledged.reject(stoppedError(id))
     this.#flights.clear()
@@ -84,7 +85,7 @@ export class Outgoing {
       if (Date.parse(transfer.expiresAt) <= clock.now()) throw new InvalidFieldsError(`expiresAt of transfer ${id} is past`)
       return this.#create(view, id, transfer)
     })
-    if (this.#stopped) throw stoppedError(id)
+    if (this.#life.isOver) throw stoppedError(id)
     // Of several calls that were decided together, whichever gets here first begins.
     const isOffered = ledger.peek(id)?.stage === 'offered'
     const flight = this.#flights.get(id) ?? (isOffered ? this.#begin(entry, false) : undefined)
@@ -124,15 +125,16 @@ export class Outgoing {
 
   async #answered(flight: Flight, delivered: Delivered): Promise<void> {
     if (delivered.outcome === 'ended') return
-    if (delivered.outcome === 'answered' || delivered.error instanceof AlreadyFulfilledError) {
+    if (delivered.outcome === 'answered') {
       this.#acknowledge(flight)
       return
     }
     const { error, attempts } = delivered
-    if (error instanceof AlreadyRolledBackError) {
-      await this.#release(flight, error, 'cancel')
-    } else if (attempts === 1 && !flight.resumed) {
-      await this.#release(flight, error, undefined)
+    const isOnlyAttempt = attempts === 1 && !flight.resumed
+    if (isOnlyAttempt || error instanceof AlreadyRolledBackError) {
+      await this.#release(flight, error)
+    } else if (error instanceof AlreadyFulfilledError) {
+      this.#acknowledge(flight)
     } else {
       // An earlier attempt may have arrived all the same: the hold waits for the Fulfill or the expiry.
       this.#account.log.warn(`the peer refused a repeat of transfer ${flight.id}: ${error.message}`)
@@ -147,17 +149,17 @@ export class Outgoing {
   }
 
   /** The peer holds nothing for this transfer. Where its sender still waits for `send`, that is told; else an event tells. */
-  async #release(flight: Flight, error: PaychanError, report: 'cancel' | undefined): Promise<void> {
-    const toldByEvent = report !== undefined && flight.resumed
+  async #release(flight: Flight, error: PaychanError): Promise<void> {
+    const life = this.#life
     const cancelled = await changeUntilDone(this.#account, () => this.#account.ledger.change(flight.id, view => {
       const entry = view.get(flight.id)
       if (entry?.stage !== 'offered') return undefined
-      return view.move(entry, 'cancelled', toldByEvent ? { report } : {})
-    }), () => this.#stopped)
+      return view.move(entry, 'cancelled', flight.resumed ? { report: 'cancel' } : {})
+    }), () => life.isOver)
     if (cancelled === undefined) return
     this.#land(flight.id)
     flight.acknowledged.reject(refusal(error))
-    if (toldByEvent) this.#report(cancelled)
+    if (flight.resumed) this.#report(cancelled)
   }
 
   /** The transfer is final: nothing is waited for any more. */
@@ -209,10 +211,11 @@ export class Outgoing {
 
   async #expire(id: string): Promise<void> {
     const { ledger } = this.#account
+    const life = this.#life
     const cancelled = await changeUntilDone(this.#account, () => ledger.change(id, view => {
       const entry = view.get(id)
       return entry?.info.state === 'prepared' ? view.move(entry, 'cancelled', { report: 'cancel' }) : undefined
-    }), () => this.#stopped)
+    }), () => life.isOver)
     if (cancelled === undefined) return
     const flight = this.#flights.get(id)
     if (flight?.isAcknowledged === false) {

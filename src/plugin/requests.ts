@@ -3,7 +3,7 @@
  */
 import { printable, toBase64url } from '../core/bytes.js'
 import { InvalidFieldsError, NoSubscriptionsError, NotAcceptedError, RequestHandlerAlreadyRegisteredError, messageOf } from '../core/errors.js'
-import { encodeIlpError } from '../btp/ilp-error.js'
+import { encodeIlpError, senderOf } from '../btp/ilp-error.js'
 import type { MessagePacket, RequestPacket, SubProtocol } from '../btp/packets.js'
 import { encodeErrorData, fromProtocolData, toProtocolData } from '../btp/protocol-data.js'
 import type { Account } from './account.js'
@@ -119,7 +119,7 @@ export class Requests {
     const ilp = encodeIlpError({
       code: 'F00',
       name: 'Bad Request',
-      triggeredBy: account.address(),
+      triggeredBy: senderOf(account.address()),
       forwardedBy: [],
       triggeredAt: new Date(account.clock.now()),
       data: encodeErrorData(messageOf(error))

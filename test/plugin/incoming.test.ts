@@ -614,6 +614,19 @@ describe('the end of time', () => {
     expect(lab.alice.story).toEqual(['outgoing_prepare', 'outgoing_cancel'])
   })
 
+  it('C34: is told to the peer and the host also where the module calls its account what is no address', async () => {
+    const { module, judge: answer } = judge()
+    const { lab, peer, alice, payment } = await openScripted({ alice: { module: { ...withAccounts(module), getAccount: () => `${PREFIX}h\u00e9` } } })
+    const one = payment({ expiresInMs: 2000 })
+    watch(peer.prepare(one))
+    await settle()
+    await answer()
+    await lab.clock.advance(2000)
+    expect(alice.story).toEqual(['incoming_prepare', 'incoming_cancel'])
+    const [rejected] = peer.requests('reject')
+    expect(decodeIlpError(find(rejected?.protocolData ?? [], 'ilp')?.data ?? new Uint8Array())).toMatchObject({ code: 'R00', triggeredBy: 'unknown' })
+  })
+
   it('a cancel that could not be stored is tried again, and reported then', async () => {
     const lab = await Lab.open()
     await lab.prepared({ expiresInMs: 2000 })
@@ -715,6 +728,38 @@ describe('checking: the module judges', () => {
     expect(lab.bob.story).toEqual([])
     expect(lab.alice.story.at(-1)).toBe('outgoing_cancel')
     expect((await lab.bob.durable()).states).toEqual({ [id]: 'cancelled' })
+  })
+
+  it('I8: a module that never answers holds nobody up beyond the expiry, nor a disconnect', async () => {
+    const { module } = judge()
+    const { lab, peer, alice, payment } = await openScripted({ alice: { module: withAccounts(module) } })
+    const [one, other] = [payment({ expiresInMs: 2000 }), payment({ expiresInMs: 20_000 })]
+    const given = [watch(peer.prepare(one)), watch(peer.prepare(one)), watch(peer.prepare(other))]
+    await lab.clock.advance(3000)
+    expect(given.map(({ value }) => value && errorName(value))).toEqual(['AlreadyRolledBackError', 'AlreadyRolledBackError', undefined])
+    const stopped = watch(alice.plugin.disconnect())
+    await lab.clock.advance(1500)
+    expect([stopped.state, given[2]?.state]).toEqual(['resolved', 'pending'])
+  })
+
+  it('H1: the same that is decided right behind the refusal is judged by itself, and expires', async () => {
+    const { module, asked, judge: answer } = judge()
+    const { lab, peer, alice, payment } = await openScripted({ alice: { module: withAccounts(module) } })
+    const one = payment({ expiresInMs: 20_000 })
+    const first = watch(peer.prepare(one))
+    await settle()
+    // While this one is written, the refusal and the repeat wait for the next group.
+    const release = alice.store.holdCommits()
+    watch(peer.prepare(payment()))
+    await settle()
+    await answer(new NotAcceptedError('no'))
+    const again = watch(peer.prepare(one))
+    await settle()
+    release()
+    await settle()
+    expect([first.value && errorName(first.value), again.state, asked.map(({ id }) => id)]).toEqual(['NotAcceptedError', 'pending', [one.id, asked[1]?.id, one.id]])
+    await lab.clock.advance(30_000)
+    expect([alice.plugin.inFlight(), again.value && errorName(again.value)]).toEqual([[], 'AlreadyRolledBackError'])
   })
 
   it('a judgement that the store does not take is stored before anybody is answered', async () => {

@@ -367,6 +367,13 @@ describe('an Error that answers a Prepare', () => {
     expect(sent.state).toBe('resolved')
   })
 
+  it('AlreadyFulfilledError to the only attempt is a refusal like any other: nothing will come of it', async () => {
+    const { lab, peer, alice } = await openScripted({ announces: true })
+    peer.script = refusing('prepare', 'F07', 'AlreadyFulfilledError')
+    await expect(alice.plugin.sendTransfer(lab.payment().transfer)).rejects.toThrow(NotAcceptedError)
+    expect(lab.held(alice).outgoing).toBe(0)
+  })
+
   it('AlreadyFulfilledError to a repeat is an acknowledgement: the Fulfill is still to come', async () => {
     const { lab, peer, alice } = await openScripted({ announces: true })
     peer.script = packet => packet.type !== 'prepare' ? undefined

@@ -6,6 +6,7 @@ import type { AnyModule } from '../../src/plugin/module.js'
 import { Lab, PREFIX, answers, asks, settle, watch } from '../support/lab.js'
 import type { Side } from '../support/lab.js'
 import { ScriptedPeer } from '../support/scripted-peer.js'
+import type { Answer } from '../support/scripted-peer.js'
 
 /** A commit that moves a transfer to that state, as everybody reads it. */
 const makes = (id: string, state: string) => ({ puts = [] }: Batch): boolean =>
@@ -427,6 +428,45 @@ describe('disconnect()', () => {
     expect(calls.map(({ state, error }) => [state, error?.outcome])).toEqual(Array(3).fill(['rejected', 'unknown']))
     await lab.clock.advance(3_600_000)
     expect(lab.network.count(({ packet }) => ['fulfill', 'reject'].includes(packet.type))).toBe(0)
+  })
+
+  it('a release that waits for a failing store is left to the next connect, which reports it', async () => {
+    const lab = await Lab.open({ bob: { options: { maxBalance: '5' } } })
+    const { transfer, id } = lab.payment({ expiresInMs: 60_000 })
+    const pass = lab.network.hold(answers('prepare'))
+    const sent = watch(lab.alice.plugin.sendTransfer(transfer))
+    await settle()
+    lab.alice.store.failNextCommit()
+    pass()
+    await settle()
+    await lab.alice.plugin.disconnect()
+    await lab.alice.plugin.connect()
+    await lab.clock.advance(70_000)
+    expect(sent.error?.outcome).toBe('unknown')
+    expect([(await lab.alice.durable()).states[id], lab.alice.story]).toEqual(['cancelled', ['outgoing_cancel']])
+  })
+
+  it('a dispute that waits for a failing store is left to the next connect, and raised once', async () => {
+    const lab = new Lab()
+    const peer = new ScriptedPeer(lab, { announces: true })
+    await peer.listen()
+    await lab.alice.start()
+    const { plugin, store } = lab.alice
+    const payment = lab.payment({ to: 'alice', expiresInMs: 60_000 })
+    await peer.prepare(payment)
+    const answer = (given: Answer): void => { peer.script = ({ type }) => type === 'fulfill' ? given : undefined }
+    answer('silence')
+    watch(plugin.fulfillCondition(payment.id, payment.fulfillment))
+    await lab.clock.advance(5500)
+    answer({ code: 'F06', name: 'AlreadyRolledBackError' })
+    store.failNextCommit()
+    await lab.clock.advance(600)
+    await plugin.disconnect()
+    answer('silence')
+    await plugin.connect()
+    answer({ code: 'F06', name: 'AlreadyRolledBackError' })
+    await lab.clock.advance(20_000)
+    expect([lab.alice.story, (await lab.alice.durable()).states]).toEqual([['incoming_prepare', 'dispute'], { [payment.id]: 'cancelled' }])
   })
 
   it('drainMs waits for what is in flight, takes nothing new meanwhile, and no longer than it must', async () => {
