@@ -17,6 +17,8 @@ export interface WebSocketLike {
   close?(code?: number): unknown
   terminate?(): unknown
   ping?(): unknown
+  pause?(): unknown
+  resume?(): unknown
   /** 0 connecting, 1 open, 2 closing, 3 closed; a socket without it is taken for open. */
   readonly readyState?: number
   readonly bufferedAmount?: number
@@ -50,6 +52,12 @@ export const MAX_PAYLOAD = 65_536
 /** How long opening a connection may take, TLS and the upgrade included. */
 const HANDSHAKE_MS = 10_000
 
+/**
+ * The most frames that are taken from one socket in a turn of the event loop, give or take those that were read already. The system
+ * hands over megabytes at once: small requests by the ten thousand, for whose answers all other sockets would wait (H35).
+ */
+const FRAMES_PER_TURN = 500
+
 const CONNECTING = 0
 const CLOSED = 3
 
@@ -81,6 +89,8 @@ class WebSocketConnection implements Connection {
   #lastError = ''
   #stream: Corkable | undefined
   #corked = false
+  /** How many frames came in this turn of the event loop. */
+  #taken = 0
 
   constructor(socket: WebSocketLike, label: string) {
     this.label = label
@@ -104,7 +114,10 @@ class WebSocketConnection implements Connection {
     return this.#unsent === undefined ? bytes : this.#unsent.reduce((sum, frame) => sum + frame.length, bytes)
   }
 
-  /** Lets frames that are sent in one turn of the event loop leave together, in one call to the system instead of one for each. */
+  /**
+   * Lets frames that are sent in one turn of the event loop leave together, in one call to the system instead of one for each; and
+   * takes no more than a portion of what arrives in a turn.
+   */
   gatherOn(stream: Corkable): void {
     this.#stream = stream
   }
@@ -156,8 +169,21 @@ class WebSocketConnection implements Connection {
     // BTP is binary: to a text frame there is silence.
     const frame = isText ? undefined : toBytes(data)
     if (frame === undefined || this.#gone !== undefined) return
+    if (this.#stream !== undefined) this.#portion()
     if (this.#events === undefined) this.#kept.push(frame)
     else this.#events.message(frame)
+  }
+
+  #portion(): void {
+    this.#taken++
+    if (this.#taken === 1) {
+      setImmediate(() => {
+        if (this.#taken >= FRAMES_PER_TURN) attempt(() => this.#socket.resume?.())
+        this.#taken = 0
+      })
+    } else if (this.#taken === FRAMES_PER_TURN) {
+      attempt(() => this.#socket.pause?.())
+    }
   }
 
   #ended(reason: string): void {

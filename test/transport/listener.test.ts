@@ -216,6 +216,31 @@ describe('H47: strangers at the listener', () => {
     await expectAlive(url)
   })
 
+  it('H35: takes a flood of frames from one socket in portions, between which the others have their turn', async () => {
+    const { port, arrived, arrival } = await listening()
+    const socket = connectTcp(port, HOST)
+    socket.write(UPGRADE)
+    await arrival()
+    const count = 40_000
+    const turns = [0]
+    const done = new Promise<void>(resolve => {
+      let taken = 0
+      const message = (): void => {
+        if (turns.at(-1) === 0) setImmediate(() => { turns.push(0) })
+        turns.push((turns.pop() ?? 0) + 1)
+        if (++taken === count) resolve()
+      }
+      arrived[0]?.open({ message, close: () => undefined, alive: () => undefined })
+    })
+    // Masked with zeros, 40 bytes each: all of them are in the receiver's buffers at once.
+    const frame = Buffer.concat([Uint8Array.of(0x82, 0x80 | 40, 0, 0, 0, 0), Buffer.alloc(40)])
+    socket.write(Buffer.alloc(count * frame.length, frame))
+    await done
+    socket.destroy()
+    // What has been read from the system, 64 KiB at a time, cannot be put back: hence more than the 500 of a portion.
+    expect(Math.max(...turns)).toBeLessThan(5000)
+  })
+
   it('over the cap the oldest TCP connection goes, and an honest peer gets in', async () => {
     const { port, url } = await listening({ authTimeoutMs: 60_000, maxUnauthenticated: 5 })
     const flood: Array<{ socket: Socket; closed: Promise<string> }> = []
