@@ -11,7 +11,7 @@
  * group of unknown outcome has landed. No two attempts write the same head, so none is mistaken for another.
  */
 import { StandbyError, StoreError, messageOf } from '../core/errors.js'
-import type { Clock } from '../core/clock.js'
+import type { CancelTimer, Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
 import type { Store } from '../core/store.js'
 
@@ -20,6 +20,8 @@ const HEAD_KEY = 'paychan:head'
 const GROUP_LIMIT = 1000
 /** How long to wait between attempts to read back a group of unknown outcome, in milliseconds. */
 const READ_BACK_MS = 1000
+/** How long `settle` waits for a store that hangs, in milliseconds. */
+const SETTLE_LIMIT_MS = 5000
 
 /** What the head says, and the text of it that a guard expects. */
 interface Head {
@@ -61,6 +63,7 @@ class GroupInProgress implements Group {
   readonly #drafts = new Map<object, unknown>()
   readonly #seals: Array<() => void> = []
   readonly #applies: Array<() => void> = []
+  #isAnswered = false
 
   /** Decides the changes in their order, and those that were put off. */
   constructor(changes: readonly Waiting[], later: ReadonlyMap<string, Decide<void>>) {
@@ -110,13 +113,17 @@ class GroupInProgress implements Group {
 
   landed(): void {
     for (const apply of this.#applies) apply()
+    if (this.#isAnswered) return
     for (const { resolve, reject, value, threw } of this.#changes) {
       if (threw === true) reject(value)
       else resolve(value)
     }
   }
 
+  /** Nobody is told twice: what lands after it was given up only becomes known here. */
   failed(error: unknown): void {
+    if (this.#isAnswered) return
+    this.#isAnswered = true
     for (const { reject } of this.#changes) reject(error)
   }
 }
@@ -140,6 +147,8 @@ export class Committer {
   readonly #resetters: Array<() => void> = []
   #later = new Map<string, Decide<void>>()
   #running = false
+  /** The group whose commit is under way. */
+  #group: GroupInProgress | undefined
   readonly #idle: Array<() => void> = []
   #head: Head | undefined
   #attempts = 0
@@ -270,10 +279,24 @@ export class Committer {
     this.#later.set(key, decide)
   }
 
-  /** Waits until nothing is queued, and writes what was put off. Errors were told to those who queued. */
+  /**
+   * Waits until nothing is queued, and writes what was put off. Errors were told to those who queued. A store that does not answer
+   * is waited for for 5 s; then those who wait are told what is known.
+   */
   async settle(): Promise<void> {
-    if (this.owns && this.#later.size > 0) await this.submit(() => undefined).catch(() => undefined)
-    await this.#untilIdle()
+    if (this.owns && this.#later.size > 0) this.submit(() => undefined).catch(() => undefined)
+    if (!this.#running) return
+    let cancel: CancelTimer | undefined
+    const limit = new Promise<void>(resolve => {
+      cancel = this.#options.clock.setTimer(SETTLE_LIMIT_MS, resolve, { keepsProcessAlive: true })
+    })
+    await Promise.race([this.#untilIdle(), limit.then(() => { this.#giveUp() })])
+    cancel?.()
+  }
+
+  #giveUp(): void {
+    this.#group?.failed(new StoreError('the store was given up before it told whether it wrote', { outcome: 'unknown' }))
+    for (const { reject } of this.#queue.splice(0)) reject(new StoreError('the store does not answer: nothing was changed'))
   }
 
   async #untilIdle(): Promise<void> {
@@ -306,7 +329,11 @@ export class Committer {
       if (later.size > 0) this.#later = new Map()
       const group = new GroupInProgress(changes, later)
       if (group.writes.size === 0) group.landed()
-      else await this.#commit(group, head)
+      else {
+        this.#group = group
+        await this.#commit(group, head)
+        this.#group = undefined
+      }
     }
     this.#running = false
     for (const resolve of this.#idle.splice(0)) resolve()

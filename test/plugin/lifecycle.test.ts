@@ -83,6 +83,34 @@ describe('connect() in the middle of closing', () => {
   })
 })
 
+describe('disconnect() while the store does not answer', () => {
+  it.each(['a commit hangs', 'what became of a commit cannot be read back'])("%s: it ends, calls are told outcome 'unknown', the next connect goes by the store", async what => {
+    const lab = await Lab.open()
+    const { store, plugin } = lab.alice
+    const release = store.holdCommits()
+    const [{ transfer, id }, other] = [lab.payment({ expiresInMs: 60_000 }), lab.payment({ expiresInMs: 60_000 })]
+    const sent = watch(plugin.sendTransfer(transfer))
+    await lab.settle()
+    const behind = watch(plugin.sendTransfer(other.transfer))
+    await lab.settle()
+    if (what !== 'a commit hangs') {
+      store.loseNextCommit('now')
+      store.failGets(1000)
+      release()
+    }
+    const stopped = watch(plugin.disconnect())
+    await lab.clock.advance(10_000)
+    expect([stopped.state, sent.error?.outcome, behind.error?.name]).toEqual(['resolved', 'unknown', 'StoreError'])
+    expect(behind.error?.outcome).toBeUndefined()
+    store.failGets(0)
+    release()
+    await lab.clock.advance(2000)
+    await plugin.connect()
+    await lab.clock.advance(2000)
+    expect([(await lab.alice.durable()).open, (await lab.bob.durable()).open]).toEqual([{ [id]: 'offered' }, { [id]: 'held' }])
+  })
+})
+
 describe('disconnect() in the middle of connecting', () => {
   it('a module whose connect succeeds after it is disconnected too', async () => {
     const calls: string[] = []
