@@ -76,6 +76,8 @@ const LEAVING_MS = 500
 const CLOSING_MS = 1000
 /** The most requests of one peer at a time: several times of what a busy peer has in flight, far below what would hurt. */
 const MOST_REQUESTS_AT_ONCE = 10_000
+/** How large they may be together: so many of the largest frames would fill the memory behind a slow handler. */
+const MOST_BYTES_AT_ONCE = 32 * 1024 * 1024
 /** What may wait to be sent. A peer that asks and asks, and never reads the answers, is let go. */
 const MOST_BUFFERED_BYTES = 16 * 1024 * 1024
 const DEFAULT_MAX_FRAME_BYTES = 65_536
@@ -102,6 +104,7 @@ export class Session implements ConnectionEvents {
   #peer: PeerFacts = { announced: false, ledgerId: undefined }
   /** Requests of the peer that have not been answered. */
   #owed = 0
+  #owedBytes = 0
   #lastHeard: number
   #answersProbes = false
   #cancelHeartbeat: CancelTimer | undefined
@@ -255,7 +258,7 @@ export class Session implements ConnectionEvents {
       return
     }
     if (packet.type === 'response' || packet.type === 'error') this.#take(packet)
-    else if (STATES[this.#state].serves) this.#receive(packet)
+    else if (STATES[this.#state].serves) this.#receive(packet, frame.length)
   }
 
   /** ConnectionEvents: a sign of life. */
@@ -359,19 +362,20 @@ export class Session implements ConnectionEvents {
     this.#closeWhenDone()
   }
 
-  #receive(packet: RequestPacket): void {
+  #receive(packet: RequestPacket, bytes: number): void {
     const { requestId } = packet
     this.#trace('from', packet.type, requestId)
     if (hasDuplicateNames(packet.protocolData)) this.#refuse(requestId, new InvalidFieldsError('sub-protocol names must be unique'))
     else if (isProbe(packet)) this.#send(encodePacket({ type: 'response', requestId, protocolData: [] }))
-    else if (this.#owed >= MOST_REQUESTS_AT_ONCE) this.#refuse(requestId, new UnreachableError('too many requests at once'))
-    else void this.#serve(packet)
+    else if (this.#owed < MOST_REQUESTS_AT_ONCE && this.#owedBytes < MOST_BYTES_AT_ONCE) void this.#serve(packet, bytes)
+    else this.#refuse(requestId, new UnreachableError('too many requests at once'))
   }
 
   /** Each request is served by itself: a slow one holds up no other (H35). */
-  async #serve(packet: RequestPacket): Promise<void> {
+  async #serve(packet: RequestPacket, bytes: number): Promise<void> {
     const { requestId } = packet
     this.#owed++
+    this.#owedBytes += bytes
     try {
       const protocolData = await this.#options.handleRequest(packet, this)
       this.#send(this.#encode({ type: 'response', requestId, protocolData }))
@@ -381,6 +385,7 @@ export class Session implements ConnectionEvents {
       else this.#refuse(requestId, error)
     }
     this.#owed--
+    this.#owedBytes -= bytes
     this.#closeWhenDone()
   }
 

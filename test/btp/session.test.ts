@@ -284,6 +284,23 @@ describe('a request of the peer', () => {
     expect(errorOf(answer)).toMatchObject({ name: 'UnreachableError', code: 'T00' })
   })
 
+  it('H38: is refused for now when those that are being handled are large, and taken again once they are answered', async () => {
+    const releases: Array<() => void> = []
+    const { peer } = await open({ handleRequest: () => new Promise(resolve => { releases.push(() => { resolve([]) }) }) })
+    const large = [octets('x', new Uint8Array(65_000))]
+    const count = Math.ceil(32 * 1024 * 1024 / 65_000) + 1
+    for (let requestId = 1; requestId <= count; requestId++) peer.send({ type: 'message', requestId, protocolData: large })
+    const refused = await peer.next()
+    expect(refused.requestId).toBe(count)
+    expect(errorOf(refused)).toMatchObject({ name: 'UnreachableError', code: 'T00' })
+    for (const release of releases.splice(0)) release()
+    for (let requestId = 1; requestId < count; requestId++) expect((await peer.next()).type).toBe('response')
+    peer.send({ type: 'message', requestId: count, protocolData: large })
+    await settle()
+    releases[0]?.()
+    expect(await peer.next()).toMatchObject({ type: 'response', requestId: count })
+  })
+
   it('H32: a log line shows a stranger\'s text escaped, and no data', async () => {
     const { peer, options, session } = await open({ handleRequest: () => Promise.reject(new TypeError('evil \x1b[2J')) })
     peer.send({ type: 'message', requestId: 5, protocolData: [text('greeting', 'private words')] })
