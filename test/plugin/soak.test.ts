@@ -7,6 +7,7 @@
 import { expect, it } from 'vitest'
 import { NotAcceptedError } from '../../src/core/errors.js'
 import type { AnyModule } from '../../src/plugin/module.js'
+import type { LedgerPlugin } from '../../src/plugin/plugin.js'
 import { Lab, PREFIX, settle, watch } from '../support/lab.js'
 import type { Outcome, Payment, Side, SideName } from '../support/lab.js'
 
@@ -15,6 +16,12 @@ const RUNS = Number(process.env['PAYCHAN_SOAK_RUNS'] ?? 200)
 const ONLY = process.env['PAYCHAN_SOAK_SEED']
 /** The longest time that a transfer of this test may be in flight. */
 const LONGEST_MS = 15_000
+
+/** In which a host may do anything. */
+const EVENTS = [
+  'connect', 'disconnect', 'incoming_prepare', 'incoming_fulfill', 'incoming_reject', 'incoming_cancel', 'outgoing_prepare', 'outgoing_fulfill',
+  'outgoing_reject', 'outgoing_cancel'
+] as const
 
 /** Mulberry32: small, seeded, good enough to choose by. */
 function chooser(seed: number) {
@@ -37,6 +44,7 @@ class Run {
   readonly #payments = new Map<string, { payment: Payment; from: SideName }>()
   readonly #calls: Call[] = []
   readonly #stopped = new Set<Side>()
+  #isHealing = false
 
   constructor(seed: number) {
     this.#random = chooser(seed)
@@ -44,23 +52,36 @@ class Run {
     const options = { maxBalance: String(MAXIMUM), minBalance: String(-MAXIMUM), heartbeatMs: 2000, heartbeatTimeoutMs: 1000 }
     this.lab = new Lab({
       seed,
-      alice: { options },
-      bob: { options, skewMs: upTo(4) === 0 ? upTo(1200) - 600 : 0, ...(upTo(1) === 0 ? { module: this.#module() } : {}) }
+      alice: { options, ...(upTo(2) === 0 ? { module: this.#module('client', 'server') } : {}) },
+      bob: { options, skewMs: upTo(4) === 0 ? upTo(1200) - 600 : 0, ...(upTo(1) === 0 ? { module: this.#module('server', 'client') } : {}) }
     })
     for (const side of this.#sides) {
-      side.onStart = plugin => { plugin.on('incoming_prepare', ({ id }) => { this.#decide(side, id) }) }
+      side.onStart = plugin => {
+        plugin.on('incoming_prepare', ({ id }) => { this.#decide(side, id) })
+        for (const event of EVENTS) plugin.on(event, () => { if (side.plugin === plugin) this.#interrupt(side) })
+      }
     }
   }
 
-  /** Takes its time for each transfer, and refuses some. */
-  #module(): AnyModule {
+  /** A host that disconnects in the middle of an event. */
+  #interrupt(side: Side): void {
+    if (!this.#isHealing && this.#random.chance(0.02)) this.#stop(side)
+  }
+
+  /** Takes its time to connect and for each transfer, fails to connect at times, and refuses some transfers. */
+  #module(own: string, peer: string): AnyModule {
     return {
-      connect: () => undefined,
+      connect: async () => {
+        if (this.#isHealing || this.#random.chance(0.7)) return
+        await new Promise<void>(resolve => { this.lab.clock.setTimer(this.#random.upTo(4000), resolve) })
+        if (!this.#isHealing && this.#random.chance(0.3)) throw new NotAcceptedError('not today')
+      },
       disconnect: () => undefined,
-      getAccount: () => `${PREFIX}server`,
-      getPeerAccount: () => `${PREFIX}client`,
+      getAccount: () => PREFIX + own,
+      getPeerAccount: () => PREFIX + peer,
       getInfo: () => ({ prefix: PREFIX }),
       handleIncomingPrepare: async () => {
+        if (this.#isHealing) return
         const delayMs = this.#random.upTo(2000)
         if (delayMs > 1000) await new Promise<void>(resolve => { this.lab.clock.setTimer(delayMs - 1000, resolve) })
         if (this.#random.chance(0.2)) throw new NotAcceptedError('not this one')
@@ -91,8 +112,19 @@ class Run {
   /** A side that has crashed gets a new life; one that has disconnected connects again. */
   async #start(side: Side): Promise<void> {
     const isStopped = this.#stopped.delete(side)
-    if (side.isAlive && !isStopped) return
-    const plugin = side.isAlive ? side.plugin : side.make()
+    // In the end the newest process has the store, whichever had it last.
+    if (side.isAlive && !isStopped && !this.#isHealing) return
+    await this.#connect(side, side.isAlive ? side.plugin : side.make())
+  }
+
+  /** Another process over alice's store, while the first still runs. (No other could bind bob's port.) */
+  async #supplant(): Promise<void> {
+    const side = this.lab.alice
+    if (!side.isAlive || !side.plugin.isConnected() || this.#stopped.has(side)) return
+    await this.#connect(side, side.make())
+  }
+
+  async #connect(side: Side, plugin: LedgerPlugin): Promise<void> {
     plugin.connect({ timeout: Infinity }).then(() => {
       // What was reported before is found here.
       if (side.plugin === plugin) for (const { transfer, isIncoming } of plugin.inFlight()) if (isIncoming) this.#decide(side, transfer.id)
@@ -117,11 +149,11 @@ class Run {
   }
 
   async #fault(): Promise<void> {
-    const { network } = this.lab
+    const { network, clock } = this.lab
     const { upTo, pick, chance } = this.#random
     const side = pick(this.#sides)
     const type = pick(['prepare', 'fulfill', 'reject'] as const)
-    switch (upTo(10)) {
+    switch (upTo(13)) {
       case 0: network.cut(); break
       case 1: network.freeze(); break
       case 2: network.isUp = !network.isUp; break
@@ -132,6 +164,9 @@ class Run {
       case 7: side.store.failNextCommit(); break
       case 8: side.store.loseNextCommit(pick(['now', 'never', 'later'])); break
       case 9: this.#stop(side); break
+      case 10: clock.setTimer(upTo(8000), network.hold(({ packet, request }) => packet.type === type || request?.type === type, 1 + upTo(2))); break
+      case 11: clock.setTimer(upTo(8000), side.store.holdCommits()); break
+      case 12: await this.#supplant(); break
       default: await side.store.landLate()
     }
   }
@@ -152,6 +187,7 @@ class Run {
   /** The faults stop, and time goes on. */
   async heal(): Promise<void> {
     const { network, clock } = this.lab
+    this.#isHealing = true
     network.clearRules()
     network.isUp = true
     for (const side of this.#sides) {

@@ -225,7 +225,8 @@ export class Network {
       },
       close: async () => {
         isOpen = false
-        this.#door = undefined
+        // Another process of bob's may have opened it anew.
+        if (this.#door?.life === life) this.#door = undefined
         this.cut()
       }
     }
