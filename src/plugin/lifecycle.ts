@@ -253,11 +253,12 @@ export class Lifecycle {
 
   #becomeReady(link: Link): void {
     this.#identity.becomeKnown()
-    this.#attempt = undefined
     this.#phase = 'ready'
     this.#courier.start()
     this.#outgoing.resume()
     this.#incoming.resume()
+    // Not before: what a module throws until here is the attempt's failure.
+    this.#attempt = undefined
     for (const { resolve } of this.#whenReady.splice(0)) resolve()
     if (link.session !== undefined) this.#greet()
   }

@@ -83,6 +83,32 @@ describe('connect() in the middle of closing', () => {
   })
 })
 
+describe('a module that throws when it is asked for its account', () => {
+  it('while a lost event is raised again: the connect rejects', async () => {
+    let asked = 0
+    let isBroken = false
+    const getAccount = (): string => {
+      // Its first answer of each life is still good.
+      if (isBroken && asked++ > 0) throw new NotAcceptedError('no account')
+      return `${PREFIX}client`
+    }
+    const lab = await Lab.open({ alice: { module: aModule({ getAccount }) } })
+    const { id } = await lab.prepared({ expiresInMs: 2000 })
+    await lab.bob.plugin.disconnect()
+    lab.alice.crashAtCommit('after', ({ puts = [] }) => puts.some(([key, text]) => key === `:tl:transfer:${id}` && text.includes('cancelled')))
+    await lab.clock.advance(3000)
+    expect(lab.alice.isAlive).toBe(false)
+    await lab.bob.plugin.connect()
+    isBroken = true
+    const connecting = watch(lab.alice.make().connect())
+    await lab.clock.advance(10_000)
+    expect([connecting.state, connecting.error?.message]).toEqual(['rejected', 'no account'])
+    isBroken = false
+    await lab.alice.plugin.connect()
+    expect(lab.alice.story).toEqual(['outgoing_prepare', 'outgoing_cancel'])
+  })
+})
+
 describe('disconnect() while the store does not answer', () => {
   it.each(['a commit hangs', 'what became of a commit cannot be read back'])("%s: it ends, calls are told outcome 'unknown', the next connect goes by the store", async what => {
     const lab = await Lab.open()
