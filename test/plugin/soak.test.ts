@@ -73,8 +73,9 @@ class Run {
     return {
       connect: async () => {
         if (this.#isHealing || this.#random.chance(0.7)) return
+        const fails = this.#random.chance(0.3)
         await new Promise<void>(resolve => { this.lab.clock.setTimer(this.#random.upTo(4000), resolve) })
-        if (!this.#isHealing && this.#random.chance(0.3)) throw new NotAcceptedError('not today')
+        if (fails) throw new NotAcceptedError('not today')
       },
       disconnect: () => undefined,
       getAccount: () => PREFIX + own,
