@@ -20,7 +20,9 @@ export async function startPeer({ host, port, token, path, log }) {
     info: { prefix: 'test.paychan.', currencyCode: 'XTS', currencyScale: 0, connectors: [] },
     maxBalance: LIMIT,
     minBalance: `-${LIMIT}`,
-    store
+    store,
+    // What goes wrong is shown, as when a second `npm start` takes the store; DEBUG=ilp-plugin-* shows everything instead.
+    _log: process.env.DEBUG === undefined ? { warn: log, error: log } : undefined
   })
 
   const { status } = makePayments(plugin, {
