@@ -1,19 +1,18 @@
 /**
  * The types that users of the package name: hosts, wallets, authors of modules and stores.
  */
-export type { Logger } from './core/log.js'
-export type { Batch, ListOptions, Store } from './core/store.js'
-export type { Acceptor, Connection } from './core/transport.js'
+export type { HostLog, Logger } from './core/log.js'
+export type { Batch, KeyValueStore, ListOptions, Store } from './core/store.js'
+export type { Acceptor, Connection, ListenerOptions } from './core/transport.js'
 export type { Backend, MaxValueTrackerOptions, TransferLogOptions } from './ledger/backend.js'
 export type { MaxValueEntry, MaxValueTracker } from './ledger/max-value-tracker.js'
 export type { LoggedTransfer, TransferWithInfo } from './ledger/records.js'
 export type { TransferLog } from './ledger/transfer-log.js'
 export type { TransferState } from './ledger/stages.js'
 export type { Dispute, PluginEvents } from './plugin/account.js'
-export type { HostLog, KeyValueStore } from './plugin/environment.js'
 export type * from './plugin/lpi.js'
 export type { PluginClass } from './plugin/make-plugin.js'
 export type { PaymentChannelModule, PluginContext } from './plugin/module.js'
-export type { Credentials, ListenerOptions, PluginOptions, PluginServices } from './plugin/options.js'
+export type { Credentials, PluginOptions, PluginServices } from './plugin/options.js'
 export type { HistoryEntry, HistoryOptions, InFlightTransfer, LedgerPlugin } from './plugin/plugin.js'
 export type { Rpc, RpcMethod } from './plugin/rpc.js'

@@ -10,6 +10,7 @@ import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
 import PaychanPlugin, { BtpListener, LmdbStore } from '../src/node.js'
 import type { LedgerPlugin } from '../src/node.js'
+import { MAX_PAYLOAD } from '../src/transport/web-socket.js'
 import { afterTest, freePort, nextEvent } from './support/hosts.js'
 
 const ROOT = join(import.meta.dirname, '..')
@@ -101,7 +102,8 @@ describe("README's code", () => {
 })
 
 describe("README's options", () => {
-  const source = ts.createSourceFile('options.ts', read('src/plugin/options.ts'), ts.ScriptTarget.Latest, true)
+  const parse = (path: string): ts.SourceFile => ts.createSourceFile(path, read(path), ts.ScriptTarget.Latest, true)
+  const source = parse('src/plugin/options.ts')
   const rows = [...readme.matchAll(/^\| `(\w+)` \| (.*?) ?\| (.*) \|$/gm)].map(([, name = '', usual = '', text = '']) => ({ name, usual, text }))
   const rowOf = (name: string): { name: string; usual: string; text: string } => {
     const row = rows.find(one => one.name === name)
@@ -110,8 +112,8 @@ describe("README's options", () => {
   }
 
   /** The names of an interface's members. */
-  function membersOf(name: string): string[] {
-    const found = source.statements.find(one => ts.isInterfaceDeclaration(one) && one.name.text === name)
+  function membersOf(name: string, file = source): string[] {
+    const found = file.statements.find(one => ts.isInterfaceDeclaration(one) && one.name.text === name)
     return (found as ts.InterfaceDeclaration).members.map(member => member.name?.getText() ?? '')
   }
 
@@ -151,10 +153,11 @@ describe("README's options", () => {
 
   it('have the defaults that the plugin has', () => {
     const { text } = rowOf('listener')
-    for (const name of membersOf('ListenerOptions')) expect(text).toContain(`\`${name}\``)
+    for (const name of membersOf('ListenerOptions', parse('src/core/transport.ts'))) expect(text).toContain(`\`${name}\``)
     const listener = new BtpListener()
     expect(text).toContain(`\`authTimeoutMs\` (${listener.authTimeoutMs})`)
     expect(text).toContain(`\`maxUnauthenticated\` (${listener.maxUnauthenticated})`)
+    expect(text).toContain(`\`maxPayload\` (${MAX_PAYLOAD} `)
     const [, port] = /DEFAULT_PORT = (\d+)/.exec(read('src/transport/listener.ts')) ?? []
     expect(text).toContain(`\`port\` (${port}; `)
     const [, minimum] = /options\['minBalance'\] \?\? '([^']+)'/.exec(source.getFullText()) ?? []

@@ -40,3 +40,11 @@ export interface Store {
   /** Lets go of files and handles, once what is under way has ended. Idempotent. A closed store rejects further calls with StoreError. */
   close(): Promise<void>
 }
+
+/** The store that plugin hosts pass as `_store`, those of LPI v2 among their services (RFC 4, RFC 24). */
+export interface KeyValueStore {
+  /** Resolves with the value; for an absent key with undefined or null, or rejects with a NotFoundError as LevelUP does. */
+  get(key: string): unknown
+  put(key: string, value: string): unknown
+  del(key: string): unknown
+}

@@ -51,3 +51,23 @@ export interface Acceptor {
   /** How many connections may be unauthenticated at a time; over it the oldest of them is closed. */
   readonly maxUnauthenticated: number
 }
+
+/** Where to listen. Only for Node: no browser can. */
+export interface ListenerOptions {
+  /** Default 4195. With 0 the system picks a free one; `port` tells which. */
+  port?: number
+  /** The address to listen at. Default: all of them. */
+  host?: string
+  /** With `key`: https. Paths, or contents in PEM. They are read at each `listen`, so that renewed ones are taken. */
+  cert?: string | Uint8Array
+  key?: string | Uint8Array
+  ca?: string | Uint8Array
+  /** The largest frame that is taken, in bytes; a larger one costs the connection. Default 65536. */
+  maxPayload?: number
+  /** How long a connection may stay unauthenticated, in milliseconds. Default 2000. */
+  authTimeoutMs?: number
+  /** How many connections may be unauthenticated at a time; over it the oldest of them is dropped. Default 100. */
+  maxUnauthenticated?: number
+  /** The only path that is served, with its leading slash. Default: any. */
+  path?: string
+}

@@ -2,7 +2,7 @@
  * Where log lines go: to the `debug` package, or to the logger that a host hands in. Imports core.
  */
 import createDebug from 'debug'
-import type { Logger } from '../core/log.js'
+import type { HostLog, Logger, LogLevel } from '../core/log.js'
 
 /** A logger over the `debug` package: shown when `DEBUG` (in browsers `localStorage.debug`) matches the namespace. */
 export function debugLogger(namespace: string): Logger {
@@ -19,16 +19,11 @@ export function debugLogger(namespace: string): Logger {
   }
 }
 
-type Level = 'trace' | 'debug' | 'info' | 'warn' | 'error'
-
-/** A host's own logger: any of the five levels, as methods. What it lacks is dropped. */
-export type HostLog = { readonly [level in Level]?: ((message: string) => void) | undefined }
-
 /**
  * Adapts a host's logger (LPI v2's `log`, `console`, any object with some of the five levels). One that throws harms nothing.
  */
 export function hostLogger(log: HostLog): Logger {
-  const write = (level: Level, message: string): void => {
+  const write = (level: LogLevel, message: string): void => {
     try {
       log[level]?.(message)
     } catch {

@@ -4,28 +4,10 @@
 import { parseLimit } from '../core/amounts.js'
 import type { Amount } from '../core/amounts.js'
 import { InvalidFieldsError } from '../core/errors.js'
-import type { Acceptor } from '../core/transport.js'
-import type { Store } from '../core/store.js'
-import type { HostLog, KeyValueStore } from './environment.js'
+import type { HostLog } from '../core/log.js'
+import type { KeyValueStore, Store } from '../core/store.js'
+import type { Acceptor, ListenerOptions } from '../core/transport.js'
 import type { LedgerInfo } from './lpi.js'
-
-/** Where to listen. Node only. */
-export interface ListenerOptions {
-  /** Default 4195; 0 takes a free one, which `plugin.port` tells. */
-  port?: number
-  /** The address to bind to. Default: all. */
-  host?: string
-  /** A certificate, as a path or as PEM text; with it the listener speaks TLS. */
-  cert?: string | Uint8Array
-  /** The certificate's private key, as a path or as PEM text. */
-  key?: string | Uint8Array
-  /** The authorities, as a path or as PEM text. */
-  ca?: string | Uint8Array
-  /** How long a socket may stay unauthenticated, in milliseconds. Default 2000. */
-  authTimeoutMs?: number
-  /** How many sockets may be unauthenticated at a time; over it the oldest of them is closed. Default 100. */
-  maxUnauthenticated?: number
-}
 
 /** The user name and the token that one peer presents and the other checks. */
 export interface Credentials {

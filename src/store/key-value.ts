@@ -15,17 +15,9 @@
  */
 import { fromUtf8 } from '../core/bytes.js'
 import { InvalidFieldsError, messageOf, StoreError } from '../core/errors.js'
-import type { Batch, ListOptions, Store } from '../core/store.js'
+import type { Batch, KeyValueStore, ListOptions, Store } from '../core/store.js'
 import { checkBatch, checkKey, checkList, closedError } from './check.js'
 import { keysOf, KeyTreeChange, type Page, parsePage } from './key-tree.js'
-
-/** The store that plugin hosts pass as `_store`. */
-export interface KeyValueStore {
-  /** Resolves with the value; for an absent key with undefined or null, or rejects with a NotFoundError as LevelUP does. */
-  get(key: string): unknown
-  put(key: string, value: string): unknown
-  del(key: string): unknown
-}
 
 const OWN_PREFIX = 'paychan:store:'
 const JOURNAL_KEY = `${OWN_PREFIX}journal`

@@ -9,27 +9,8 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import { InvalidFieldsError, messageOf, UnreachableError } from '../core/errors.js'
-import type { Acceptor, Connection } from '../core/transport.js'
+import type { Acceptor, Connection, ListenerOptions } from '../core/transport.js'
 import { adoptWebSocket, MAX_PAYLOAD } from './web-socket.js'
-
-export interface ListenerOptions {
-  /** Default 4195. With 0 the system picks a free one; `port` tells which. */
-  port?: number
-  /** The address to listen at. Default: all of them. */
-  host?: string
-  /** With `key`: https. Paths, or contents in PEM. They are read at each `listen`, so that renewed ones are taken. */
-  cert?: string | Uint8Array
-  key?: string | Uint8Array
-  ca?: string | Uint8Array
-  /** The largest frame that is taken, in bytes; a larger one costs the connection. Default 65536. */
-  maxPayload?: number
-  /** How long a connection may stay unauthenticated, in milliseconds. Default 2000. */
-  authTimeoutMs?: number
-  /** How many connections may be unauthenticated at a time; over it the oldest of them is dropped. Default 100. */
-  maxUnauthenticated?: number
-  /** The only path that is served, with its leading slash. Default: any. */
-  path?: string
-}
 
 const DEFAULT_PORT = 4195
 const DEFAULT_AUTH_TIMEOUT_MS = 2000

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { InvalidFieldsError, StoreError } from '../../src/core/errors.js'
-import type { Batch, Store } from '../../src/core/store.js'
-import { type KeyValueStore, wrapKeyValueStore } from '../../src/store/key-value.js'
+import type { Batch, KeyValueStore, Store } from '../../src/core/store.js'
+import { wrapKeyValueStore } from '../../src/store/key-value.js'
 import { describeFailingWrites, describeStore, type FailingStoreHarness } from '../contract/store.js'
 import { type HostFlavour, HostStore } from '../support/host-store.js'
 

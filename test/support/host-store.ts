@@ -1,7 +1,7 @@
 /**
  * The plain `{get, put, del}` store of a plugin host, in the shapes that hosts have, with faults on demand.
  */
-import type { KeyValueStore } from '../../src/store/key-value.js'
+import type { KeyValueStore } from '../../src/core/store.js'
 
 export interface HostFlavour {
   /** What `get` does for an absent key. Default: it resolves undefined. */
