@@ -38,7 +38,12 @@ mkdirSync(data, { recursive: true })
 const token = readToken(join(data, 'token'))
 const btpPort = await choosePort(process.env.BTP_PORT ?? 8081)
 const peer = await startPeer({ host, port: btpPort, token, path: join(data, 'peer'), log })
-const server = createServer((request, response) => void serve(request, response))
+const server = createServer((request, response) => {
+  serve(request, response).catch(error => {
+    log(`a request could not be answered: ${error.message}`)
+    response.writeHead(500).end()
+  })
+})
 const port = await listen(server, process.env.PORT ?? 8080)
 
 log(`the account is kept in ${data}, and open to the wallet at ${host}:${btpPort}`)
@@ -48,7 +53,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void stop
 
 /** Answers one request of the page: its files, and where the account is. */
 async function serve(request, response) {
-  const { pathname } = new URL(request.url ?? '/', 'http://page')
+  const [pathname] = request.url.split('?')
   const send = (status, type, body) => {
     response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
     response.end(request.method === 'HEAD' ? undefined : body)

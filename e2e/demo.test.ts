@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
@@ -71,6 +72,15 @@ describe('the demo', () => {
     await browser?.close()
     if (running?.process.exitCode === null) await running.stop()
     rmSync(data, { recursive: true, force: true })
+  })
+
+  it('answers requests that make no sense, and goes on', async () => {
+    if (running === undefined) throw new Error('the demo is not up')
+    const { port } = new URL(running.url)
+    const socket = connect(Number(port), '127.0.0.1')
+    socket.write('GET // HTTP/1.1\r\nHost: page\r\nConnection: close\r\n\r\n')
+    expect(Buffer.concat(await socket.toArray() as Buffer[]).toString()).toMatch(/^HTTP\/1.1 404 /)
+    expect((await fetch(running.url)).status).toBe(200)
   })
 
   it('pays the peer, is paid by it, and finds its balance again after a reload and after a restart of the peer', async () => {
