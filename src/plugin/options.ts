@@ -103,9 +103,6 @@ const TIMES = {
   reconnectMaxMs: [30_000, 1, HOUR]
 } as const satisfies Record<string, readonly [number, number, number]>
 
-/** Options that may be absent, and for whose absence a user would pay: what is nearly their name is taken for a slip. */
-const EASILY_MISSED = ['maxBalance', 'minBalance', 'authCheck', ...Object.keys(TIMES)]
-
 /** An ILP address prefix: segments of letters, digits, `_`, `~` and `-`, each closed by a dot (RFC 15). */
 const PREFIX = /^([A-Za-z0-9_~-]+\.)+$/
 const PREFIX_LIMIT = 1000
@@ -119,7 +116,6 @@ export function parseOptions(options: unknown, services: PluginServices | null, 
   if (options['_backend'] !== undefined) {
     throw new InvalidFieldsError('_backend is not supported: give a store of this package as `store`, or a plain one as `_store`')
   }
-  checkSpelling(Object.keys(options))
   const server = optional(options, 'server', parseServer)
   const listener = optional(options, 'listener', parseListener)
   const store = optional(options, 'store', parseStore)
@@ -143,29 +139,6 @@ export function parseOptions(options: unknown, services: PluginServices | null, 
   }
   checkTogether(settings, provides)
   return settings
-}
-
-/** Unknown options are left alone, since modules and subclasses have their own; but who writes minBalnce has set no limit. */
-function checkSpelling(names: readonly string[]): void {
-  for (const name of names) {
-    if (EASILY_MISSED.includes(name)) continue
-    const meant = EASILY_MISSED.find(known => distance(name.toLowerCase(), known.toLowerCase()) <= 2)
-    if (meant !== undefined) throw new InvalidFieldsError(`${name} is no option: ${meant} is`)
-  }
-}
-
-/** How many letters must be put in, left out or exchanged to make one text of the other (Levenshtein). */
-function distance(one: string, other: string): number {
-  let row = Array.from({ length: other.length + 1 }, (_none, index) => index)
-  for (const letter of one) {
-    const above = row
-    row = [(above[0] ?? 0) + 1]
-    for (let i = 0; i < other.length; i++) {
-      const exchanged = (above[i] ?? 0) + (other[i] === letter ? 0 : 1)
-      row.push(Math.min(exchanged, (above[i + 1] ?? 0) + 1, (row[i] ?? 0) + 1))
-    }
-  }
-  return row[other.length] ?? 0
 }
 
 /** What one option demands of the others. */

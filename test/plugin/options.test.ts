@@ -39,11 +39,6 @@ const WRONG: Array<[field: string, changes: object]> = [
   ['server', { server: `btp+ws://:${MARKER}@host:99999` }],
   ['server', { server: `btp+ws://%zz:${MARKER}@host` }],
   ['server', { server: '' }],
-  ['minBalnce', { minBalnce: '0' }],
-  ['min_balance', { min_balance: '0' }],
-  ['minbalance', { minbalance: '0' }],
-  ['authcheck', { authcheck: () => true }],
-  ['expiryMargin', { expiryMargin: 100 }],
   ['credentials', { credentials: MARKER }],
   ['credentials', { credentials: { username: MARKER } }],
   ['credentials.username', { credentials: { username: 5, token: MARKER } }],
@@ -164,11 +159,6 @@ describe('wrong options', () => {
 })
 
 describe('options that are taken', () => {
-  it("options of a module's or a subclass's own are left alone", () => {
-    const own = { balance: '5', wallet: {}, timeoutMs: 5, margin: 1, servers: [], listeners: [], auth: 'x', min: '1' }
-    expect(() => new PaychanPlugin({ ...serverOptions(), ...own })).not.toThrow()
-  })
-
   it('info may be empty: the prefix is filled in', async () => {
     const server = makeServer({ info: {} })
     await server.connect()
