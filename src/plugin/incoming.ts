@@ -170,25 +170,34 @@ export class Incoming {
    */
   async fulfill(id: string, fulfillment: string, ilp: string | undefined): Promise<void> {
     const { ledger, clock, expiryMarginMs } = this.#account
+    const life = this.#life
     const condition = conditionOf(fulfillment)
-    const entry = await ledger.change(id, view => {
+    const { before, entry } = await ledger.change(id, view => {
       const known = received(view.get(id), id, 'fulfill')
       if (known.info.transfer.executionCondition !== condition) {
         throw new NotAcceptedError(`the fulfillment does not match the condition of transfer ${id}`)
       }
-      if (known.stage === 'fulfilled' || known.stage === 'fulfilling') return undefined
+      if (known.stage === 'fulfilled' || known.stage === 'fulfilling') return { before: known.stage, entry: known }
       if (known.info.state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${id} is rolled back`)
       if (known.stage === 'checking') throw new NotAcceptedError(`transfer ${id} is not prepared yet`)
       if (clock.now() >= Date.parse(known.info.transfer.expiresAt) - expiryMarginMs) {
         throw new AlreadyRolledBackError(`it is too late to fulfill transfer ${id}`)
       }
-      return view.move(known, 'fulfilling', { fulfillment, ...(ilp === undefined ? {} : { ilp }) })
+      return { before: known.stage, entry: view.move(known, 'fulfilling', { fulfillment, ...(ilp === undefined ? {} : { ilp }) }) }
     })
-    if (entry !== undefined) {
+    if (before === 'held') {
       this.#timers.disarm(id)
       this.#startDelivery(entry, () => this.#deliverFulfill(entry))
     }
-    await this.#deliveries.get(id)?.promise
+    await this.#answered(entry, life)
+  }
+
+  /** Waits for the sender's answer, where there has been none. */
+  async #answered({ id, stage }: Entry<Transfer>, life: { readonly isOver: boolean }): Promise<void> {
+    const delivery = this.#deliveries.get(id)
+    // What was under way when the change was decided may have been stopped since: nobody waits for its answer then.
+    if (delivery === undefined && life.isOver && (stage === 'fulfilling' || stage === 'rejecting')) throw stoppedError(id)
+    await delivery?.promise
   }
 
   #startDelivery(entry: Entry<Transfer>, deliver: () => Promise<void>): void {
@@ -263,20 +272,21 @@ export class Incoming {
   /** Rejects a held transfer. Resolves when the sender has answered, or has let it expire. */
   async reject(id: string, reason: RejectionReason | undefined): Promise<void> {
     const { ledger, clock, address, emit } = this.#account
+    const life = this.#life
     const packet = toBase64url(rejectionReasonToIlpError(reason, address(), new Date(clock.now())))
-    const entry = await ledger.change(id, view => {
+    const { before, entry } = await ledger.change(id, view => {
       const known = received(view.get(id), id, 'reject')
       if (known.stage === 'fulfilled' || known.stage === 'fulfilling') throw new AlreadyFulfilledError(`transfer ${id} is fulfilled`)
-      if (known.info.state === 'cancelled') return undefined
+      if (known.info.state === 'cancelled') return { before: known.stage, entry: known }
       if (known.stage === 'checking') throw new NotAcceptedError(`transfer ${id} is not prepared yet`)
-      return view.move(known, 'rejecting', { ilp: packet })
+      return { before: known.stage, entry: view.move(known, 'rejecting', { ilp: packet }) }
     })
-    if (entry !== undefined) {
+    if (before === 'held') {
       this.#timers.disarm(id)
       emit('incoming_reject', hostCopy(entry), rejectionMessage(this.#account, packet, address()))
       this.#startDelivery(entry, () => this.#deliverReject(entry))
     }
-    await this.#deliveries.get(id)?.promise
+    await this.#answered(entry, life)
   }
 
   async #deliverReject(entry: Entry<Transfer>): Promise<void> {

@@ -430,6 +430,27 @@ describe('disconnect()', () => {
     expect(lab.network.count(({ packet }) => ['fulfill', 'reject'].includes(packet.type))).toBe(0)
   })
 
+  it('a call for what is under way already is not told that it is done, though it was stored before', async () => {
+    const lab = await Lab.open()
+    const [fulfilling, rejecting, other] = [await lab.prepared({ expiresInMs: 60_000 }), await lab.prepared({ expiresInMs: 60_000 }), await lab.prepared()]
+    const { plugin, store } = lab.bob
+    lab.network.drop(({ from, packet }) => from === 'bob' && packet.type !== 'response')
+    watch(plugin.fulfillCondition(fulfilling.id, fulfilling.fulfillment))
+    watch(plugin.rejectIncomingTransfer(rejecting.id))
+    await settle()
+    // While this one is written, the repeats wait.
+    const release = store.holdCommits()
+    watch(plugin.rejectIncomingTransfer(other.id))
+    await settle()
+    const repeats = [watch(plugin.fulfillCondition(fulfilling.id, fulfilling.fulfillment)), watch(plugin.rejectIncomingTransfer(rejecting.id))]
+    const stopped = plugin.disconnect()
+    await settle()
+    release()
+    await lab.clock.advance(6000)
+    await stopped
+    expect(repeats.map(({ state, error }) => [state, error?.outcome])).toEqual([['rejected', 'unknown'], ['rejected', 'unknown']])
+  })
+
   it('a release that waits for a failing store is left to the next connect, which reports it', async () => {
     const lab = await Lab.open({ bob: { options: { maxBalance: '5' } } })
     const { transfer, id } = lab.payment({ expiresInMs: 60_000 })
