@@ -19,7 +19,8 @@ const BROWSERS = [
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'
 ]
 
-const HOW_TO_GET_A_BROWSER = [
+/** For whoever has none. */
+export const HOW_TO_GET_A_BROWSER = [
   'The browser checks need Chromium, and there is none here. To get it:',
   '  Debian, Ubuntu:  sudo apt-get update && sudo apt-get install -y --no-install-recommends chromium',
   '  elsewhere:       install Chromium or Chrome, and set CHROMIUM_PATH to its executable'

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromium } from 'playwright-core'
 import type { BrowserContext } from 'playwright-core'
-import { findBrowser } from '../../scripts/setup.mjs'
+import { HOW_TO_GET_A_BROWSER, findBrowser } from '../../scripts/setup.mjs'
 
 const QUIET = ['--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 
@@ -17,7 +17,7 @@ export interface OpenBrowser {
 
 export async function openBrowser(): Promise<OpenBrowser> {
   const executablePath = findBrowser()
-  if (executablePath === undefined) throw new Error('there is no Chromium here; `npm test` says how to get one')
+  if (executablePath === undefined) throw new Error(HOW_TO_GET_A_BROWSER)
   const profile = mkdtempSync(join(tmpdir(), 'paychan-profile-'))
   // Chromium's sandbox refuses to run as root.
   const isRoot = process.getuid?.() === 0
