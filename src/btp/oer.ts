@@ -112,7 +112,7 @@ export class OerReader extends Reader {
  * Reads a GeneralizedTime of RFC 30: UTC with `Z`, at most milliseconds, no offset, no 24:00, no leap second (which no Date can
  * hold). Canonical writers leave trailing zeros out, so one or two decimals are read too.
  */
-export function parseTimestamp(text: string): Date | undefined {
+function parseTimestamp(text: string): Date | undefined {
   const match = TIMESTAMP.exec(text)
   if (match === null) return undefined
   const [, year, month, day, hours, minutes, seconds, fraction = ''] = match

@@ -12,7 +12,7 @@ export type Amount = BigNumber
 export const ZERO: Amount = new Big(0)
 
 /** One more than the largest amount that a transfer can carry: 2^64 (RFC 23, ASN.1 UInt64). */
-export const AMOUNT_LIMIT: Amount = new Big('18446744073709551616')
+const AMOUNT_LIMIT: Amount = new Big('18446744073709551616')
 
 const AMOUNT = /^(0|[1-9][0-9]*)(\.0+)?$/
 const SIGNED = /^-?[0-9]+$/

@@ -3,7 +3,6 @@
  */
 import { fromBase64url, sha256, toBase64url, toHex } from './bytes.js'
 import { InvalidFieldsError } from './errors.js'
-import type { Random } from './random.js'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 const BYTES_32 = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
@@ -21,14 +20,6 @@ export function parseTransferId(value: unknown, field = 'id'): string {
 export function transferIdFromBytes(bytes: Uint8Array): string {
   const hex = toHex(bytes)
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
-}
-
-/** A random UUID (version 4). Also works where `crypto.randomUUID` is missing. */
-export function randomTransferId(random: Random): string {
-  const bytes = random.bytes(16)
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80
-  return transferIdFromBytes(bytes)
 }
 
 /**

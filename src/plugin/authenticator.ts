@@ -51,9 +51,4 @@ export class Authenticator {
   async checkPresent(): Promise<void> {
     if (this.#settings.credentials === undefined) await this.credentials()
   }
-
-  /** @throws InvalidFieldsError naming what is wrong with the credentials that a host gave */
-  check(credentials: unknown): Credentials {
-    return checkCredentials(credentials)
-  }
 }

@@ -21,6 +21,7 @@ import type { Identity } from './identity.js'
 import type { Incoming } from './incoming.js'
 import type { ConnectOptions, DisconnectOptions, LedgerInfo, Transfer } from './lpi.js'
 import type { ModuleRunner } from './module.js'
+import { checkCredentials } from './options.js'
 import type { Credentials, PluginOptions, Settings } from './options.js'
 import type { Outgoing } from './outgoing.js'
 import type { Requests } from './requests.js'
@@ -148,7 +149,7 @@ export class Lifecycle {
     const connection = this.#environment.adoptSocket(socket)
     const link = await this.#openLink()
     if (credentials !== undefined) {
-      await link.addClientSocket(connection, this.#authenticator.check(credentials))
+      await link.addClientSocket(connection, checkCredentials(credentials))
       return
     }
     await this.#reception.admit(link)
