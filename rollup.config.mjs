@@ -114,7 +114,7 @@ function notePieces(file) {
       const pieces = {}
       for (const chunk of Object.values(bundle)) {
         for (const [id, { renderedLength }] of Object.entries(chunk.modules ?? {})) {
-          const name = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(id)?.[1] ?? 'ours'
+          const name = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(id.replaceAll('\\', '/'))?.[1] ?? 'ours'
           pieces[name] = (pieces[name] ?? 0) + renderedLength
         }
       }
@@ -123,12 +123,15 @@ function notePieces(file) {
   }
 }
 
+/** Whether a module is TypeScript's output; on Windows its path has backslashes. */
+const isOurs = id => /[\\/]\.build[\\/]js[\\/]/.test(id)
+
 /** Hands TypeScript's source maps to Rollup, so that the maps in dist lead to src. */
 function typescriptMaps() {
   return {
     name: 'typescript-maps',
     load(id) {
-      if (!id.includes('/.build/js/') || !id.endsWith('.js')) return null
+      if (!isOurs(id) || !id.endsWith('.js')) return null
       return { code: readFileSync(id, 'utf8'), map: JSON.parse(readFileSync(`${id}.map`, 'utf8')) }
     }
   }
@@ -160,7 +163,7 @@ function onLog(level, log, handler) {
   handler(level === 'warn' ? 'error' : level, log)
 }
 
-const common = { onLog, treeshake: { moduleSideEffects: id => !id.includes('/.build/js/') } }
+const common = { onLog, treeshake: { moduleSideEffects: id => !isOurs(id) } }
 const output = { sourcemap: true, generatedCode: 'es2015', interop: 'auto', freeze: false, externalLiveBindings: false }
 const named = { ...output, exports: 'named' }
 const classOnly = { ...output, exports: 'default' }

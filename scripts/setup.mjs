@@ -90,7 +90,9 @@ export function installBrowser() {
 /** Runs a command in the project's folder, its output passed on; returns whether it succeeded. */
 function run(command, args) {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const { status, error } = spawnSync(command, args, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] })
+  // On Windows npm is a script, which only a shell can run.
+  const shell = process.platform === 'win32'
+  const { status, error } = spawnSync(command, args, { cwd: root, env, shell, stdio: ['ignore', 'inherit', 'inherit'] })
   if (error !== undefined) console.error(`${command} could not be run: ${error.message}`)
   return status === 0
 }
