@@ -158,6 +158,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return this.#open.values()
   }
 
+  /** How many they are. */
   get openCount(): number {
     return this.#open.size
   }

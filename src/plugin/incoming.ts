@@ -23,6 +23,12 @@ import { Doubts } from './doubts.js'
 import type { Verdict } from './doubts.js'
 import type { IncomingTransfer, RejectionReason, Transfer } from './lpi.js'
 
+/**
+ * The most transfers in flight, of both directions, beside which another incoming one is taken. Limits bound their amounts, and so
+ * bound nothing of those that have none; each costs memory until it expires, which the sender decides.
+ */
+const MOST_IN_FLIGHT = 10_000
+
 export class Incoming {
   readonly #account: Account
   /** The module's answers that are awaited: repeats of a Prepare wait for the same one. */
@@ -79,6 +85,7 @@ export class Incoming {
       const known = view.get(id)
       if (known !== undefined) return repeated(known, transfer)
       if (packet.expiresAt.getTime() <= clock.now()) throw new NotAcceptedError(`transfer ${id} has expired already`)
+      if (ledger.openCount >= MOST_IN_FLIGHT) throw new NotAcceptedError(`${MOST_IN_FLIGHT} transfers are in flight already`)
       // Without a module nobody is asked, so it is held at once.
       return view.create(id, transfer, true, { v: 1, stage: module === undefined ? 'held' : 'checking', at: clock.now() })
     })

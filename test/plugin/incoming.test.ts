@@ -165,6 +165,20 @@ describe("the peer's Prepare", () => {
     expect(errorName(await peer.prepare(exceeds))).toBe('response')
   })
 
+  it('I9, H38: ten thousand can be in flight, however small their amounts and distant their ends; one more is NotAcceptedError', async () => {
+    const { peer, alice, lab, payment } = await openScripted({ announces: true })
+    const far = { amount: '0', expiresInMs: 2 ** 40 }
+    const answers = await Promise.all(Array.from({ length: 10_000 }, () => peer.prepare(payment(far))))
+    expect(answers.filter(({ type }) => type !== 'response')).toEqual([])
+    const first = alice.plugin.inFlight()[0]?.transfer.id ?? ''
+    const more = payment(far)
+    expect(await peer.prepare(more)).toMatchObject({ type: 'error', name: 'NotAcceptedError', code: 'F00' })
+    expect(alice.plugin.inFlight()).toHaveLength(10_000)
+    await alice.plugin.rejectIncomingTransfer(first)
+    await lab.clock.advance(0)
+    expect((await peer.prepare(more)).type).toBe('response')
+  })
+
   it('I5: of many at once those are taken that fit, whatever comes of the others, and never more is held', async () => {
     const lab = await Lab.open({ bob: { options: { maxBalance: '100' } }, alice: { options: { minBalance: '-130' } } })
     let most = { incoming: 0, outgoing: 0 }
