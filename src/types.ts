@@ -4,12 +4,16 @@
 export type { HostLog, Logger } from './core/log.js'
 export type { Batch, KeyValueStore, ListOptions, Store } from './core/store.js'
 export type { Acceptor, Connection, ListenerOptions } from './core/transport.js'
+export type {
+  AnswerPacket, ErrorPacket, FulfillPacket, MessagePacket, Packet, PreparePacket, RejectPacket, RequestPacket, ResponsePacket, SubProtocol,
+  TransferPacket
+} from './btp/packets.js'
 export type { Backend, MaxValueTrackerOptions, TransferLogOptions } from './ledger/backend.js'
 export type { MaxValueEntry, MaxValueTracker } from './ledger/max-value-tracker.js'
 export type { LoggedTransfer, TransferWithInfo } from './ledger/records.js'
 export type { TransferLog } from './ledger/transfer-log.js'
 export type { TransferState } from './ledger/stages.js'
-export type { Dispute, PluginEvents } from './plugin/account.js'
+export type { Dispute, ObservedPacket, PluginEvents } from './plugin/account.js'
 export type * from './plugin/lpi.js'
 export type { PluginClass } from './plugin/make-plugin.js'
 export type { PaymentChannelModule, PluginContext } from './plugin/module.js'

@@ -81,6 +81,11 @@ export function readAuthRequest(packet: Packet): { credentials: Credentials; pee
   }
 }
 
+/** Whether a packet has a token in it. A peer may send an auth Message in the middle of a session, where it means nothing. */
+export function hasToken(packet: Packet): boolean {
+  return find(packet.protocolData, 'auth_token') !== undefined
+}
+
 const OUR_PROBE = [json(PAYCHAN, { probe: true })]
 /** Asks for the account, which every BTP 1.0 peer answers; another one answers with an Error, which is as good. */
 const FOREIGN_PROBE = [octets('info', Uint8Array.of(0))]

@@ -44,6 +44,8 @@ export interface SessionOptions {
    * `outcome: 'unknown'` is met with silence: the peer would take an Error for a decision.
    */
   handleRequest(packet: RequestPacket, session: Session): Promise<SubProtocol[]>
+  /** Sees each packet of the session when it was read, or just before it is sent; not those by which the session began. */
+  observe?(direction: 'in' | 'out', packet: Packet): void
   /** How long an answer is waited for, and a session that ends waits for its last answers. */
   readonly answerTimeoutMs: number
   /** After how long a silence the peer is probed. `Infinity` never probes. */
@@ -54,19 +56,19 @@ export interface SessionOptions {
   readonly maxFrameBytes?: number
 }
 
-/** What a session may do in each state, and which states may follow. */
+/** What a session may do in each state, whether its packets are shown to who observes, and which states may follow. */
 const STATES = {
   /** Dialled; the auth Message waits for its answer, and nothing else counts. */
-  authenticating: { asks: false, serves: false, next: ['open', 'closing', 'closed'] },
-  open: { asks: true, serves: true, next: ['leaving', 'draining', 'closed'] },
+  authenticating: { asks: false, serves: false, shows: false, next: ['open', 'closing', 'closed'] },
+  open: { asks: true, serves: true, shows: true, next: ['leaving', 'draining', 'closed'] },
   /** Another session has taken over. The peer may not know yet, so what it still asks here is served. */
-  leaving: { asks: false, serves: true, next: ['draining', 'closing', 'closed'] },
+  leaving: { asks: false, serves: true, shows: true, next: ['draining', 'closing', 'closed'] },
   /** Answers only what was asked before; closes when nothing is owed or awaited. */
-  draining: { asks: false, serves: false, next: ['closing', 'closed'] },
+  draining: { asks: false, serves: false, shows: true, next: ['closing', 'closed'] },
   /** The transport says goodbye. */
-  closing: { asks: false, serves: false, next: ['closed'] },
-  closed: { asks: false, serves: false, next: [] }
-} as const satisfies Record<string, { asks: boolean; serves: boolean; next: readonly string[] }>
+  closing: { asks: false, serves: false, shows: false, next: ['closed'] },
+  closed: { asks: false, serves: false, shows: false, next: [] }
+} as const satisfies Record<string, { asks: boolean; serves: boolean; shows: boolean; next: readonly string[] }>
 
 type State = keyof typeof STATES
 
@@ -165,7 +167,7 @@ export class Session implements ConnectionEvents {
   accept(requestId: number, peer: PeerFacts): void {
     this.#opened(peer)
     const protocolData = peer.announced ? [announcement(this.#options.ledgerId, this.#options.keepsNoBooks)] : []
-    this.#send(encodePacket({ type: 'response', requestId, protocolData }))
+    this.#transmit(encodePacket({ type: 'response', requestId, protocolData }))
   }
 
   /**
@@ -257,6 +259,7 @@ export class Session implements ConnectionEvents {
       }
       return
     }
+    this.#observe('in', packet)
     if (packet.type === 'response' || packet.type === 'error') this.#take(packet)
     else if (STATES[this.#state].serves) this.#receive(packet, frame.length)
   }
@@ -333,9 +336,10 @@ export class Session implements ConnectionEvents {
   ): void {
     let requestId = randomUint32(this.#options.random)
     while (this.#pending.has(requestId)) requestId = (requestId + 1) >>> 0
+    const packet: Packet = { ...body, requestId }
     let frame: Uint8Array
     try {
-      frame = this.#encode({ ...body, requestId })
+      frame = this.#encode(packet)
     } catch (error) {
       failed(error instanceof PaychanError ? error : new InvalidFieldsError(messageOf(error), { cause: error }))
       return
@@ -348,7 +352,7 @@ export class Session implements ConnectionEvents {
     const cancelTimer = timeoutMs === Infinity ? undefined : this.#options.clock.setTimer(timeoutMs, timeOut)
     this.#pending.set(requestId, { answered, failed, cancelTimer })
     this.#trace('to', body.type, requestId)
-    this.#send(frame)
+    this.#send(packet, frame)
   }
 
   #take(packet: AnswerPacket): void {
@@ -366,7 +370,7 @@ export class Session implements ConnectionEvents {
     const { requestId } = packet
     this.#trace('from', packet.type, requestId)
     if (hasDuplicateNames(packet.protocolData)) this.#refuse(requestId, new InvalidFieldsError('sub-protocol names must be unique'))
-    else if (isProbe(packet)) this.#send(encodePacket({ type: 'response', requestId, protocolData: [] }))
+    else if (isProbe(packet)) this.#respond(requestId, [])
     else if (this.#owed < MOST_REQUESTS_AT_ONCE && this.#owedBytes < MOST_BYTES_AT_ONCE) void this.#serve(packet, bytes)
     else this.#refuse(requestId, new UnreachableError('too many requests at once'))
   }
@@ -378,7 +382,7 @@ export class Session implements ConnectionEvents {
     this.#owedBytes += bytes
     try {
       const protocolData = await this.#options.handleRequest(packet, this)
-      this.#send(this.#encode({ type: 'response', requestId, protocolData }))
+      this.#respond(requestId, protocolData)
       this.#trace('to', 'response', requestId)
     } catch (error) {
       if (error instanceof PaychanError && error.outcome === 'unknown') this.#options.log.warn(`a request of unknown outcome stays unanswered: ${error.message}`)
@@ -396,7 +400,8 @@ export class Session implements ConnectionEvents {
     if (ours) this.#trace('to', thrown.name, requestId)
     else this.#options.log.warn(`a request from ${this.label} failed: ${message}`)
     const { name, code } = ours ? thrown : new NotAcceptedError(message)
-    this.#send(encodePacket(errorPacket(requestId, { name, code, message }, this.#options.clock)))
+    const packet = errorPacket(requestId, { name, code, message }, this.#options.clock)
+    this.#send(packet, encodePacket(packet))
   }
 
   #encode(packet: Packet): Uint8Array {
@@ -406,7 +411,21 @@ export class Session implements ConnectionEvents {
     return frame
   }
 
-  #send(frame: Uint8Array): void {
+  #respond(requestId: number, protocolData: SubProtocol[]): void {
+    const packet: Packet = { type: 'response', requestId, protocolData }
+    this.#send(packet, this.#encode(packet))
+  }
+
+  #send(packet: Packet, frame: Uint8Array): void {
+    this.#observe('out', packet)
+    this.#transmit(frame)
+  }
+
+  #observe(direction: 'in' | 'out', packet: Packet): void {
+    if (STATES[this.#state].shows) this.#options.observe?.(direction, packet)
+  }
+
+  #transmit(frame: Uint8Array): void {
     this.#connection.send(frame)
     if (this.#connection.bufferedBytes > MOST_BUFFERED_BYTES) this.terminate('the peer does not read what it is sent')
   }

@@ -8,7 +8,7 @@ import { fromBase64url } from '../core/bytes.js'
 import { StandbyError, UnreachableError, messageOf } from '../core/errors.js'
 import type { CancelTimer } from '../core/clock.js'
 import { decodeIlpError, encodeIlpError, ilpErrorToRejectionReason, senderOf } from '../btp/ilp-error.js'
-import type { SubProtocol } from '../btp/packets.js'
+import type { Packet, SubProtocol } from '../btp/packets.js'
 import { octets } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
 import type { Ledger } from '../ledger/ledger.js'
@@ -33,10 +33,23 @@ export interface Dispute {
   reason: string
 }
 
+/** A packet as it passed between the two sides, for whoever wants to watch them talk. */
+export interface ObservedPacket {
+  /** `in`: the peer sent it. */
+  direction: 'in' | 'out'
+  /** Decoded, and only lent: it must not be changed, and its `data` may share a frame's memory, so copy what you keep for long. */
+  packet: Packet
+}
+
 /** The plugin's events: LPI's, and ours. */
 export interface PluginEvents extends LpiEvents {
   /** The sender of an incoming transfer does not honour our preimage: not counted, kept as evidence. */
   dispute: (dispute: Dispute) => void
+  /**
+   * A BTP packet (RFC 23) of an authenticated session: raised when one of the peer's was read, before it is acted upon, and just
+   * before one of ours is sent. What authenticates is left out, so that no token is ever in it.
+   */
+  packet: (observed: ObservedPacket) => void
 }
 
 export interface Account {

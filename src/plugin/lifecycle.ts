@@ -8,7 +8,7 @@ import type { Logger } from '../core/log.js'
 import type { Acceptor } from '../core/transport.js'
 import { Doorkeeper, doorkeeperOf } from '../btp/doorkeeper.js'
 import { Link } from '../btp/link.js'
-import type { RequestPacket, ResponsePacket, SubProtocol } from '../btp/packets.js'
+import type { Packet, RequestPacket, ResponsePacket, SubProtocol } from '../btp/packets.js'
 import type { RequestBody, Session } from '../btp/session.js'
 import type { Committer } from '../ledger/committer.js'
 import type { Ledger } from '../ledger/ledger.js'
@@ -56,6 +56,8 @@ export interface Parts {
   readonly incoming: Incoming
   readonly requests: Requests
   readonly emit: Account['emit']
+  /** Shows a packet to the host. */
+  readonly observe: (direction: 'in' | 'out', packet: Packet) => void
 }
 
 /** Whether there is a store: a client without one takes the peer's word for the balance. */
@@ -80,6 +82,7 @@ export class Lifecycle {
   readonly #incoming: Incoming
   readonly #requests: Requests
   readonly #emit: Account['emit']
+  readonly #observe: Parts['observe']
   /** For those who dial in, while this side listens. */
   #doorkeeper: Doorkeeper | undefined
   /** For sockets that a host hands in. */
@@ -117,6 +120,7 @@ export class Lifecycle {
     this.#incoming = parts.incoming
     this.#requests = parts.requests
     this.#emit = parts.emit
+    this.#observe = parts.observe
     this.#reception = new Doorkeeper({ clock: this.#environment.clock, log: this.#log }, this.#acceptor && {
       authTimeoutMs: this.#acceptor.authTimeoutMs,
       maxUnauthenticated: this.#acceptor.maxUnauthenticated
@@ -286,6 +290,7 @@ export class Lifecycle {
       ...(server === undefined ? {} : { dial: { dial, url: server.url, credentials: () => this.#credentials() } }),
       authenticate: credentials => this.#accepts(credentials),
       handleRequest: packet => this.#handle(packet),
+      observe: this.#observe,
       onUp: session => {
         this.#identity.meet(session, ledgerId)
         if (this.#phase === 'ready') this.#greet()

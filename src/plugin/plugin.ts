@@ -9,6 +9,7 @@ import { parseTransferId } from '../core/ids.js'
 import type { Logger } from '../core/log.js'
 import type { Store } from '../core/store.js'
 import type { Acceptor } from '../core/transport.js'
+import { hasToken } from '../btp/auth.js'
 import { Backend } from '../ledger/backend.js'
 import { Committer } from '../ledger/committer.js'
 import { Ledger } from '../ledger/ledger.js'
@@ -118,7 +119,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       outgoing: this.#outgoing,
       incoming: this.#incoming,
       requests: this.#requests,
-      emit: account.emit
+      emit: account.emit,
+      observe: (direction, packet) => { if (this.listenerCount('packet') > 0 && !hasToken(packet)) this.emit('packet', { direction, packet }) }
     })
     runner?.construct(options)
   }

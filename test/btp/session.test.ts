@@ -354,6 +354,49 @@ describe('a peer that does not read', () => {
   })
 })
 
+describe('an observer', () => {
+  const observed = () => {
+    const seen: string[] = []
+    const observe: SessionOptions['observe'] = (direction, { type, requestId }) => { seen.push(`${direction} ${type} ${requestId}`) }
+    return { seen, observe }
+  }
+
+  it('sees every packet of a session, before it is acted upon or sent', async () => {
+    const { seen, observe } = observed()
+    const { session, peer } = await open({ observe, peer: OURS, handleRequest: packet => {
+      seen.push('handled')
+      return packet.requestId === 1 ? Promise.resolve([]) : Promise.reject(new NotAcceptedError('no'))
+    } })
+    const answer = session.request(hello())
+    const { requestId } = await peer.next()
+    peer.respond({ type: 'response', requestId, protocolData: [] })
+    await answer
+    for (const id of [1, 2]) peer.send({ type: 'message', requestId: id, protocolData: [] })
+    peer.send({ type: 'message', requestId: 3, protocolData: [json('paychan', { probe: true })] })
+    for (let i = 0; i < 3; i++) await peer.next()
+    expect(seen).toEqual([
+      `out message ${requestId}`, `in response ${requestId}`,
+      'in message 1', 'handled', 'in message 2', 'handled', 'in message 3', 'out response 3', 'out response 1', 'out error 2'
+    ])
+  })
+
+  it('H32: sees nothing of the authentication, on neither side, and nothing of a session that never was', async () => {
+    const { seen, observe } = observed()
+    await open({ observe, peer: OURS })
+    const [near, far] = connectionPair()
+    const options = sessionOptions({ observe })
+    const session = new Session(near, true, options, () => undefined)
+    const done = session.authenticate({ username: 'bob', token: 'secret' }, () => undefined)
+    const peer = new WirePeer(far)
+    const auth = await peer.next()
+    const failure = expect(done).rejects.toThrow(UnreachableError)
+    await options.clock.advance(5000)
+    await failure
+    session.message(encodePacket({ type: 'response', requestId: auth.requestId, protocolData: [text('late', 'secret')] }))
+    expect(seen).toEqual([])
+  })
+})
+
 describe('authentication by the client', () => {
   function dial(overrides: Partial<SessionOptions> = {}) {
     const options = sessionOptions(overrides)

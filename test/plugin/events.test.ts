@@ -1,7 +1,9 @@
 import { describe, expect, expectTypeOf, it } from 'vitest'
-import type { IncomingTransfer, LedgerInfo, Message, RejectionMessage, Transfer } from '../../src/node.js'
+import { fromUtf8 } from '../../src/core/bytes.js'
+import { MemoryStore } from '../../src/node.js'
+import type { IncomingTransfer, LedgerInfo, Message, ObservedPacket, PluginEvents, RejectionMessage, Transfer } from '../../src/node.js'
 import { SafeEmitter } from '../../src/plugin/emitter.js'
-import { connectedPair, makeServer, nextEvent, payment, recordEvents } from '../support/hosts.js'
+import { connectedPair, foreignPeer, makeClient, makeServer, nextEvent, payment, recordEvents, SECRET } from '../support/hosts.js'
 
 interface Events {
   tick: (count: number) => void
@@ -126,6 +128,42 @@ describe('events of transfers', () => {
     }
     expect((await told[0])[1]).toMatchObject(reason)
     expect((await told[1])[1]).toMatchObject(reason)
+  })
+})
+
+describe('packet', () => {
+  it('shows the packets of both directions, decoded, and no longer once nobody listens', async () => {
+    const { server, client } = await connectedPair()
+    const seen: string[] = []
+    const listener: PluginEvents['packet'] = ({ direction, packet }) => {
+      seen.push(`${direction} ${packet.type}${packet.type === 'prepare' ? ` of ${packet.amount}` : ''}`)
+    }
+    client.on('packet', listener)
+    const { transfer, fulfillment } = payment(client.getPeerAccount(), '12')
+    const isPrepared = nextEvent(server, 'incoming_prepare')
+    await client.sendTransfer(transfer)
+    await isPrepared
+    await server.fulfillCondition(transfer.id, fulfillment)
+    expect(seen).toEqual(['out prepare of 12', 'in response', 'in fulfill', 'out response'])
+    client.off('packet', listener)
+    await client.getPeerBalance()
+    expect(seen).toHaveLength(4)
+  })
+
+  it('H32: has no token in it, not even when the peer sends one out of turn', async () => {
+    const server = makeServer()
+    const packets: ObservedPacket[] = []
+    server.on('packet', observed => { packets.push(observed) })
+    await server.connect()
+    const client = makeClient(server, { maxBalance: '10', store: new MemoryStore() })
+    client.on('packet', observed => { packets.push(observed) })
+    await client.connect()
+    await client.getPeerBalance()
+    const again = await (await foreignPeer(server)).authenticate()
+    expect(again.type).toBe('error')
+    const told = packets.flatMap(({ packet }) => packet.protocolData.map(({ protocolName, data }) => `${protocolName} ${fromUtf8(data)}`)).join()
+    expect(told).toContain('balance')
+    expect(told).not.toContain(SECRET)
   })
 })
 
