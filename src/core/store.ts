@@ -26,6 +26,11 @@ export interface ListOptions {
 }
 
 export interface Store {
+  /**
+   * Whether the old package may open what is here: then a transfer has its own record from the beginning, as there. Otherwise it lies in
+   * the record of what is open until it is final, which is one record less to write, and at a place where its neighbours are written too.
+   */
+  readonly opensInOldPackage?: boolean
   get(key: string): Promise<string | undefined>
   /** Entries whose keys begin with `prefix`, in ascending order of the keys' UTF-16 code units. */
   list(prefix: string, options?: ListOptions): Promise<Array<[key: string, value: string]>>

@@ -38,6 +38,11 @@ export interface Group {
   onSealed(write: () => void): void
   /** What to do to memory when the group is durable. Must not throw. */
   onDurable(apply: () => void): void
+  /**
+   * Lets the group land only where the store has nothing under `key`. Where it has, `onPresent` is called, and all changes of the group
+   * are decided again. Must not throw.
+   */
+  expectAbsent(key: string, onPresent: () => void): void
   /** An overlay of a participant for the time of this group: made on the first call, the same object on the later ones. */
   draft<D>(participant: object, make: () => D): D
 }
@@ -51,15 +56,17 @@ interface Waiting {
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
   /** What it decided: a value, or what it threw. */
-  value?: unknown
-  threw?: boolean
+  value: unknown
+  threw: boolean
 }
 
 class GroupInProgress implements Group {
   readonly writes = new Map<string, string | undefined>()
+  /** What must be absent, and whom to tell that it is not. */
+  readonly expectations: Array<readonly [key: string, onPresent: () => void]> = []
   /** The changes in this group that nobody waits for: to be tried again when it fails. */
   later: ReadonlyMap<string, Decide<void>> = new Map()
-  readonly #changes: readonly Waiting[]
+  readonly changes: readonly Waiting[]
   readonly #drafts = new Map<object, unknown>()
   readonly #seals: Array<() => void> = []
   readonly #applies: Array<() => void> = []
@@ -67,7 +74,7 @@ class GroupInProgress implements Group {
 
   /** Decides the changes in their order, and those that were put off. */
   constructor(changes: readonly Waiting[], later: ReadonlyMap<string, Decide<void>>) {
-    this.#changes = changes
+    this.changes = changes
     for (const change of changes) this.#decide(change)
     if (later.size > 0) {
       this.later = later
@@ -92,6 +99,10 @@ class GroupInProgress implements Group {
     this.#applies.push(apply)
   }
 
+  expectAbsent(key: string, onPresent: () => void): void {
+    this.expectations.push([key, onPresent])
+  }
+
   draft<D>(participant: object, make: () => D): D {
     let draft = this.#drafts.get(participant) as D | undefined
     if (draft === undefined) {
@@ -103,6 +114,7 @@ class GroupInProgress implements Group {
 
   #decide(change: Waiting): void {
     try {
+      change.threw = false
       change.value = change.decide(this)
     } catch (error) {
       // It may have been refused because of an earlier change in this group, so it too is answered when the group is durable.
@@ -114,8 +126,8 @@ class GroupInProgress implements Group {
   landed(): void {
     for (const apply of this.#applies) apply()
     if (this.#isAnswered) return
-    for (const { resolve, reject, value, threw } of this.#changes) {
-      if (threw === true) reject(value)
+    for (const { resolve, reject, value, threw } of this.changes) {
+      if (threw) reject(value)
       else resolve(value)
     }
   }
@@ -124,7 +136,7 @@ class GroupInProgress implements Group {
   failed(error: unknown): void {
     if (this.#isAnswered) return
     this.#isAnswered = true
-    for (const { reject } of this.#changes) reject(error)
+    for (const { reject } of this.changes) reject(error)
   }
 }
 
@@ -267,7 +279,7 @@ export class Committer {
       reject(new StandbyError('this instance does not own its store: another process or tab has taken it over'))
       return
     }
-    this.#queue.push({ decide, resolve: resolve as (value: unknown) => void, reject })
+    this.#queue.push({ decide, resolve: resolve as (value: unknown) => void, reject, value: undefined, threw: false })
     this.#wake()
   }
 
@@ -347,14 +359,28 @@ export class Committer {
       if (value === undefined) deletes.push(key)
       else puts.push([key, value])
     }
+    const guards: Array<[string, string | undefined]> = [[HEAD_KEY, current.text]]
+    for (const [key] of group.expectations) guards.push([key, undefined])
     try {
-      const landed = await this.#options.store.commit({ puts, deletes, guards: [[HEAD_KEY, current.text]] })
+      const landed = await this.#options.store.commit({ puts, deletes, guards })
       if (landed) this.#landed(group, current, next)
+      else if (await this.#isExpected(group, current)) this.#decideAgain(group)
       else this.#lose(group, current, new StandbyError('another owner has taken the store over, nothing was changed'))
     } catch (cause) {
       if (cause instanceof StoreError && cause.outcome === 'unknown') await this.#findOut(group, current, next, cause)
       else this.#failed(group, cause)
     }
+  }
+
+  /** Why a group was refused: whether this instance owns the store still, and the group expected to be absent what is there. */
+  async #isExpected(group: GroupInProgress, current: Head): Promise<boolean> {
+    return group.expectations.length > 0 && await this.#options.store.get(HEAD_KEY) === current.text
+  }
+
+  #decideAgain(group: GroupInProgress): void {
+    for (const [, onPresent] of group.expectations) onPresent()
+    this.#putOffAgain(group)
+    this.#queue.unshift(...group.changes)
   }
 
   #landed(group: GroupInProgress, current: Head, next: Head): void {
@@ -369,8 +395,12 @@ export class Committer {
   }
 
   #failed(group: GroupInProgress, cause: unknown): void {
-    for (const [key, decide] of group.later) if (!this.#later.has(key)) this.#later.set(key, decide)
+    this.#putOffAgain(group)
     group.failed(new StoreError(`the store failed, nothing was changed: ${messageOf(cause)}`, { cause }))
+  }
+
+  #putOffAgain(group: GroupInProgress): void {
+    for (const [key, decide] of group.later) if (!this.#later.has(key)) this.#later.set(key, decide)
   }
 
   /**

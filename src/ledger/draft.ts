@@ -6,7 +6,7 @@ import { formatAmount, parseAmount } from '../core/amounts.js'
 import type { Amount } from '../core/amounts.js'
 import { DuplicateIdError, NotAcceptedError } from '../core/errors.js'
 import type { Group } from './committer.js'
-import { jsonOf } from './records.js'
+import { isImplied, jsonOf } from './records.js'
 import type { LedgerKeys, LoggedTransfer, OpenRecord, TransferWithInfo } from './records.js'
 import { MOVES, STATE_OF } from './stages.js'
 import type { Stage, TransferState } from './stages.js'
@@ -74,14 +74,17 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   readonly #memory: Memory<T>
   readonly #group: Group
   readonly #keys: LedgerKeys
+  readonly #inOldLayout: boolean
   readonly #entries = new Map<string, Entry<T> | undefined>()
   readonly #sums: Sums
   readonly #limits: Limits
 
-  constructor(memory: Memory<T>, group: Group, keys: LedgerKeys) {
+  /** `inOldLayout`: whether each transfer has its own record also while it is prepared. */
+  constructor(memory: Memory<T>, group: Group, keys: LedgerKeys, inOldLayout: boolean) {
     this.#memory = memory
     this.#group = group
     this.#keys = keys
+    this.#inOldLayout = inOldLayout
     this.#sums = { ...memory.sums }
     this.#limits = { ...memory.limits }
     group.onSealed(() => { this.#writeSums() })
@@ -110,7 +113,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     this.#checkLimits(entry)
     hold(this.#sums, entry, 1)
     this.#group.put(this.#keys.history(open.at, id), '')
-    this.#write(entry, true)
+    this.#write(entry, undefined)
     return entry
   }
 
@@ -148,7 +151,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     if (!wasCounted && state === 'prepared') hold(this.#sums, moved, 1)
     if (state === 'fulfilled') this.#credit(moved)
     if (stage === 'disputed') this.#group.put(this.#keys.disputed(entry.id), JSON.stringify(entry.open))
-    this.#write(moved, state !== entry.info.state)
+    this.#write(moved, entry)
     return moved
   }
 
@@ -186,11 +189,13 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     this.#entries.set(entry.id, undefined)
   }
 
-  #write(entry: Entry<T>, stateChanged: boolean): void {
-    if (stateChanged) this.#group.put(this.#keys.transfer(entry.id), recordOf(entry))
-    if (entry.open === undefined) this.#group.delete(this.#keys.open(entry.id))
-    else this.#group.put(this.#keys.open(entry.id), JSON.stringify(entry.open))
-    this.#entries.set(entry.id, entry)
+  #write(entry: Entry<T>, before: Entry<T> | undefined): void {
+    const { id, open, info: { state } } = entry
+    if (state !== before?.info.state && (state !== 'prepared' || this.#inOldLayout)) this.#group.put(this.#keys.transfer(id), recordOf(entry))
+    if (open === undefined) this.#group.delete(this.#keys.open(id))
+    else if (state === 'prepared' && !this.#inOldLayout) this.#group.put(this.#keys.open(id), openRecordOf(entry, open))
+    else if (before?.stage !== 'offered' || !isImplied(open)) this.#group.put(this.#keys.open(id), JSON.stringify(open))
+    this.#entries.set(id, entry)
   }
 
   setLimit(which: keyof Limits, value: Amount): void {
@@ -211,6 +216,11 @@ function infoAfter<T extends LoggedTransfer>(entry: Entry<T>, state: TransferSta
   const { transfer, isIncoming } = entry.info
   const fulfillment = state === 'fulfilled' ? details.fulfillment ?? entry.open?.fulfillment : undefined
   return fulfillment === undefined ? { transfer, isIncoming, state } : { transfer, isIncoming, state, fulfillment }
+}
+
+/** The record of an open transfer that has no other record yet. */
+function openRecordOf({ info: { isIncoming }, json }: Entry, open: OpenRecord): string {
+  return `${JSON.stringify(open).slice(0, -1)},"isIncoming":${String(isIncoming)},"transfer":${json}}`
 }
 
 /** The record of a transfer: the members in the old package's order, since its records compare as texts. */

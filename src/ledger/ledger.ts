@@ -12,7 +12,7 @@ import { InvalidFieldsError, StoreError } from '../core/errors.js'
 import type { Committer, Group } from './committer.js'
 import { Draft, hold } from './draft.js'
 import type { Entry, Limits, Memory, Sums, View } from './draft.js'
-import { ledgerKeys, parseHistoryCursor, parseOpenRecord, parseStoredLimit, parseStoredSum, parseTransferRecord } from './records.js'
+import { afterFinal, ledgerKeys, parseHistoryCursor, parseOpenRecord, parseStoredLimit, parseStoredSum, parseTransferRecord } from './records.js'
 import type { LedgerKeys, LoggedTransfer, OpenRecord, TransferWithInfo } from './records.js'
 import { STATE_OF } from './stages.js'
 import type { Stage } from './stages.js'
@@ -21,8 +21,8 @@ import type { Stage } from './stages.js'
 const CACHE_LIMIT = 1000
 const PAGE = 500
 
-/** What a change returns whose transfer memory has forgotten while it waited. */
-const FORGOTTEN = Symbol('forgotten')
+/** What a change returns that has to know first what the store has. */
+const UNREAD = Symbol('unread')
 
 /** What was read of a transfer that memory did not know, for as long as changes wait that asked for it, in their order. */
 interface Reading<T extends LoggedTransfer> {
@@ -50,6 +50,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   /** Final ones, oldest first. */
   #cache = new Map<string, Entry<T>>()
   #readings = new Map<string, Reading<T>>()
+  /** Ids of which the store has to be asked before a change of theirs is decided. */
+  #unread = new Set<string>()
 
   /** `limits` hold where the store has none: stored limits win. */
   constructor(committer: Committer, key: string, limits: Limits) {
@@ -67,6 +69,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#open = new Map()
     this.#cache = new Map()
     this.#readings = new Map()
+    this.#unread = new Set()
   }
 
   /**
@@ -92,8 +95,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       [keys.incomingFulfilled, keys.outgoingFulfilled, keys.maximum, keys.minimum].map(key => store.get(key)))
     const open = new Map<string, Entry<T>>()
     for await (const [key, text] of this.#listAll(keys.openPrefix)) {
-      const entry = await this.#readEntry(key.slice(keys.openPrefix.length), parseOpenRecord(key, text))
-      if (entry !== undefined) open.set(entry.id, entry)
+      const entry = await this.#readOpen(key.slice(keys.openPrefix.length), key, text)
+      open.set(entry.id, entry)
     }
     const sums: Sums = {
       incomingFulfilled: parseStoredSum(keys.incomingFulfilled, incoming ?? '0'),
@@ -124,16 +127,30 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     }
   }
 
-  async #readEntry(id: string, open: OpenRecord | undefined): Promise<Entry<T> | undefined> {
+  /** An open transfer lies in its open record, or has a record of its own; one that was offered may have become final in that one only. */
+  async #readOpen(id: string, openKey: string, openText: string): Promise<Entry<T>> {
+    const { open, info } = parseOpenRecord(openKey, openText)
+    if (info !== undefined && open.stage !== 'offered') return this.#entryOf(id, openKey, info, open)
     const key = this.#keys.transfer(id)
     const text = await this.#committer.store.get(key)
-    if (text !== undefined) return this.#parseEntry(id, key, text, open)
-    if (open !== undefined) throw new StoreError(`the record under '${printable(key)}' is missing, though its transfer is open`)
-    return undefined
+    if (text === undefined) {
+      if (info === undefined) throw new StoreError(`the record under '${printable(key)}' is missing, though its transfer is open`)
+      return this.#entryOf(id, openKey, info, open)
+    }
+    const own = parseTransferRecord(key, text)
+    const isAhead = open.stage === 'offered' && own.state !== 'prepared'
+    return this.#entryOf(id, key, own, isAhead ? afterFinal(open, own) : open)
   }
 
-  async #parseEntry(id: string, key: string, text: string, open: OpenRecord | undefined): Promise<Entry<T>> {
-    const info = parseTransferRecord(key, text) as TransferWithInfo<T>
+  /** A transfer that is not open. */
+  async #readClosed(id: string): Promise<Entry<T> | undefined> {
+    const key = this.#keys.transfer(id)
+    const text = await this.#committer.store.get(key)
+    return text === undefined ? undefined : this.#entryOf(id, key, parseTransferRecord(key, text), undefined)
+  }
+
+  async #entryOf(id: string, key: string, record: TransferWithInfo, open: OpenRecord | undefined): Promise<Entry<T>> {
+    const info = record as TransferWithInfo<T>
     const amount = parseStoredSum(key, info.transfer.amount)
     let stage: Stage = open?.stage ?? (info.state === 'prepared' ? 'held' : info.state)
     // The old package kept nothing beside the record: what it left prepared was held. A dispute is told from a cancellation by its evidence.
@@ -170,7 +187,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 
   async find(id: string): Promise<Entry<T> | undefined> {
     await this.load()
-    return this.peek(id) ?? await this.#readEntry(id, undefined)
+    return this.peek(id) ?? await this.#readClosed(id)
   }
 
   /**
@@ -203,7 +220,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   // ---- changing
 
   /**
-   * Runs one change on one transfer. Changes of one id are decided in the order of the calls.
+   * Runs one change on one transfer. Changes of one id are decided in the order of the calls. `decide` may be called again, when it
+   * was decided on too little or the store refused it: it must do nothing but through the view.
    * @throws what `decide` throws, and what the committer throws
    */
   change<R>(id: string, decide: (view: View<T>) => R): Promise<R> {
@@ -213,14 +231,14 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #change<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R> {
     return new Promise<R>((resolve, reject) => {
       const reading = this.#readings.get(id)
-      if (reading === undefined && this.#isReady(id)) this.#enqueue(id, decide, resolve, reject)
+      if (reading === undefined && this.#isReady()) this.#enqueue(id, decide, resolve, reject)
       else this.#changeAfterReading(id, decide, resolve, reject)
     })
   }
 
-  /** Whether memory knows all that a change of this id has to look at. */
-  #isReady(id: string): boolean {
-    return this.#loaded && this.#committer.owns && this.#knows(id)
+  /** Whether memory holds what is open, so that changes can be decided. */
+  #isReady(): boolean {
+    return this.#loaded && this.#committer.owns
   }
 
   #knows(id: string): boolean {
@@ -231,11 +249,13 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #changeAfterReading<R>(id: string, decide: (draft: Draft<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void): void {
     const reading = this.#readings.get(id) ?? this.#startReading(id)
     const leave = (): void => {
-      if (--reading.waiting === 0 && this.#readings.get(id) === reading) this.#readings.delete(id)
+      if (--reading.waiting > 0 || this.#readings.get(id) !== reading) return
+      this.#readings.delete(id)
+      this.#unread.delete(id)
     }
     reading.waiting++
     reading.done.then(() => {
-      if (!this.#isReady(id)) {
+      if (!this.#isReady() || !this.#knows(id)) {
         // What was read before the store changed hands is of no use.
         leave()
         this.#changeAfterReading(id, decide, resolve, reject)
@@ -245,15 +265,37 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     }, (error: unknown) => { leave(); reject(error) })
   }
 
-  /** A final transfer may have made room for others while its change waited for the group: then it is read again. */
   #enqueue<R>(id: string, decide: (draft: Draft<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void): void {
-    this.#committer.enqueue<R | typeof FORGOTTEN>(group => {
-      const draft = this.#draftIn(group)
-      return draft.knows(id) ? decide(draft) : FORGOTTEN
-    }, result => {
-      if (result === FORGOTTEN) this.#changeAfterReading(id, decide, resolve, reject)
+    this.#committer.enqueue(group => this.#decide(group, id, decide), result => {
+      if (result === UNREAD) this.#changeAfterReading(id, decide, resolve, reject)
       else resolve(result)
-    }, reject)
+    }, error => {
+      // Unless others wait behind a reading of it already.
+      if (!this.#readings.has(id)) this.#unread.delete(id)
+      reject(error)
+    })
+  }
+
+  /**
+   * Of an id that memory does not know, most are new: such a transfer is created, and the store itself refuses the group where there is
+   * a final one of that id. Whatever else is to be done about an unknown id is done after reading.
+   */
+  #decide<R>(group: Group, id: string, decide: (draft: Draft<T>) => R): R | typeof UNREAD {
+    const draft = this.#draftIn(group)
+    if (draft.knows(id)) return decide(draft)
+    if (this.#unread.has(id)) return UNREAD
+    try {
+      const result = decide(draft)
+      if (draft.knows(id)) {
+        group.expectAbsent(this.#keys.transfer(id), () => { this.#unread.add(id) })
+        return result
+      }
+    } catch {
+      // Decided on what memory does not know: again when it does.
+    }
+    // Changes of the same id that come behind must not overtake this one.
+    this.#unread.add(id)
+    return UNREAD
   }
 
   #startReading(id: string): Reading<T> {
@@ -267,9 +309,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     if (!this.#committer.owns) await this.#committer.ready()
     if (!this.#loaded) await this.load()
     const generation = this.#generation
-    const key = this.#keys.transfer(id)
-    const text = this.#knows(id) ? undefined : await this.#committer.store.get(key)
-    const entry = text === undefined ? undefined : await this.#parseEntry(id, key, text, undefined)
+    const entry = this.#knows(id) ? undefined : await this.#readClosed(id)
     if (generation !== this.#generation) return
     // What memory holds by now is newer.
     if (!this.#knows(id)) reading.entry = entry
@@ -284,7 +324,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   #draftIn(group: Group): Draft<T> {
-    return group.draft(this, () => new Draft<T>(this.#memory(), group, this.#keys))
+    return group.draft(this, () => new Draft<T>(this.#memory(), group, this.#keys, this.#committer.store.opensInOldPackage === true))
   }
 
   #memory(): Memory<T> {

@@ -32,6 +32,7 @@ export interface TransferWithInfo<T extends LoggedTransfer = LoggedTransfer> {
 /** What is stored beside a transfer while something about it is still to be done. */
 export interface OpenRecord {
   v: 1
+  /** Where it stands, unless the transfer's own record is ahead of it: then that one counts (`afterFinal`). */
   stage: Stage
   /** When it was prepared: milliseconds since 1970. */
   at: number
@@ -44,6 +45,20 @@ export interface OpenRecord {
 }
 
 const VERSION = 1
+
+/**
+ * Whether the record of an outgoing transfer that has become final says all that this one would say, so that what was there while it
+ * was offered may stay.
+ */
+export function isImplied({ stage, ilp, report }: OpenRecord): boolean {
+  return ilp === undefined && ((stage === 'fulfilled' && report === 'fulfill') || (stage === 'cancelled' && report === 'cancel'))
+}
+
+/** What is open about a transfer that was offered when its open record was written, and has become final since. */
+export function afterFinal({ v, at }: OpenRecord, { state, fulfillment }: TransferWithInfo): OpenRecord {
+  if (state === 'fulfilled') return { v, stage: state, at, report: 'fulfill', ...(fulfillment === undefined ? {} : { fulfillment }) }
+  return { v, stage: 'cancelled', at, report: 'cancel' }
+}
 
 /** Sorts newest first: the complement of the time, in fixed width (13 digits reach the year 2286). */
 const LATEST = 9_999_999_999_999
@@ -83,13 +98,23 @@ export function parseTransferRecord(key: string, text: string): TransferWithInfo
   return value as unknown as TransferWithInfo
 }
 
-/** Reads what is open about a transfer. @throws StoreError that names the key, when it does not parse */
-export function parseOpenRecord(key: string, text: string): OpenRecord {
-  const value = parseJson(key, text) as Partial<Record<keyof OpenRecord, unknown>> | null
-  const sound = isObject(value) && value.v === VERSION && typeof value.at === 'number' &&
-    typeof value.stage === 'string' && Object.hasOwn(STATE_OF, value.stage)
-  if (!sound) throw new StoreError(`the record under '${printable(key)}' is of no version that is known here`)
-  return value as unknown as OpenRecord
+/**
+ * Reads what is open about a transfer, and the transfer where it lies within.
+ * @throws StoreError that names the key, when it does not parse
+ */
+export function parseOpenRecord(key: string, text: string): { open: OpenRecord; info: TransferWithInfo | undefined } {
+  const value = parseJson(key, text)
+  if (!isOpenRecord(value)) throw new StoreError(`the record under '${printable(key)}' is of no version that is known here`)
+  const { isIncoming, transfer, ...open } = value
+  if (transfer === undefined) return { open, info: undefined }
+  if (!isObject(transfer) || typeof isIncoming !== 'boolean') throw new StoreError(`the record under '${printable(key)}' holds no transfer`)
+  return { open, info: { transfer: transfer as LoggedTransfer, isIncoming, state: STATE_OF[open.stage] } }
+}
+
+function isOpenRecord(value: unknown): value is OpenRecord & { isIncoming?: unknown; transfer?: unknown } {
+  const record = value as Partial<Record<keyof OpenRecord, unknown>> | null
+  return isObject(record) && record.v === VERSION && typeof record.at === 'number' &&
+    typeof record.stage === 'string' && Object.hasOwn(STATE_OF, record.stage)
 }
 
 /**

@@ -66,6 +66,7 @@ export function wrapKeyValueStore(store: KeyValueStore): Store {
 }
 
 class JournaledStore implements Store {
+  readonly opensInOldPackage = true
   readonly #host: KeyValueStore
   /** The end of all jobs so far: commits and listings run one after the other. Never rejects (H7). */
   #tail: Promise<void> = Promise.resolve()

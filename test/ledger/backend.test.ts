@@ -12,8 +12,8 @@ describe('getTransferLog', () => {
     await prepare(ledger, 'a', '7', false)
     expect(await log.getBalance()).toBe('5')
     expect(await sums(ledger)).toEqual({ if: '0', of: '0', ih: '0', oh: '7' })
-    expect(Object.keys(await contents(inner)).filter(key => key.includes(':tl:')))
-      .toEqual([':tl:transfer:a', 'settlements:tl:balance:if', 'settlements:tl:transfer:a'])
+    expect(Object.keys(await contents(inner)).filter(key => /:tl:|:open:/.test(key)))
+      .toEqual([':paychan:open:a', 'settlements:tl:balance:if', 'settlements:tl:transfer:a'])
   })
 
   it('the same key gives the same object, as a string or in options', () => {

@@ -7,6 +7,7 @@ import { expect, it } from 'vitest'
 import type { Batch } from '../../src/core/store.js'
 import { PaychanError, StandbyError, StoreError } from '../../src/core/errors.js'
 import { MemoryStore } from '../../src/store/memory.js'
+import { storedTransfers } from '../support/stored-transfers.js'
 import { contents, open } from './setup.js'
 
 type State = 'prepared' | 'fulfilled' | 'cancelled'
@@ -17,13 +18,11 @@ const IDS = ['a', 'b', 'c', 'd', 'e', 'f']
 /** What a restart finds in the store of the log named `log`: computed from the transfers alone, and held against the stored sums. */
 function audit(values: Record<string, string>): { incoming: bigint; outgoing: bigint; incomingHeld: bigint; outgoingHeld: bigint } {
   const sums = { incoming: 0n, outgoing: 0n, incomingHeld: 0n, outgoingHeld: 0n }
-  for (const [key, text] of Object.entries(values)) {
-    if (!key.startsWith('log:tl:transfer:')) continue
-    const { transfer, isIncoming, state } = JSON.parse(text) as { transfer: { amount: string }; isIncoming: boolean; state: State }
+  for (const [id, { transfer, isIncoming, state }] of Object.entries(storedTransfers(values, 'log'))) {
     const amount = BigInt(transfer.amount)
     if (state === 'fulfilled') sums[isIncoming ? 'incoming' : 'outgoing'] += amount
     if (state === 'prepared') sums[isIncoming ? 'incomingHeld' : 'outgoingHeld'] += amount
-    expect(values[`log:paychan:open:${key.slice(16)}`] !== undefined).toBe(state === 'prepared')
+    expect(values[`log:paychan:open:${id}`] !== undefined).toBe(state === 'prepared')
   }
   expect(BigInt(values['log:tl:balance:if'] ?? '0')).toBe(sums.incoming)
   expect(BigInt(values['log:tl:balance:of'] ?? '0')).toBe(sums.outgoing)
@@ -34,7 +33,13 @@ function audit(values: Record<string, string>): { incoming: bigint; outgoing: bi
 
 /** Audits what it holds after every commit. */
 class AuditedStore extends MemoryStore {
+  readonly opensInOldPackage: boolean
   broken: unknown
+
+  constructor(opensInOldPackage: boolean) {
+    super()
+    this.opensInOldPackage = opensInOldPackage
+  }
 
   override async commit(batch: Batch): Promise<boolean> {
     const landed = await super.commit(batch)
@@ -213,8 +218,8 @@ it('I2, I3, I5, H1, H4 to H7: a log and a tracker do what the model does, over f
     fc.tuple(fc.nat(20), fault).map(args => new SetIfMax(...args)),
     fc.constant(new Restart()), fc.constant(new ChangeHands()), fc.constant(new ReleaseAndTakeOver())
   ], { maxCommands: 40 })
-  await fc.assert(fc.asyncProperty(commands, async list => {
-    const inner = new AuditedStore()
+  await fc.assert(fc.asyncProperty(fc.boolean(), commands, async (opensInOldPackage, list) => {
+    const inner = new AuditedStore(opensInOldPackage)
     await fc.asyncModelRun(() => ({
       model: { transfers: new Map(), best: { value: 0n, data: null } } satisfies Model, real: { inner, now: start(inner) }
     }), list)
@@ -229,8 +234,8 @@ it('I5, H6, H7: whatever calls are made at once and whichever commits fail, the 
     fc.record({ kind: fc.constantFrom('fulfilled' as const, 'cancelled' as const), id })
   )
   const rounds = fc.array(fc.record({ calls: fc.array(call, { maxLength: 12 }), faults: fc.array(fault, { maxLength: 4 }) }), { maxLength: 8 })
-  await fc.assert(fc.asyncProperty(rounds, async list => {
-    const inner = new AuditedStore()
+  await fc.assert(fc.asyncProperty(fc.boolean(), rounds, async (opensInOldPackage, list) => {
+    const inner = new AuditedStore(opensInOldPackage)
     const real: Real = { inner, now: start(inner) }
     await real.now.committer.takeOver()
     for (const { calls, faults } of list) {
@@ -263,8 +268,7 @@ async function check({ inner, now }: Real, calls: Call[], results: Array<Promise
   expect(await now.log.getOutgoingFulfilledAndPrepared()).toBe(String(sums.outgoing + sums.outgoingHeld))
   for (const [n, { kind, id: called }] of calls.entries()) {
     const result = results[n]
-    const text = values[`log:tl:transfer:${called}`]
-    const state = text === undefined ? undefined : (JSON.parse(text) as { state: State }).state
+    const state = storedTransfers(values, 'log')[called]?.state
     if (result?.status === 'rejected') expect(result.reason).toBeInstanceOf(PaychanError)
     else expect([called, kind === 'prepare' ? state !== undefined : state === kind]).toEqual([called, true])
     if (result?.status === 'rejected' && result.reason instanceof StoreError) expect(result.reason.outcome).toBeUndefined()

@@ -35,7 +35,7 @@ function old(values: Record<string, string> = {}) {
 
 /** Ours over a store that holds these values; the key '' is the plugin's own ledger. */
 async function ours(values: Record<string, string> = {}) {
-  const inner = new MemoryStore()
+  const inner = Object.assign(new MemoryStore(), { opensInOldPackage: true })
   await inner.commit({ puts: Object.entries(values) })
   const opened = open(inner)
   return {

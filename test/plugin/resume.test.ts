@@ -71,7 +71,7 @@ describe('H5: after a restart', () => {
   it('H11: a Prepare that was stored and never sent is sent, and held by the peer', async () => {
     const lab = await Lab.open()
     const { id, transfer, fulfillment } = lab.payment()
-    lab.alice.crashAtCommit('after', makes(id, 'prepared'))
+    lab.alice.crashAtCommit('after', opens(id, 'offered'))
     watch(lab.alice.plugin.sendTransfer(transfer))
     await settle()
     expect(lab.network.count(asks('prepare'))).toBe(0)
@@ -87,7 +87,7 @@ describe('H5: after a restart', () => {
   it('a Prepare that was not stored was never there', async () => {
     const lab = await Lab.open()
     const { id, transfer } = lab.payment()
-    lab.alice.crashAtCommit('before', makes(id, 'prepared'))
+    lab.alice.crashAtCommit('before', opens(id, 'offered'))
     watch(lab.alice.plugin.sendTransfer(transfer))
     await settle()
     await lab.alice.restart()

@@ -31,6 +31,10 @@ export class FaultyStore implements Store {
     this.#inner = inner
   }
 
+  get opensInOldPackage(): boolean {
+    return this.#inner.opensInOldPackage === true
+  }
+
   /** The next commit rejects, and nothing of it is written. */
   failNextCommit(error: Error = new Error('disk full')): void {
     this.#faults.push({ kind: 'fail', error })
