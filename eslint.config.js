@@ -47,7 +47,7 @@ function nodeGlobals() {
 }
 
 function browserGlobals() {
-  return readonly(['document', 'window', 'location', 'fetch', 'crypto', 'console', 'btoa', 'atob', 'TextEncoder', 'TextDecoder', 'performance', 'requestAnimationFrame'])
+  return readonly(['document', 'window', 'location', 'fetch', 'crypto', 'console', 'btoa', 'atob', 'TextEncoder', 'TextDecoder', 'localStorage', 'performance', 'requestAnimationFrame'])
 }
 
 function readonly(names) {

@@ -14,8 +14,9 @@ import { fileURLToPath } from 'node:url'
 import commonjs from '@rollup/plugin-commonjs'
 import inject from '@rollup/plugin-inject'
 import nodeResolve from '@rollup/plugin-node-resolve'
-import terser from '@rollup/plugin-terser'
+import { minifySync } from 'rolldown/utils'
 import dts from 'rollup-plugin-dts'
+import { packageOf, prune } from './scripts/prune.mjs'
 
 const GLOBAL_NAME = 'IlpPluginPaychan'
 
@@ -114,11 +115,23 @@ function notePieces(file) {
       const pieces = {}
       for (const chunk of Object.values(bundle)) {
         for (const [id, { renderedLength }] of Object.entries(chunk.modules ?? {})) {
-          const name = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(id.replaceAll('\\', '/'))?.[1] ?? 'ours'
+          const name = packageOf(id)
           pieces[name] = (pieces[name] ?? 0) + renderedLength
         }
       }
       writeFileSync(file, JSON.stringify(pieces))
+    }
+  }
+}
+
+/** Minifies what a script tag loads. */
+function minify() {
+  return {
+    name: 'minify',
+    renderChunk(source, { fileName }) {
+      const { code, map, errors } = minifySync(fileName, source, { compress: { target: 'es2022' }, mangle: true, sourcemap: true })
+      if (errors.length > 0) this.error(errors[0].message)
+      return { code, map }
     }
   }
 }
@@ -138,20 +151,32 @@ function typescriptMaps() {
 }
 
 /** What stands in the place of which package in browsers, where every kilobyte is loaded by a user. */
-const SUBSTITUTES = { buffer: 'scripts/browser/buffer.js', long: 'scripts/browser/long.js', dateformat: 'scripts/browser/dateformat.js' }
+const SUBSTITUTES = ['buffer', 'dateformat', 'debug', 'oer-utils']
 
 function substitute() {
-  const substitutes = new Map(Object.entries(SUBSTITUTES).map(([name, path]) => [name, fileURLToPath(new URL(path, import.meta.url))]))
+  const substitutes = new Map(SUBSTITUTES.map(name => [name, fileURLToPath(new URL(`scripts/browser/${name}.js`, import.meta.url))]))
   return { name: 'substitute', resolveId: source => substitutes.get(source) ?? null }
+}
+
+/**
+ * What is called of the packages that bring much more. A test holds our sources to it: write here what they come to call. The
+ * packets of btp-packet are read by our own codec.
+ */
+export const CALLED = {
+  'bignumber.js': [
+    'clone', 'comparedTo', 'eq', 'gt', 'gte', 'isInteger', 'isNegative', 'isZero', 'lt', 'lte', 'minus', 'negated', 'plus', 'toFixed'
+  ],
+  'btp-packet': ['serializeError', 'serializeMessage', 'serializeResponse', 'serializeTransfer']
 }
 
 /** For the browser everything is bundled; the dependencies' global Buffer becomes an import. */
 export const forBrowser = () => [
   typescriptMaps(),
   substitute(),
+  prune(CALLED),
   nodeResolve({ browser: true, preferBuiltins: false }),
   commonjs({ requireReturnsDefault: 'auto', strictRequires: 'auto' }),
-  inject({ modules: { Buffer: ['buffer', 'Buffer'] }, include: ['**/node_modules/{btp-packet,oer-utils,ilp-packet}/**'] })
+  inject({ modules: { Buffer: ['buffer', 'Buffer'] }, include: ['**/node_modules/btp-packet/**'] })
 ]
 
 /** Only what is no dependency is bundled for Node: packages that come as ES modules alone, which old loaders cannot require. */
@@ -176,7 +201,7 @@ const umd = {
   file: 'dist/ilp-plugin-paychan.umd.js',
   format: 'umd',
   name: GLOBAL_NAME,
-  plugins: [terser({ ecma: 2020, compress: { passes: 2 } }), notePieces('.build/pieces.json')]
+  plugins: [minify(), notePieces('.build/pieces.json')]
 }
 
 const declarations = (input, name) => ({

@@ -1,5 +1,6 @@
 /**
- * The codecs as browsers get them, over the substitutes for `buffer`, `long` and `dateformat`, give what they give in Node.
+ * The codecs and the arithmetic as browsers get them, over what stands in for packages and over parts of others, give what they
+ * give in Node.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,10 +11,11 @@ import { forBrowser } from '../rollup.config.mjs'
 import { root } from '../scripts/setup.mjs'
 import * as inNode from '../src/btp/packets.js'
 import * as errorsInNode from '../src/btp/ilp-error.js'
+import * as amountsInNode from '../src/core/amounts.js'
 import * as bytesInNode from '../src/core/bytes.js'
 import { dates, packets } from '../test/support/packets.js'
 
-type Codec = typeof inNode & typeof errorsInNode & typeof bytesInNode
+type Codec = typeof inNode & typeof errorsInNode & typeof bytesInNode & typeof amountsInNode
 
 let folder: string
 let bundled: Codec
@@ -24,7 +26,7 @@ beforeAll(async () => {
     name: 'entry',
     resolveId: (id: string) => (id === 'entry' ? id : null),
     load: (id: string) => {
-      const modules = ['btp/packets', 'btp/ilp-error', 'core/bytes'].map(path => join(root, '.build', 'js', `${path}.js`))
+      const modules = ['btp/packets', 'btp/ilp-error', 'core/bytes', 'core/amounts'].map(path => join(root, '.build', 'js', `${path}.js`))
       return id === 'entry' ? modules.map(path => `export * from ${JSON.stringify(path)}`).join('\n') : null
     }
   }
@@ -99,5 +101,17 @@ describe("the browser bundles' codecs", () => {
       }),
       { numRuns: 1000 }
     )
+  })
+
+  it('compute with amounts alike', () => {
+    const amount = fc.oneof(fc.bigInt(-(10n ** 40n), 10n ** 40n).map(String), fc.constantFrom('0', '1', '-1', '1e+21', 'Infinity', '-Infinity', '99999999999999', '100000000000000'))
+    const results = ({ parseAmount, parseLimit, parseSum, formatAmount, negate }: typeof amountsInNode, one: string, other: string) => {
+      const read = (value: string) => outcome(() => [parseAmount, parseSum, parseLimit].map(parse => outcome(() => formatAmount(parse(value, 'it')))))
+      const [a, b] = [one, other].map(value => parseLimit(value.replace('e+21', ''), 'it')) as [amountsInNode.Amount, amountsInNode.Amount]
+      const made = [a.plus(b), a.minus(b), a.negated()].map(formatAmount)
+      const facts = [a.comparedTo(b), a.eq(b), a.gt(b), a.gte(b), a.lt(b), a.lte(b), a.isZero(), a.isNegative(), a.isInteger(), negate(one.replace('e+21', ''))]
+      return [read(one), made, facts]
+    }
+    fc.assert(fc.property(amount, amount, (one, other) => { expect(results(bundled, one, other)).toEqual(results(amountsInNode, one, other)) }), { numRuns: 1000 })
   })
 })

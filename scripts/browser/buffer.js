@@ -1,10 +1,8 @@
 /**
- * Node's Buffer as far as oer-utils, btp-packet and our codecs use it, in a tenth of the size of the package `buffer`. The browser
- * builds have it in that package's place. What it has does what Node's does; nothing of it is handed to users, who get
- * Uint8Array.
+ * Node's Buffer as far as our codecs, btp-packet's writing and what stands in for oer-utils use it, in a tenth of the size of the
+ * package `buffer`. The browser builds have it in that package's place. What it has does what Node's does; nothing of it is
+ * handed to users, who get Uint8Array.
  */
-const LATIN1 = new Set(['latin1', 'binary', 'ascii'])
-
 export class Buffer extends Uint8Array {
   /** From a text in an encoding, a view of an ArrayBuffer (nothing is copied), or a copy of bytes. */
   static from(value, encodingOrOffset, length) {
@@ -17,22 +15,8 @@ export class Buffer extends Uint8Array {
     return new Buffer(length)
   }
 
-  static allocUnsafe(length) {
-    return new Buffer(length)
-  }
-
   static isBuffer(value) {
     return value instanceof Buffer
-  }
-
-  static concat(list) {
-    const all = new Buffer(list.reduce((sum, { length }) => sum + length, 0))
-    let at = 0
-    for (const bytes of list) {
-      all.set(bytes, at)
-      at += bytes.length
-    }
-    return all
   }
 
   /** A view, as Node's is: unlike that of Uint8Array. */
@@ -51,20 +35,8 @@ export class Buffer extends Uint8Array {
     return fromText(text, encoding).copy(this, offset)
   }
 
-  equals(other) {
-    return this.length === other.length && this.every((byte, index) => byte === other[index])
-  }
-
   toString(encoding = 'utf8', start = 0, end = this.length) {
     return toText(this.subarray(start, end), encoding)
-  }
-
-  readUInt8(offset = 0) {
-    return this.readUIntBE(offset, 1)
-  }
-
-  readUInt32BE(offset = 0) {
-    return this.readUIntBE(offset, 4)
   }
 
   readUIntBE(offset, length) {
@@ -72,23 +44,6 @@ export class Buffer extends Uint8Array {
     let value = 0
     for (let i = 0; i < length; i++) value = value * 256 + this[offset + i]
     return value
-  }
-
-  readIntBE(offset, length) {
-    const value = this.readUIntBE(offset, length)
-    return value < 2 ** (8 * length - 1) ? value : value - 2 ** (8 * length)
-  }
-
-  readBigUInt64BE(offset = 0) {
-    return (BigInt(this.readUIntBE(offset, 4)) << 32n) | BigInt(this.readUIntBE(offset + 4, 4))
-  }
-
-  writeUInt8(value, offset = 0) {
-    return this.writeUIntBE(value, offset, 1)
-  }
-
-  writeUInt32BE(value, offset = 0) {
-    return this.writeUIntBE(value, offset, 4)
   }
 
   writeBigUInt64BE(value, offset = 0) {
@@ -108,12 +63,6 @@ export class Buffer extends Uint8Array {
     }
     return offset + length
   }
-
-  writeIntBE(value, offset, length) {
-    const limit = 2 ** (8 * length - 1)
-    if (!(value >= -limit && value < limit)) throw new RangeError(`${value} is no signed integer of ${length} bytes`)
-    return this.writeUIntBE(value < 0 ? value + 2 * limit : value, offset, length)
-  }
 }
 
 function checkRange(bytes, offset, length) {
@@ -122,7 +71,7 @@ function checkRange(bytes, offset, length) {
 
 function fromText(text, encoding) {
   if (encoding === 'utf8') return new Buffer(new TextEncoder().encode(text))
-  if (LATIN1.has(encoding)) return Buffer.from(Array.from({ length: text.length }, (_none, index) => text.charCodeAt(index)))
+  if (encoding === 'latin1' || encoding === 'ascii') return Buffer.from(Array.from({ length: text.length }, (_none, at) => text.charCodeAt(at)))
   if (encoding === 'hex') return new Buffer((text.match(/[0-9a-f]{2}/gi) ?? []).map(pair => parseInt(pair, 16)))
   if (encoding === 'base64' || encoding === 'base64url') return fromText(fromBase64(text), 'latin1')
   throw new TypeError(`the encoding ${encoding} is not here`)
@@ -136,10 +85,8 @@ function fromBase64(text) {
 
 function toText(bytes, encoding) {
   if (encoding === 'utf8') return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
-  if (encoding === 'ascii') return Array.from(bytes, byte => String.fromCharCode(byte & 0x7f)).join('')
-  if (LATIN1.has(encoding)) return Array.from(bytes, byte => String.fromCharCode(byte)).join('')
+  if (encoding === 'latin1') return Array.from(bytes, byte => String.fromCharCode(byte)).join('')
   if (encoding === 'base64') return btoa(toText(bytes, 'latin1'))
   if (encoding === 'base64url') return toText(bytes, 'base64').replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
-  if (encoding === 'hex') return Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('')
   throw new TypeError(`the encoding ${encoding} is not here`)
 }
