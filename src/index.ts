@@ -4,6 +4,7 @@
 import type { Environment } from './plugin/environment.js'
 import { pluginsFor } from './plugin/make-plugin.js'
 import type { LedgerPlugin } from './plugin/plugin.js'
+import { browserSiblings } from './platform/browser-siblings.js'
 import { debugLogger, hostLogger } from './platform/debug-log.js'
 import { systemClock } from './platform/system-clock.js'
 import { systemRandom } from './platform/system-random.js'
@@ -19,7 +20,8 @@ const environment: Environment = {
   debugLogger,
   hostLogger,
   wrapKeyValueStore,
-  memoryStore: () => new MemoryStore()
+  memoryStore: () => new MemoryStore(),
+  siblings: browserSiblings
 }
 
 const plugins = pluginsFor(environment)

@@ -31,6 +31,11 @@ export interface Store {
    * the record of what is open until it is final, which is one record less to write, and at a place where its neighbours are written too.
    */
   readonly opensInOldPackage?: boolean
+  /**
+   * Names what this store's data are, where instances in other tabs, workers or processes may have the same: they find each other by
+   * it, one of them holds the connection, and the others stand by. Absent: nobody else has them, or nobody can tell.
+   */
+  readonly shared?: string
   get(key: string): Promise<string | undefined>
   /** Entries whose keys begin with `prefix`, in ascending order of the keys' UTF-16 code units. */
   list(prefix: string, options?: ListOptions): Promise<Array<[key: string, value: string]>>

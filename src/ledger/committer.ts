@@ -182,6 +182,16 @@ export class Committer {
     return this.#head !== undefined && !this.#lost
   }
 
+  /** The epoch of this owner, and a text that changes with each write; `undefined` while it does not own the store. */
+  get head(): Readonly<{ epoch: number; text: string }> | undefined {
+    return this.owns ? this.#head : undefined
+  }
+
+  /** Another instance owns the store: nothing is written here, until `takeOver` is called. */
+  standBy(): void {
+    this.#lost = true
+  }
+
   /** Called whenever the store is taken over: what was read before may be stale, so participants read anew. */
   onTakeOver(reset: () => void): void {
     this.#resetters.push(reset)

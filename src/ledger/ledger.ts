@@ -43,6 +43,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   /** Counts the take-overs: what was read before one is not kept after it. */
   #generation = 0
   #loading: Promise<void> | undefined
+  #lastReading: Promise<void> | undefined
+  #nextReading: Promise<void> | undefined
   #loaded = false
   #sums: Sums = { incomingFulfilled: ZERO, outgoingFulfilled: ZERO, incomingHeld: ZERO, outgoingHeld: ZERO }
   #limits: Limits
@@ -87,6 +89,25 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     }
   }
 
+  /**
+   * Reads anew what another owner may have changed. Calls share the next reading, and none that has begun before them.
+   * @throws as `load`
+   */
+  refresh(): Promise<void> {
+    return this.#nextReading ??= (this.#lastReading ?? Promise.resolve()).catch(() => undefined).then(async () => {
+      this.#lastReading = this.#nextReading
+      this.#nextReading = undefined
+      if (!this.#committer.owns) await this.#read()
+      // Where it was taken over here meanwhile, that counts.
+      await this.load()
+    })
+  }
+
+  /** Whoever owns the store knows what is in it. Anybody else has to look. */
+  #loadFresh(): Promise<void> {
+    return this.#committer.owns ? this.load() : this.refresh()
+  }
+
   async #read(): Promise<void> {
     const { store } = this.#committer
     const keys = this.#keys
@@ -114,6 +135,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#sums = sums
     this.#limits = limits
     this.#open = open
+    this.#cache = new Map()
     this.#loaded = true
   }
 
@@ -161,12 +183,12 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   // ---- reading
 
   async sums(): Promise<Readonly<Sums>> {
-    await this.load()
+    await this.#loadFresh()
     return this.#sums
   }
 
   async limits(): Promise<Readonly<Limits>> {
-    await this.load()
+    await this.#loadFresh()
     return this.#limits
   }
 
@@ -186,7 +208,11 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   async find(id: string): Promise<Entry<T> | undefined> {
-    await this.load()
+    await this.#loadFresh()
+    return this.#find(id)
+  }
+
+  async #find(id: string): Promise<Entry<T> | undefined> {
     return this.peek(id) ?? await this.#readClosed(id)
   }
 
@@ -195,7 +221,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
    * `limit` is the last one.
    */
   async history(before: string | undefined, limit: number): Promise<HistoryPage<T>> {
-    await this.load()
+    await this.#loadFresh()
     const { historyPrefix } = this.#keys
     const entries: HistoryPage<T>['entries'] = []
     let after = before === undefined ? undefined : historyPrefix + before
@@ -213,7 +239,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 
   async #historyEntry(cursor: string): Promise<HistoryPage<T>['entries'][number] | undefined> {
     const { at, id } = parseHistoryCursor(cursor)
-    const entry = await this.find(id)
+    const entry = await this.#find(id)
     return entry === undefined ? undefined : { ...entry.info, preparedAt: at, cursor }
   }
 

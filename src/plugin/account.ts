@@ -50,7 +50,15 @@ export interface PluginEvents extends LpiEvents {
    * before one of ours is sent. What authenticates is left out, so that no token is ever in it.
    */
   packet: (observed: ObservedPacket) => void
+  /** What this instance is among those that share its store has changed. */
+  role: (role: Role) => void
 }
+
+/**
+ * What an instance is among those that share its store: it holds the connection to the peer, or stands by while another one does, or
+ * is not connected. Where nothing is shared, who is connected holds.
+ */
+export type Role = 'holder' | 'standby' | 'disconnected'
 
 export interface Account {
   readonly clock: Clock

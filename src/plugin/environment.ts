@@ -4,6 +4,7 @@
 import type { Clock } from '../core/clock.js'
 import type { HostLog, Logger } from '../core/log.js'
 import type { Random } from '../core/random.js'
+import type { Siblings } from '../core/siblings.js'
 import type { KeyValueStore, Store } from '../core/store.js'
 import type { Acceptor, Connection, Dial } from '../core/transport.js'
 
@@ -17,6 +18,8 @@ export interface Environment {
   adoptSocket(socket: unknown): Connection
   wrapKeyValueStore(store: KeyValueStore): Store
   memoryStore(): Store
+  /** How instances over one store find each other. Absent, or without a result, where they cannot. */
+  readonly siblings?: () => Siblings | undefined
   /** Makes a listener of the option `listener`. Absent where nobody can listen: in browsers. @throws InvalidFieldsError */
   readonly createListener?: (options: object) => Acceptor
 }

@@ -9,6 +9,7 @@ import type { Session } from '../btp/session.js'
 import type { LedgerInfo } from './lpi.js'
 import type { ModuleRunner } from './module.js'
 import type { Settings } from './options.js'
+import type { KnownIdentity } from './sibling-messages.js'
 
 type Role = 'client' | 'server'
 
@@ -21,6 +22,8 @@ export class Identity {
   #prefix: string | undefined
   /** Nothing is told before the first connect has succeeded (C43). */
   #isKnown = false
+  /** What another instance knows that holds the connection. */
+  #borrowed: KnownIdentity | undefined
 
   constructor(settings: Settings, module: ModuleRunner | undefined) {
     this.#settings = settings
@@ -32,6 +35,11 @@ export class Identity {
     if (module === undefined && info !== undefined && known !== undefined) this.#info = { ...info, prefix: known }
   }
 
+  /** Whether info and accounts can be told. */
+  get isKnown(): boolean {
+    return this.#isKnown
+  }
+
   /** Whether the peer must be asked for the info. */
   get needsPeer(): boolean {
     const { prefix, info } = this.#settings
@@ -40,6 +48,18 @@ export class Identity {
 
   /** The first connect has come so far that info and accounts are known. */
   becomeKnown(): void {
+    this.#isKnown = true
+    this.#borrowed = undefined
+  }
+
+  /**
+   * Takes over what another instance knows, until this one has connected itself.
+   * @throws InvalidFieldsError when it has another prefix than is configured or was known
+   */
+  borrow(known: KnownIdentity): void {
+    if (this.#module === undefined) this.learn(known.info)
+    this.#role ??= known.account === `${known.info.prefix}client` ? 'client' : 'server'
+    this.#borrowed = known
     this.#isKnown = true
   }
 
@@ -78,7 +98,7 @@ export class Identity {
 
   /** The info as it is now; not to be changed. */
   current(): LedgerInfo {
-    const info = this.#module?.getInfo() ?? this.#info
+    const info = this.#borrowed?.info ?? this.#module?.getInfo() ?? this.#info
     if (info === undefined) throw new UnreachableError("the ledger's info is not known yet")
     return info
   }
@@ -91,13 +111,13 @@ export class Identity {
   account(): string {
     this.#mustBeKnown('getAccount')
     // While it is open which side is which, this side is what it does: it listens.
-    return this.#module?.getAccount() ?? `${this.prefix}${this.#role ?? 'server'}`
+    return this.#borrowed?.account ?? this.#module?.getAccount() ?? `${this.prefix}${this.#role ?? 'server'}`
   }
 
   /** @throws UnreachableError before the first connect */
   peerAccount(): string {
     this.#mustBeKnown('getPeerAccount')
-    return this.#module?.getPeerAccount() ?? `${this.prefix}${this.#role === 'client' ? 'server' : 'client'}`
+    return this.#borrowed?.peerAccount ?? this.#module?.getPeerAccount() ?? `${this.prefix}${this.#role === 'client' ? 'server' : 'client'}`
   }
 
   #mustBeKnown(method: string): void {

@@ -12,7 +12,7 @@ import type { Packet, RequestPacket, ResponsePacket, SubProtocol } from '../btp/
 import type { RequestBody, Session } from '../btp/session.js'
 import type { Committer } from '../ledger/committer.js'
 import type { Ledger } from '../ledger/ledger.js'
-import type { Account } from './account.js'
+import type { Account, Role } from './account.js'
 import type { Authenticator } from './authenticator.js'
 import type { Courier } from './courier.js'
 import { Deferred } from './deferred.js'
@@ -26,6 +26,7 @@ import type { Credentials, PluginOptions, Settings } from './options.js'
 import type { Outgoing } from './outgoing.js'
 import type { Requests } from './requests.js'
 import type { Settlement } from './settlement.js'
+import type { Succession } from './succession.js'
 import { askInfo } from './side-protocols.js'
 
 const CONNECT_TIMEOUT_MS = 5000
@@ -33,9 +34,11 @@ const LEDGER_ID_KEY = 'paychan:id'
 const DRAIN_POLL_MS = 25
 /** When a peer is asked again that could not tell its info. */
 const ASK_AGAIN_MS = 1000
+/** When a take-over that has failed is tried again, in case nobody else does. */
+const SUCCEED_AGAIN_MS = 1000
 
 /** Where the plugin stands. */
-type Phase = 'idle' | 'connecting' | 'ready' | 'disconnecting'
+type Phase = 'idle' | 'connecting' | 'standby' | 'ready' | 'disconnecting'
 
 /** What is connected. */
 export interface Parts {
@@ -56,6 +59,9 @@ export interface Parts {
   readonly incoming: Incoming
   readonly requests: Requests
   readonly emit: Account['emit']
+  /** Where the store is shared with others that can be heard. */
+  readonly succession: Succession | undefined
+  readonly onRole: (role: Role) => void
   /** Shows a packet to the host. */
   readonly observe: (direction: 'in' | 'out', packet: Packet) => void
 }
@@ -82,6 +88,8 @@ export class Lifecycle {
   readonly #incoming: Incoming
   readonly #requests: Requests
   readonly #emit: Account['emit']
+  readonly #succession: Succession | undefined
+  readonly #onRole: (role: Role) => void
   readonly #observe: Parts['observe']
   /** For those who dial in, while this side listens. */
   #doorkeeper: Doorkeeper | undefined
@@ -90,6 +98,11 @@ export class Lifecycle {
   #link: Link | undefined
   #opening: Promise<Link> | undefined
   #phase: Phase = 'idle'
+  #role: Role = 'disconnected'
+  /** Whether this instance stands by once it is closed. */
+  #stays = false
+  /** After it has taken over: until there is a session, or it is clear that this takes longer. */
+  #settling: Deferred<void> | undefined
   /** The connect that is under way. What it has yet to do, it must not do once it is here no more. */
   #attempt: Deferred<void> | undefined
   /** Whatever closes: disconnect(), a connect that failed, the loss of the store, a fatal error. */
@@ -120,6 +133,8 @@ export class Lifecycle {
     this.#incoming = parts.incoming
     this.#requests = parts.requests
     this.#emit = parts.emit
+    this.#succession = parts.succession
+    this.#onRole = parts.onRole
     this.#observe = parts.observe
     this.#reception = new Doorkeeper({ clock: this.#environment.clock, log: this.#log }, this.#acceptor && {
       authTimeoutMs: this.#acceptor.authTimeoutMs,
@@ -137,6 +152,15 @@ export class Lifecycle {
     return this.#phase === 'ready' && this.#link?.session !== undefined
   }
 
+  get role(): Role {
+    return this.#role
+  }
+
+  /** Waits for the first session where this instance has just taken over, for as long as an answer is waited for. */
+  async settled(): Promise<void> {
+    await this.#settling?.promise
+  }
+
   /** Whether new transfers are refused, since it disconnects. */
   get isDisconnecting(): boolean {
     return this.#disconnecting !== undefined
@@ -150,6 +174,7 @@ export class Lifecycle {
 
   /** See `LedgerPlugin.addSocket`. */
   async addSocket(socket: unknown, credentials: Credentials | undefined): Promise<void> {
+    if (this.#role === 'standby') throw new StandbyError('another process or tab holds the connection: this one takes no socket')
     const connection = this.#environment.adoptSocket(socket)
     const link = await this.#openLink()
     if (credentials !== undefined) {
@@ -169,25 +194,74 @@ export class Lifecycle {
     // How that ends is told to who asked for it.
     while (this.#disconnecting !== undefined) await this.#disconnecting.catch(() => undefined)
     this.mustBeUsable()
-    if (this.#phase === 'ready') return
+    if (this.#role !== 'disconnected') return
     this.#attempt ??= this.#begin(timeout === 0 ? CONNECT_TIMEOUT_MS : timeout)
     await this.#attempt.promise
   }
 
   #begin(timeoutMs: number): Deferred<void> {
+    const deadline = this.#environment.clock.now() + timeoutMs
+    return this.#try(attempt => this.#join(attempt, deadline), error => {
+      // Who was first here has been overtaken by another: that one holds now.
+      void this.#shut(error, { stays: this.#succession !== undefined && error instanceof StandbyError })
+    })
+  }
+
+  #try(connect: (attempt: Deferred<void>) => Promise<void>, failed: (error: Error) => void): Deferred<void> {
     const attempt = new Deferred<void>()
     this.#attempt = attempt
     this.#phase = 'connecting'
-    this.#establish(attempt, this.#environment.clock.now() + timeoutMs).then(attempt.resolve, (error: unknown) => {
+    connect(attempt).then(attempt.resolve, (error: unknown) => {
       // Unless it was given up before: whoever did that closes, and tells why.
-      if (this.#attempt === attempt) void this.#shut(error instanceof Error ? error : new UnreachableError(messageOf(error)))
+      if (this.#attempt === attempt) failed(error instanceof Error ? error : new UnreachableError(messageOf(error)))
     })
     return attempt
   }
 
-  async #establish(attempt: Deferred<void>, deadline: number): Promise<void> {
+  async #join(attempt: Deferred<void>, deadline: number): Promise<void> {
+    if (this.#settings.server !== undefined) await this.#authenticator.checkPresent()
+    this.#mustBeCurrent(attempt)
+    await this.#succession?.join()
+    this.#mustBeCurrent(attempt)
+    if (this.#succession?.isHeld !== false) {
+      await this.#establish(attempt, deadline)
+      return
+    }
+    await this.#ledger.refresh()
+    this.#mustBeCurrent(attempt)
+    this.#attempt = undefined
+    this.#wait()
+    this.succeed()
+  }
+
+  #wait(): void {
+    this.#committer.standBy()
+    this.#phase = 'standby'
+    this.#setRole('standby')
+  }
+
+  /** Takes over, where this instance stands by and the hold is its own now. */
+  succeed(): void {
+    if (this.#phase !== 'standby' || this.#disconnecting !== undefined || this.#succession?.isHeld !== true) return
+    this.#log.info('taking over: whoever held the connection is gone')
+    this.#try(attempt => this.#establish(attempt, undefined), error => {
+      this.#log.warn(`taking over has failed, and will be tried again: ${printable(error.message)}`)
+      void this.#shut(error, { stays: true, pauseMs: SUCCEED_AGAIN_MS })
+    })
+    const settling = new Deferred<void>()
+    this.#settling = settling
+    void settling.promise.then(this.#environment.clock.setTimer(this.#settings.answerTimeoutMs, settling.resolve))
+  }
+
+  #setRole(role: Role): void {
+    if (this.#role === role) return
+    this.#role = role
+    this.#onRole(role)
+  }
+
+  /** Without a deadline it is a take-over: nobody waits for it, and it goes on until the peer is there. */
+  async #establish(attempt: Deferred<void>, deadline: number | undefined): Promise<void> {
     const { server } = this.#settings
-    if (server !== undefined) await this.#authenticator.checkPresent()
     await this.#committer.takeOver()
     // Where that took longer than this attempt, the store is not kept.
     if (this.#isGivenUp) this.#committer.release()
@@ -201,8 +275,10 @@ export class Lifecycle {
       await this.#doorkeeper.admit(link)
       this.#mustBeCurrent(attempt)
     }
-    if (server !== undefined && this.#acceptor !== undefined) link.start()
-    else if (server !== undefined) await this.#dial(link, attempt, deadline)
+    // Whoever takes over knows its peer's info from the one before.
+    const needsNoAnswer = this.#acceptor !== undefined || (deadline === undefined && this.#identity.isKnown)
+    if (server !== undefined && needsNoAnswer) link.start()
+    else if (server !== undefined) await this.#dial(link, attempt, deadline ?? Infinity)
     if (this.#module !== undefined) await this.#connectModule(this.#module)
     this.#mustBeCurrent(attempt)
     if (link.session !== undefined) this.#identity.meet(link.session, await this.#ledgerId())
@@ -264,6 +340,8 @@ export class Lifecycle {
     this.#incoming.resume()
     // Not before: what a module throws until here is the attempt's failure.
     this.#attempt = undefined
+    this.#setRole('holder')
+    this.#succession?.announce()
     for (const { resolve } of this.#whenReady.splice(0)) resolve()
     if (link.session !== undefined) this.#greet()
   }
@@ -332,6 +410,7 @@ export class Lifecycle {
   /** A session is up, and both sides are known. */
   #greet(): void {
     this.#hasGreeted = true
+    this.#settling?.resolve()
     this.#emit('connect')
     this.#courier.sessionUp()
     this.#settlement?.onSessionUp()
@@ -385,6 +464,7 @@ export class Lifecycle {
   async disconnect({ drainMs = 0 }: DisconnectOptions = {}): Promise<void> {
     if (typeof drainMs !== 'number' || !(drainMs >= 0)) throw new InvalidFieldsError('drainMs must be a number of milliseconds, 0 or more')
     if (this.#phase === 'idle' && this.#link?.session === undefined) return
+    if (this.#stays) this.#giveUpStaying()
     this.#disconnecting ??= this.#disconnect(drainMs).finally(() => { this.#disconnecting = undefined })
     await this.#disconnecting
   }
@@ -393,6 +473,7 @@ export class Lifecycle {
     const wasReady = this.#phase === 'ready'
     if (wasReady) await this.#drain(drainMs)
     this.#phase = 'disconnecting'
+    this.#setRole('disconnected')
     let failure: { error: unknown } | undefined
     // While the connection is still there: it may want to call the peer's module.
     await this.#disconnectModule().catch((error: unknown) => { failure = { error } })
@@ -424,23 +505,34 @@ export class Lifecycle {
     }
   }
 
-  /** Closes, unless something does so already. */
-  #shut(reason: Error): Promise<void> {
+  #giveUpStaying(): void {
+    this.#stays = false
+    if (this.#disconnecting !== undefined) this.#setRole('disconnected')
+  }
+
+  /** Closes, unless something does so already. `stays`: to stand by from then on, and in line again after a pause. */
+  #shut(reason: Error, { stays = false, pauseMs = 0 } = {}): Promise<void> {
     if (this.#disconnecting !== undefined) return this.#disconnecting
+    this.#stays = stays
     const closed = new Deferred<void>()
     // First of all: a listener that hears of the end, and connects at once, has to wait for it.
     this.#disconnecting = closed.promise
-    this.#close(reason)
-      .finally(() => { this.#disconnecting = undefined })
+    this.#close(reason, pauseMs)
+      .finally(() => {
+        this.#disconnecting = undefined
+        this.succeed()
+      })
       .then(() => { closed.resolve() }, (error: unknown) => { closed.reject(error) })
     return closed.promise
   }
 
   /** Ends everything that runs, in the order in which it depends on each other. */
-  async #close(reason: Error): Promise<void> {
+  async #close(reason: Error, pauseMs = 0): Promise<void> {
     const attempt = this.#attempt
     this.#attempt = undefined
     this.#phase = 'disconnecting'
+    this.#setRole(this.#stays ? 'standby' : 'disconnected')
+    this.#settling?.resolve()
     // Whatever the reason is, nothing has been decided about what the peer asked: it may ask again.
     for (const { reject } of this.#whenReady.splice(0)) reject(new UnreachableError('this side cannot answer now'))
     // Where the host has not asked for the end, nothing waits for the module.
@@ -454,20 +546,32 @@ export class Lifecycle {
     await this.#settlement?.idle()
     await this.#committer.settle()
     this.#committer.release()
+    if (this.#stays) {
+      this.#wait()
+      this.#succession?.requeue(pauseMs)
+      attempt?.resolve()
+      return
+    }
+    this.#succession?.leave()
     this.#phase = 'idle'
     attempt?.reject(reason)
   }
 
-  /** Another process or tab has taken the store over: this one's sockets close, and it only reads, until it connects again. */
+  /**
+   * Another process or tab has taken the store over: this one's sockets close, and it only reads. Where it can hear the others it
+   * takes over again when they are gone; elsewhere when it connects again.
+   */
   standBy(): void {
     this.#log.warn('standing by: the store has another owner now')
-    void this.#shut(new StandbyError('another process or tab has taken the store over'))
+    const isWanted = this.#role !== 'disconnected' || this.#attempt !== undefined
+    void this.#shut(new StandbyError('another process or tab has taken the store over'), { stays: this.#succession !== undefined && isWanted })
   }
 
   /** No retry mends this (C53). */
   #fail(error: Error): void {
     if (this.#fatal !== undefined) return
     this.#fatal = error
+    this.#giveUpStaying()
     this.#log.error(`this instance cannot go on: ${error.message}`)
     void this.#shut(error)
     this.#emit('error', error)

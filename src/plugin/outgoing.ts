@@ -70,18 +70,22 @@ export class Outgoing {
 
   /**
    * Sends a transfer, which has been validated. Resolves when the peer has acknowledged it. An exact repeat of one that is in
-   * flight waits for the same answer.
+   * flight waits for the same answer. `again`: this very call was made before, by another owner of the store, so that its transfer may
+   * also have come to its end.
    */
-  async send(transfer: Transfer): Promise<void> {
+  async send(transfer: Transfer, again = false): Promise<void> {
     const { ledger, session, clock } = this.#account
-    if (session() === undefined) throw new UnreachableError('there is no connection to the peer')
+    const mustBeConnected = (): void => { if (session() === undefined) throw new UnreachableError('there is no connection to the peer') }
+    // Whether one that may have been sent before is new has to be found out first.
+    if (!again) mustBeConnected()
     const id = transfer.id.toLowerCase()
     const entry = await ledger.change(id, view => {
       const known = view.get(id)
       if (known !== undefined) {
-        checkRepeat(known, transfer)
+        checkRepeat(known, transfer, again)
         return known
       }
+      if (again) mustBeConnected()
       if (Date.parse(transfer.expiresAt) <= clock.now()) throw new InvalidFieldsError(`expiresAt of transfer ${id} is past`)
       return this.#create(view, id, transfer)
     })
@@ -261,11 +265,16 @@ function ours(entry: Entry<Transfer> | undefined, id: string, action: string): E
   return entry
 }
 
-/** An exact repeat of a transfer in flight is that transfer; anything else under a known id is refused. */
-function checkRepeat(known: Entry<Transfer>, transfer: Transfer): void {
-  if (known.info.isIncoming || known.info.state !== 'prepared' || !sameTransfer(known.info.transfer, transfer)) {
+/**
+ * An exact repeat of a transfer in flight is that transfer; anything else under a known id is refused. A call that is made again is told
+ * what became of its transfer: one that the peer has fulfilled was acknowledged.
+ */
+function checkRepeat(known: Entry<Transfer>, transfer: Transfer, again: boolean): void {
+  const { isIncoming, state } = known.info
+  if (isIncoming || (state !== 'prepared' && !again) || !sameTransfer(known.info.transfer, transfer)) {
     throw new DuplicateIdError(`id ${known.id} was used before`)
   }
+  if (state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${known.id} is rolled back`)
 }
 
 function prepareBody({ id, transfer }: Flight): RequestBody {

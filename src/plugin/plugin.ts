@@ -4,7 +4,7 @@
  */
 import { formatAmount } from '../core/amounts.js'
 import { toHex } from '../core/bytes.js'
-import { AlreadyRolledBackError, InvalidFieldsError, MissingFulfillmentError, TransferNotFoundError, UnreachableError } from '../core/errors.js'
+import { AlreadyRolledBackError, InvalidFieldsError, MissingFulfillmentError, TransferNotFoundError, UnreachableError, messageOf } from '../core/errors.js'
 import { parseTransferId } from '../core/ids.js'
 import type { Logger } from '../core/log.js'
 import type { Store } from '../core/store.js'
@@ -15,7 +15,7 @@ import { Committer } from '../ledger/committer.js'
 import { Ledger } from '../ledger/ledger.js'
 import type { TransferWithInfo } from '../ledger/records.js'
 import { TransferLog } from '../ledger/transfer-log.js'
-import type { Account, PluginEvents } from './account.js'
+import type { Account, PluginEvents, Role } from './account.js'
 import { Authenticator } from './authenticator.js'
 import { Courier } from './courier.js'
 import { SafeEmitter } from './emitter.js'
@@ -34,10 +34,14 @@ import type { AnyModule } from './module.js'
 import { isAcceptor, parseOptions } from './options.js'
 import type { Credentials, PluginOptions, PluginServices, Settings } from './options.js'
 import { Outgoing } from './outgoing.js'
+import { Relay } from './relay.js'
+import type { Calls, LocalCalls } from './relay.js'
 import { Requests } from './requests.js'
 import { Rpc } from './rpc.js'
 import { Settlement } from './settlement.js'
+import type { HolderState } from './sibling-messages.js'
 import { askBalance, askLimit } from './side-protocols.js'
+import { Succession } from './succession.js'
 
 /** A transfer that has not come to its end. */
 export interface InFlightTransfer {
@@ -74,6 +78,10 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   readonly #requests: Requests
   readonly #acceptor: Acceptor | undefined
   readonly #lifecycle: Lifecycle
+  readonly #local: LocalCalls
+  readonly #succession: Succession | undefined
+  /** Where the store is shared with others that can be heard. */
+  readonly #relay: Relay | undefined
 
   constructor(environment: Environment, module: AnyModule | undefined, options: PluginOptions, services: PluginServices = {}) {
     super(message => { this.#log.warn(message) })
@@ -84,11 +92,12 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     const { log, listener } = this.#settings
     this.#log = log === undefined ? environment.debugLogger(logNameOf(module?.pluginName)) : environment.hostLogger(log)
     this.#acceptor = listener === undefined ? undefined : this.#acceptorOf(listener)
+    const owner = toHex(random.bytes(16))
     this.#committer = new Committer({
       store: this.#storeOf(),
       clock,
       log: this.#log,
-      owner: toHex(random.bytes(16)),
+      owner,
       onLost: () => { this.#lifecycle.standBy() }
     })
     this.#ledger = new Ledger(this.#committer, '', this.#settings.limits)
@@ -103,6 +112,9 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     this.#requests = new Requests({
       account, identity: this.#identity, incoming: this.#incoming, outgoing: this.#outgoing, rpc, send: body => this.#lifecycle.send(body)
     })
+    this.#local = this.#localCalls()
+    this.#succession = this.#successionOf(owner)
+    this.#relay = this.#succession && this.#relayOf(this.#succession, owner)
     this.#lifecycle = new Lifecycle({
       environment,
       settings: this.#settings,
@@ -120,6 +132,11 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       incoming: this.#incoming,
       requests: this.#requests,
       emit: account.emit,
+      succession: this.#succession,
+      onRole: role => {
+        this.#relay?.roleChanged(role)
+        this.emit('role', role)
+      },
       observe: (direction, packet) => { if (this.listenerCount('packet') > 0 && !hasToken(packet)) this.emit('packet', { direction, packet }) }
     })
     runner?.construct(options)
@@ -186,8 +203,106 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       peerAddress: () => this.#identity.peerAccount(),
       info: () => this.#identity.current(),
       askPeerBalance: () => askBalance(body => this.#lifecycle.send(body)),
-      emit: (event, ...args) => { this.emit(event, ...args) }
+      emit: (event, ...args) => {
+        if (this.#succession?.hasSiblings === true) this.#relay?.mirror(event, args)
+        this.emit(event, ...args)
+      }
     }
+  }
+
+  // ---- those that share the store
+
+  #successionOf(id: string): Succession | undefined {
+    const shared = this.#settings.store?.shared
+    const siblings = shared === undefined ? undefined : this.#environment.siblings?.()
+    return siblings && new Succession({
+      siblings,
+      name: `ilp-plugin-paychan:${String(shared)}`,
+      id,
+      clock: this.#environment.clock,
+      log: this.#log,
+      state: () => this.#holderState(),
+      onHeld: () => { this.#lifecycle.succeed() },
+      onLost: () => { this.#lifecycle.standBy() },
+      onRival: () => { this.#committer.checkNotLost().catch((error: unknown) => { this.#log.debug(messageOf(error)) }) },
+      onMessage: message => this.#relay?.receive(message)
+    })
+  }
+
+  #holderState(): HolderState {
+    const { head } = this.#committer
+    if (this.role !== 'holder' || head === undefined) return {}
+    const state = { epoch: head.epoch, head: head.text }
+    try {
+      return { ...state, identity: { info: this.getInfo(), account: this.getAccount(), peerAccount: this.getPeerAccount() } }
+    } catch (error) {
+      this.#log.debug(`what is known cannot be told to others: ${messageOf(error)}`)
+      return state
+    }
+  }
+
+  #relayOf(succession: Succession, id: string): Relay {
+    return new Relay({
+      id,
+      clock: this.#environment.clock,
+      log: this.#log,
+      timeoutMs: this.#settings.answerTimeoutMs,
+      local: this.#local,
+      settled: () => this.#lifecycle.settled(),
+      role: () => this.role,
+      epoch: () => this.#committer.head?.epoch,
+      checkNotLost: () => this.#committer.checkNotLost(),
+      post: said => { succession.post(said) },
+      announce: () => { succession.announce() },
+      learn: known => {
+        try {
+          this.#identity.borrow(known)
+        } catch (error) {
+          this.#log.warn(`whoever holds the connection has other options than this instance: ${messageOf(error)}`)
+        }
+      },
+      refresh: () => this.#ledger.refresh(),
+      emit: (event, args) => { this.emit(event, ...args as never) }
+    })
+  }
+
+  /** The calls that only who holds the connection can carry out. */
+  #localCalls(): LocalCalls {
+    const ready = (): Lifecycle => {
+      this.#lifecycle.mustBeReady()
+      return this.#lifecycle
+    }
+    return {
+      sendTransfer: async (again, transfer) => {
+        if (ready().isDisconnecting && !again) throw new UnreachableError('disconnecting: no new transfer is taken')
+        await this.#outgoing.send(checkTransfer(transfer, this.#addresses()), again)
+      },
+      fulfillCondition: async (_again, transferId, fulfillment, ilp) => {
+        ready()
+        const packet = ilp === undefined ? undefined : checkIlp(ilp)
+        await this.#incoming.fulfill(parseTransferId(transferId, 'transferId'), checkFulfillment(fulfillment), packet)
+      },
+      rejectIncomingTransfer: async (_again, transferId, reason) => {
+        ready()
+        await this.#incoming.reject(parseTransferId(transferId, 'transferId'), reason)
+      },
+      sendRequest: async (_again, message) => {
+        ready()
+        return this.#requests.ask(checkMessage(message, this.#addresses()))
+      },
+      getPeerBalance: async () => askBalance(body => ready().send(body)),
+      getLimit: async () => askLimit(body => ready().send(body)),
+      prune: async (_again, before) => {
+        const over = this.#environment.clock.now() - this.#settings.graceMs
+        return this.#ledger.prune(before, ({ transfer }) => Date.parse(transfer.expiresAt) < over)
+      }
+    }
+  }
+
+  /** Carries a call out: here, or where the connection is. */
+  #carry<C extends keyof Calls>(method: C, ...args: Parameters<Calls[C]>): Promise<Awaited<ReturnType<Calls[C]>>> {
+    const local = this.#local[method] as (again: boolean, ...args: Parameters<Calls[C]>) => Promise<Awaited<ReturnType<Calls[C]>>>
+    return this.#relay === undefined ? local(false, ...args) : this.#relay.carry(method, ...args)
   }
 
   // ---- connection
@@ -218,7 +333,15 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     return this.#lifecycle.disconnect(options)
   }
 
-  /** Whether there is an authenticated session with the peer, and its account is known. */
+  /**
+   * Whether this instance holds the connection to the peer, or stands by while another tab or process that shares its store does. What
+   * is asked of one that stands by is carried out by the one that holds; what is read is read from the store.
+   */
+  get role(): Role {
+    return this.#lifecycle.role
+  }
+
+  /** Whether there is an authenticated session with the peer, and its account is known. Never while this instance stands by. */
   isConnected(): boolean {
     return this.#lifecycle.isConnected
   }
@@ -231,7 +354,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   /**
    * Adds a socket that somebody else opened: any object like a web socket. With credentials this side authenticates on it as the
    * client; without, the other side has to.
-   * @throws InvalidFieldsError when it is no socket; NotAcceptedError when the credentials are refused; UnreachableError
+   * @throws InvalidFieldsError when it is no socket; NotAcceptedError when the credentials are refused; UnreachableError; StandbyError
+   *   while this instance stands by
    */
   async addSocket(socket: unknown, credentials?: Credentials): Promise<void> {
     this.#lifecycle.mustBeUsable()
@@ -276,14 +400,12 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   /** The balance as the peer keeps it, seen from this side: equal to `getBalance()` when nothing is in flight. @throws UnreachableError */
   async getPeerBalance(): Promise<string> {
-    this.#lifecycle.mustBeReady()
-    return askBalance(body => this.#lifecycle.send(body))
+    return this.#carry('getPeerBalance')
   }
 
   /** The lowest balance that the peer lets this side have, in base units: minus its maximum. @throws UnreachableError */
   async getLimit(): Promise<string> {
-    this.#lifecycle.mustBeReady()
-    return askLimit(body => this.#lifecycle.send(body))
+    return this.#carry('getLimit')
   }
 
   /**
@@ -331,8 +453,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     this.#lifecycle.mustBeUsable()
     const time = Number(before)
     if (!Number.isFinite(time) || time < 0) throw new InvalidFieldsError('before must be a Date, or milliseconds since 1970')
-    const over = this.#environment.clock.now() - this.#settings.graceMs
-    return this.#ledger.prune(time, ({ transfer }) => Date.parse(transfer.expiresAt) < over)
+    return this.#carry('prune', time)
   }
 
   // ---- transfers
@@ -346,9 +467,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    *   it expired unanswered, or with `outcome: 'unknown'` at a disconnect; StoreError
    */
   async sendTransfer(transfer: OutgoingTransfer): Promise<void> {
-    this.#lifecycle.mustBeReady()
-    if (this.#lifecycle.isDisconnecting) throw new UnreachableError('disconnecting: no new transfer is taken')
-    await this.#outgoing.send(checkTransfer(transfer, this.#addresses()))
+    await this.#carry('sendTransfer', transfer)
   }
 
   /**
@@ -361,9 +480,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    *   when it is too late here, or was on the sender's side; UnreachableError with `outcome: 'unknown'` at a disconnect; StoreError
    */
   async fulfillCondition(transferId: string, fulfillment: string, ilp?: string): Promise<void> {
-    this.#lifecycle.mustBeReady()
-    const packet = ilp === undefined ? undefined : checkIlp(ilp)
-    await this.#incoming.fulfill(parseTransferId(transferId, 'transferId'), checkFulfillment(fulfillment), packet)
+    await this.#carry('fulfillCondition', transferId, fulfillment, ilp)
   }
 
   /**
@@ -373,8 +490,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    *   with `outcome: 'unknown'` at a disconnect; StoreError
    */
   async rejectIncomingTransfer(transferId: string, reason?: RejectionReason): Promise<void> {
-    this.#lifecycle.mustBeReady()
-    await this.#incoming.reject(parseTransferId(transferId, 'transferId'), reason)
+    await this.#carry('rejectIncomingTransfer', transferId, reason)
   }
 
   // ---- messages
@@ -385,8 +501,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    *   NotAcceptedError; UnreachableError without a session, or without an answer in time
    */
   async sendRequest(message: OutgoingMessage): Promise<Message> {
-    this.#lifecycle.mustBeReady()
-    return this.#requests.ask(checkMessage(message, this.#addresses()))
+    return this.#carry('sendRequest', message)
   }
 
   /** Sets the handler of the peer's messages. @throws RequestHandlerAlreadyRegisteredError; InvalidFieldsError for what is no function */

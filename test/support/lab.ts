@@ -76,7 +76,7 @@ export function watch<T>(promise: Promise<T>): Outcome<T> {
 }
 
 /** One time that a process runs. */
-class Life {
+export class Life {
   alive = true
   readonly #cancels = new Set<() => void>()
 
