@@ -31,7 +31,9 @@ const FILES = {
   '/wallet.js': [SCRIPT, join(here, 'page', 'wallet.js')],
   '/style.css': [STYLE, join(here, 'page', 'style.css')],
   '/payments.js': [SCRIPT, join(here, 'payments.js')],
-  '/ilp-plugin-paychan.js': [SCRIPT, browserBundle]
+  '/ilp-plugin-paychan.js': [SCRIPT, browserBundle],
+  '/browser-plugin.js': [SCRIPT, join(dirname(browserBundle), 'browser-plugin.js')],
+  '/browser-stores.js': [SCRIPT, join(dirname(browserBundle), 'browser-stores.js')]
 }
 
 mkdirSync(data, { recursive: true })

@@ -18,9 +18,9 @@ describe('dist', () => {
     expect(readFileSync(join(dist, 'ilp-plugin-paychan.umd.js'), 'utf8').split('\n').length).toBeLessThan(20)
   })
 
-  it.each(['browser.js', 'browser.cjs', 'ilp-plugin-paychan.umd.js'])('needs nothing from elsewhere in %s', name => {
+  it.each(['browser.js', 'browser-plugin.js', 'browser-stores.js', 'browser.cjs', 'ilp-plugin-paychan.umd.js'])('needs nothing from elsewhere in %s', name => {
     const code = readFileSync(join(dist, name), 'utf8')
-    expect(code).not.toMatch(/^\s*(import|export)\b[^;\n]*\bfrom\s*['"]/m)
+    expect(code).not.toMatch(/^\s*(import|export)\b[^;\n]*\bfrom\s*['"](?!\.\/browser-)/m)
     expect(code).not.toMatch(/[^.\w]require\(\s*['"]/)
     expect(code).not.toMatch(/\bimport\(\s*['"]/)
   })
@@ -40,7 +40,7 @@ describe('the packed package', () => {
 
   it('lists dist, the protocol, and the papers: nothing else', () => {
     const paths = listing.files.map(({ path }) => path)
-    const meant = /^(dist\/(browser|node|ilp-plugin-paychan\.umd)\.(js|cjs|d\.ts|d\.cts|js\.map|cjs\.map)|src\/btp\/PROTOCOL\.md|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/
+    const meant = /^(dist\/(browser|browser-plugin|browser-stores|node|ilp-plugin-paychan\.umd)\.(js|cjs|d\.ts|d\.cts|js\.map|cjs\.map)|src\/btp\/PROTOCOL\.md|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/
     expect(paths.filter(path => !meant.test(path))).toEqual([])
     expect(paths).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'CHANGELOG.md', 'src/btp/PROTOCOL.md']))
   })

@@ -1,27 +1,49 @@
 /**
- * `npm run size`: how much a page loads, gzipped, and which packages it is made of. Fails over the limit.
+ * `npm run size`: how much each entry loads, gzipped, and which packages the browser bundle is made of. Fails over a limit.
  */
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
+import nodeResolve from '@rollup/plugin-node-resolve'
+import { rollup } from 'rollup'
+import { minifySync } from 'rolldown/utils'
 import { root } from './setup.mjs'
 
-const LIMIT = 55_000
-const FILE = 'dist/ilp-plugin-paychan.umd.js'
+const read = name => readFileSync(join(root, 'dist', name), 'utf8')
 
-const gzipped = gzipSync(readFileSync(join(root, FILE)), { level: 9 }).length
-const raw = statSync(join(root, FILE)).size
-console.log(`${FILE}: ${kilobytes(gzipped)} gzipped of at most ${kilobytes(LIMIT)} (${kilobytes(raw)} raw)`)
+/** Most bytes, gzipped, of each thing that somebody loads. */
+const ENTRIES = [
+  { name: 'script tag (the UMD file)', limit: 55_000, code: () => read('ilp-plugin-paychan.umd.js') },
+  { name: "import Plugin, in a browser's bundle", limit: 55_000, code: () => bundle("export { default } from './dist/browser.js'") },
+  { name: "import { MemoryStore }, in a browser's bundle", limit: 3_000, code: () => bundle("export { MemoryStore } from './dist/browser.js'") },
+  { name: 'Node (the CommonJS file, with its comments)', limit: 120_000, code: () => read('node.cjs') }
+]
+
+for (const { name, limit, code } of ENTRIES) {
+  const text = await code()
+  const gzipped = gzipSync(text, { level: 9 }).length
+  console.log(`${name}: ${kilobytes(gzipped)} gzipped of at most ${kilobytes(limit)} (${kilobytes(Buffer.byteLength(text))} raw)`)
+  if (gzipped > limit) {
+    console.error(`${name} is ${kilobytes(gzipped - limit)} too big.`)
+    process.exitCode = 1
+  }
+}
 
 const pieces = Object.entries(JSON.parse(readFileSync(join(root, '.build', 'pieces.json'), 'utf8')))
 const total = pieces.reduce((sum, [, bytes]) => sum + bytes, 0)
+console.log('The UMD file before minification:')
 for (const [name, bytes] of pieces.sort((a, b) => b[1] - a[1])) {
-  console.log(`  ${name.padEnd(16)} ${((bytes / total) * 100).toFixed(1).padStart(5)} % of the code before minification`)
+  console.log(`  ${name.padEnd(16)} ${((bytes / total) * 100).toFixed(1).padStart(5)} %`)
 }
 
-if (gzipped > LIMIT) {
-  console.error(`The bundle is ${kilobytes(gzipped - LIMIT)} too big.`)
-  process.exitCode = 1
+/** What a consumer's bundler makes of a line of code: bundled as package.json tells it, and minified. */
+async function bundle(code) {
+  const id = join(root, 'consumer.js')
+  const entry = { name: 'entry', resolveId: source => (source === id ? id : null), load: source => (source === id ? code : null) }
+  const built = await rollup({ input: id, plugins: [entry, nodeResolve({ browser: true })] })
+  const { output: [chunk] } = await built.generate({ format: 'es' })
+  await built.close()
+  return minifySync('consumer.js', chunk.code, { module: true }).code
 }
 
 function kilobytes(bytes) {
