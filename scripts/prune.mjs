@@ -5,21 +5,23 @@
 import MagicString from 'magic-string'
 
 /**
- * `called` has, for each package, what is called from outside; what that calls in turn stays too. It is an error when there is
- * nothing of such a name, so that the list is looked at when the package changes.
+ * `parts` has, for each package, what is `called` from outside; what that calls in turn stays too, but for the functions in `cut`,
+ * which would be called for things that are not asked. It is an error when there is nothing of such a name, so that the list is
+ * looked at when the package changes.
  */
-export function prune(called) {
+export function prune(parts) {
   return {
     name: 'prune',
     transform(code, id) {
       const name = packageOf(id)
       // Those that begin with a zero are no files, but made by other plugins.
-      if (id.startsWith('\0') || !Object.hasOwn(called, name)) return null
-      const { members, mentioned } = read(this.parse(code))
-      const unknown = called[name].filter(one => !members.some(member => member.names.includes(one)))
+      if (id.startsWith('\0') || !Object.hasOwn(parts, name)) return null
+      const { called, cut } = parts[name]
+      const { members, mentioned } = read(this.parse(code), cut)
+      const unknown = [...called, ...cut].filter(one => !members.some(member => member.names.includes(one)))
       if (unknown.length > 0) this.error(`there is no ${unknown.join(', ')} in ${name}`)
       const result = new MagicString(code)
-      for (const { node } of unreached(members, [...called[name], ...mentioned])) result.remove(node.start, node.end)
+      for (const { node } of unreached(members, [...called, ...mentioned])) result.remove(node.start, node.end)
       return { code: result.toString(), map: result.generateMap({ hires: true }) }
     }
   }
@@ -31,11 +33,11 @@ export function packageOf(id) {
 }
 
 /** The statements that define members, each with the names of members that it mentions; and the names mentioned elsewhere. */
-function read(program) {
+function read(program, cut) {
   const members = []
   const mentioned = new Set()
   const visit = (node, names) => {
-    const member = names === mentioned ? toMember(node) : undefined
+    const member = names === mentioned ? toMember(node, cut) : undefined
     if (member !== undefined) {
       members.push(member)
       visit(member.value, member.mentioned)
@@ -48,9 +50,11 @@ function read(program) {
   return { members, mentioned }
 }
 
-/** `P.plus = P.add = function ...` as a member of these names, or `undefined` where a statement is anything else. */
-function toMember(node) {
-  if (node.type !== 'ExpressionStatement') return undefined
+/** `P.plus = P.add = function ...`, or `div = ...` where that is cut, as a member of these names; `undefined` for anything else. */
+function toMember(node, cut) {
+  if (node.type !== 'ExpressionStatement' || node.expression.type !== 'AssignmentExpression') return undefined
+  const { left, right } = node.expression
+  if (left.type === 'Identifier' && cut.includes(left.name)) return { node, names: [left.name], value: right, mentioned: new Set() }
   const names = []
   let value = node.expression
   for (; value.type === 'AssignmentExpression' && value.left.type === 'MemberExpression' && !value.left.computed; value = value.right) {

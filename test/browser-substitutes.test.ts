@@ -10,7 +10,7 @@ import fc from 'fast-check'
 import { Predictor, Reader, Writer } from 'oer-utils'
 import ts from 'typescript'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { CALLED } from '../rollup.config.mjs'
+import { PARTS } from '../rollup.config.mjs'
 import { Buffer as Substitute } from '../scripts/browser/buffer.js'
 import formatDate from '../scripts/browser/dateformat.js'
 import createSubstituteDebug, { isEnabled } from '../scripts/browser/debug.js'
@@ -237,10 +237,10 @@ describe("the browser bundles' oer-utils", () => {
 describe("the browser bundles' bignumber.js and btp-packet", () => {
   it('have what our sources call', () => {
     const asked = membersAsked('BigNumber')
-    expect([...asked].filter(name => !CALLED['bignumber.js'].includes(name))).toEqual([])
+    expect([...asked].filter(name => !PARTS['bignumber.js'].called.includes(name))).toEqual([])
     expect(asked.size).toBeGreaterThan(5)
     const imported = sources.flatMap(path => [...(ts.sys.readFile(path) ?? '').matchAll(/^import \{(.*)\} from 'btp-packet'/gm)].flatMap(([, names = '']) => names.split(',').map(name => name.trim())))
-    expect(imported.sort()).toEqual([...CALLED['btp-packet']].sort())
+    expect(imported.sort()).toEqual([...PARTS['btp-packet'].called].sort())
   })
 })
 
