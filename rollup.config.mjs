@@ -177,10 +177,10 @@ function substitute() {
  */
 export const PARTS = {
   'bignumber.js': {
-    called: ['clone', 'comparedTo', 'eq', 'gt', 'gte', 'isInteger', 'isNegative', 'isZero', 'lt', 'lte', 'minus', 'negated', 'plus', 'toFixed'],
+    called: ['isInteger', 'toFixed'],
     cut: ['convertBase', 'div']
   },
-  'btp-packet': { called: ['serializeError', 'serializeMessage', 'serializeResponse', 'serializeTransfer'], cut: [] }
+  'btp-packet': { called: ['serializeError', 'serializeMessage', 'serializeTransfer'], cut: [] }
 }
 
 /** For the browser everything is bundled; the dependencies' global Buffer becomes an import. */

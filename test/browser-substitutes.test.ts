@@ -61,7 +61,7 @@ function membersAsked(...classes: string[]): Set<string> {
 }
 
 describe("the browser bundles' Buffer", () => {
-  it.each(['utf8', 'latin1', 'base64', 'base64url'] as const)('reads and writes %s as the real one does', encoding => {
+  it.each(['utf8', 'latin1', 'hex', 'base64', 'base64url'] as const)('reads and writes %s as the real one does', encoding => {
     fc.assert(
       fc.property(bytes, value => {
         const text = Buffer.from(value).toString(encoding)
@@ -228,9 +228,7 @@ describe("the browser bundles' oer-utils", () => {
     expect(readers.filter(name => !(name in reader) && !inherited.includes(name))).toEqual([])
     const writers = [...membersAsked('Writer')]
     expect(writers.filter(name => !(name in writer))).toEqual([])
-    const predictors = [...membersAsked('Predictor')]
-    expect(predictors.filter(name => !(name in oer.Predictor))).toEqual([])
-    expect([readers.length, writers.length, predictors.length].every(count => count > 0)).toBe(true)
+    expect([readers.length, writers.length].every(count => count > 0)).toBe(true)
   })
 })
 
@@ -238,7 +236,7 @@ describe("the browser bundles' bignumber.js and btp-packet", () => {
   it('have what our sources call', () => {
     const asked = membersAsked('BigNumber')
     expect([...asked].filter(name => !PARTS['bignumber.js'].called.includes(name))).toEqual([])
-    expect(asked.size).toBeGreaterThan(5)
+    expect(asked.size).toBeGreaterThan(0)
     const imported = sources.flatMap(path => [...(ts.sys.readFile(path) ?? '').matchAll(/^import \{(.*)\} from 'btp-packet'/gm)].flatMap(([, names = '']) => names.split(',').map(name => name.trim())))
     expect(imported.sort()).toEqual([...PARTS['btp-packet'].called].sort())
   })

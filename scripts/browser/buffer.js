@@ -86,6 +86,7 @@ function fromBase64(text) {
 function toText(bytes, encoding) {
   if (encoding === 'utf8') return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
   if (encoding === 'latin1') return Array.from(bytes, byte => String.fromCharCode(byte)).join('')
+  if (encoding === 'hex') return Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('')
   if (encoding === 'base64') return btoa(toText(bytes, 'latin1'))
   if (encoding === 'base64url') return toText(bytes, 'base64').replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
   throw new TypeError(`the encoding ${encoding} is not here`)

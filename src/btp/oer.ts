@@ -6,12 +6,15 @@ import { Buffer } from 'buffer'
 import { Reader } from 'oer-utils'
 import { InvalidFieldsError, PacketError } from '../core/errors.js'
 
-const TIMESTAMP = /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(?:\.(\d{1,3}))?Z$/
+const TIMESTAMP = /^\d{14}(\.\d{1,3})?Z$/
+/** Where the fraction's digits begin, and the length of a timestamp that has three of them. */
+const FRACTION_AT = 15
+const FULL_LENGTH = 19
 const PRINTABLE_ASCII = /^[\x20-\x7e]*$/
 
 /** The same bytes as a Buffer, which the codec libraries insist on. Nothing is copied. */
 export function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 /** The same bytes as a plain Uint8Array: unlike a Buffer's, its `slice` copies on every platform. Nothing is copied here. */
@@ -81,6 +84,21 @@ export class OerReader extends Reader {
     return high < 0x200000 ? String(high * 0x100000000 + low) : String((BigInt(high) << 32n) | BigInt(low))
   }
 
+  /** Reads on within the variable-length bytes that come here: nothing is read behind their end. */
+  enter(): void {
+    const length = this.readLengthPrefix()
+    this.ensureAvailable(length)
+    if (length < this.available) this.buffer = this.buffer.subarray(0, this.cursor + length)
+  }
+
+  /** So many bytes as a text. */
+  readText(length: number, encoding: 'hex' | 'base64url' | 'latin1'): string {
+    this.ensureAvailable(length)
+    const start = this.cursor
+    this.cursor += length
+    return this.buffer.toString(encoding, start, this.cursor)
+  }
+
   /** Variable-length bytes as a view of the packet's. */
   readBytes(): Uint8Array {
     return asBytes(this.readVarOctetString())
@@ -88,7 +106,7 @@ export class OerReader extends Reader {
 
   /** An IA5String. A byte above 0x7f keeps its value, so that no two different names read alike. */
   readAscii(): string {
-    return this.readVarOctetString().toString('latin1')
+    return this.readText(this.readLengthPrefix(), 'latin1')
   }
 
   /** A timestamp, or `undefined` where the text is none: the caller reads on to see whether the rest is sound. */
@@ -108,18 +126,44 @@ export class OerReader extends Reader {
   }
 }
 
+/** How many bytes the length determinant before so many bytes takes. */
+export function lengthBytes(length: number): number {
+  if (length < 0x80) return 1
+  return length < 0x100 ? 2 : length < 0x10000 ? 3 : length < 0x1000000 ? 4 : 5
+}
+
+/** Writes a length determinant in its shortest form. Returns where it ends. */
+export function writeLength(buffer: Buffer, at: number, length: number): number {
+  const bytes = lengthBytes(length)
+  if (bytes === 1) return buffer.writeUIntBE(length, at, 1)
+  buffer[at] = 0x7f + bytes
+  return buffer.writeUIntBE(length, at + 1, bytes - 1)
+}
+
 /**
  * Reads a GeneralizedTime of RFC 30: UTC with `Z`, at most milliseconds, no offset, no 24:00, no leap second (which no Date can
  * hold). Canonical writers leave trailing zeros out, so one or two decimals are read too.
  */
 function parseTimestamp(text: string): Date | undefined {
-  const match = TIMESTAMP.exec(text)
-  if (match === null) return undefined
-  const [, year, month, day, hours, minutes, seconds, fraction = ''] = match
-  const iso = `${year}-${month}-${day}T${hours}:${minutes}:${seconds}.${fraction.padEnd(3, '0')}Z`
-  const date = new Date(iso)
-  // A month 13 makes no date at all, so no day either; engines carry 31 February and 24:00 over into another day.
-  return date.getUTCDate() === Number(day) ? date : undefined
+  if (!TIMESTAMP.test(text)) return undefined
+  const month = digits(text, 4, 6) - 1
+  const day = digits(text, 6, 8)
+  const hours = digits(text, 8, 10)
+  const minutes = digits(text, 10, 12)
+  const seconds = digits(text, 12, 14)
+  const fraction = text.length < FRACTION_AT + 1 ? 0 : digits(text, FRACTION_AT, text.length - 1) * 10 ** (FULL_LENGTH - text.length)
+  const date = new Date(0)
+  date.setUTCFullYear(digits(text, 0, 4), month, day)
+  date.setUTCHours(hours, minutes, seconds, fraction)
+  // A part that is too large is carried over: 31 February and 24:00 come out as another day, a month 13 as another month.
+  const isReal = date.getUTCMonth() === month && date.getUTCDate() === day && minutes < 60 && seconds < 60
+  return isReal ? date : undefined
+}
+
+function digits(text: string, from: number, to: number): number {
+  let value = 0
+  for (let i = from; i < to; i++) value = value * 10 + text.charCodeAt(i) - 0x30
+  return value
 }
 
 /**

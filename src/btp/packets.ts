@@ -1,19 +1,18 @@
 /**
- * BTP packets as bytes and back (RFC 23: 1.0 and 2.0). Imports core, oer-utils and btp-packet.
+ * BTP packets as bytes and back (RFC 23: 1.0 and 2.0). Imports core and btp-packet.
  *
- * btp-packet writes what BTP 2.0 has; BTP 1.0's Prepare, Fulfill and Reject are written here with the same OER library. All
- * reading is done here, since btp-packet takes neither timestamps without a fraction nor length determinants that are longer
- * than need be, and throws whatever it happens upon.
+ * btp-packet writes what BTP 2.0 has. BTP 1.0's Prepare, Fulfill and Reject are written here, and so is the Response, since each
+ * transfer takes two of them. All reading is done here, since btp-packet takes neither timestamps without a fraction nor length
+ * determinants that are longer than need be, and throws whatever it happens upon.
  */
 import { Buffer } from 'buffer'
-import { serializeError, serializeMessage, serializeResponse, serializeTransfer } from 'btp-packet'
+import { serializeError, serializeMessage, serializeTransfer } from 'btp-packet'
 import type { ProtocolData } from 'btp-packet'
-import { Predictor, Writer } from 'oer-utils'
 import { formatAmount, parseAmount } from '../core/amounts.js'
-import { toBase64url, toUtf8 } from '../core/bytes.js'
+import { toUtf8 } from '../core/bytes.js'
 import { InvalidFieldsError, PacketError } from '../core/errors.js'
-import { parseBytes32, parseTransferId, transferIdFromBytes } from '../core/ids.js'
-import { asBuffer, asBytes, checkAscii, formatTimestamp, OerReader, toIsoTimestamp } from './oer.js'
+import { parseBytes32, parseTransferId, transferIdFromHex } from '../core/ids.js'
+import { asBuffer, asBytes, checkAscii, formatTimestamp, lengthBytes, OerReader, toIsoTimestamp, writeLength } from './oer.js'
 
 /** What the data of a sub-protocol is. Values that are read may be any other unsigned 8-bit integer. */
 export const ContentType = { octetStream: 0, text: 1, json: 2 } as const
@@ -112,8 +111,7 @@ const TYPE_TRANSFER = 7
 
 const TRANSFER_ID_BYTES = 16
 const BYTES_32 = 32
-/** Where the five groups of hexadecimal digits stand in a UUID. */
-const ID_GROUPS = [[0, 8], [9, 13], [14, 18], [19, 23], [24, 36]] as const
+const TRANSFER_ID_CHARACTERS = 36
 const AMOUNT_BYTES = 8
 /** `20171224161432.279Z`. */
 const TIMESTAMP_BYTES = 19
@@ -128,11 +126,12 @@ export function encodePacket(packet: Packet): Uint8Array {
   checkProtocolData(packet.protocolData)
   switch (packet.type) {
     case 'response':
-      return asBytes(serializeResponse(requestId, toLibrary(packet.protocolData)))
+      return asBytes(layOut(TYPE_RESPONSE, packet, 0).frame)
     case 'message':
       return asBytes(serializeMessage(requestId, toLibrary(packet.protocolData)))
     case 'transfer':
-      return asBytes(serializeTransfer({ amount: toAmount(packet.amount) }, requestId, toLibrary(packet.protocolData)))
+      // Checked, since the OER library lets 2^64 and more wrap around.
+      return asBytes(serializeTransfer({ amount: formatAmount(parseAmount(packet.amount)) }, requestId, toLibrary(packet.protocolData)))
     case 'error':
       return encodeError(packet)
     case 'prepare':
@@ -151,10 +150,10 @@ export function encodePacket(packet: Packet): Uint8Array {
  * no packet, or an answer in which a value is wrong, to be met with silence
  */
 export function decodePacket(frame: Uint8Array): Packet {
-  const envelope = new OerReader(frame)
-  const type = envelope.readUInt8Number()
-  const requestId = envelope.readUInt32Number()
-  const body = new OerReader(envelope.readVarOctetString())
+  const body = new OerReader(frame)
+  const type = body.readUInt8Number()
+  const requestId = body.readUInt32Number()
+  body.enter()
   switch (type) {
     case TYPE_RESPONSE:
       return { type: 'response', requestId, protocolData: readProtocolData(body) }
@@ -163,12 +162,12 @@ export function decodePacket(frame: Uint8Array): Packet {
     case TYPE_PREPARE:
       return decodePrepare(requestId, body)
     case TYPE_FULFILL: {
-      const transferId = transferIdFromBytes(body.read(TRANSFER_ID_BYTES))
-      const fulfillment = toBase64url(body.read(BYTES_32))
+      const transferId = transferIdFromHex(body.readText(TRANSFER_ID_BYTES, 'hex'))
+      const fulfillment = body.readText(BYTES_32, 'base64url')
       return { type: 'fulfill', requestId, transferId, fulfillment, protocolData: readProtocolData(body) }
     }
     case TYPE_REJECT: {
-      const transferId = transferIdFromBytes(body.read(TRANSFER_ID_BYTES))
+      const transferId = transferIdFromHex(body.readText(TRANSFER_ID_BYTES, 'hex'))
       return { type: 'reject', requestId, transferId, protocolData: readProtocolData(body) }
     }
     case TYPE_MESSAGE:
@@ -183,9 +182,9 @@ export function decodePacket(frame: Uint8Array): Packet {
 }
 
 function decodePrepare(requestId: number, body: OerReader): PreparePacket {
-  const transferId = transferIdFromBytes(body.read(TRANSFER_ID_BYTES))
+  const transferId = transferIdFromHex(body.readText(TRANSFER_ID_BYTES, 'hex'))
   const amount = body.readAmount()
-  const executionCondition = toBase64url(body.read(BYTES_32))
+  const executionCondition = body.readText(BYTES_32, 'base64url')
   const expiresAt = body.readTimestamp()
   const protocolData = readProtocolData(body)
   if (expiresAt === undefined) throw new PacketError('expiresAt must be a UTC time, at most to the millisecond', { requestId })
@@ -193,7 +192,7 @@ function decodePrepare(requestId: number, body: OerReader): PreparePacket {
 }
 
 function decodeError(requestId: number, body: OerReader): ErrorPacket {
-  const code = body.read(3).toString('latin1')
+  const code = body.readText(3, 'latin1')
   const name = body.readAscii()
   const triggeredAt = body.readTimestamp()
   const data = cutUtf8(asBuffer(body.readBytes())).toString('utf8')
@@ -227,7 +226,7 @@ function encodePrepare(packet: PreparePacket): Uint8Array {
   const { frame, at } = layOut(TYPE_PREPARE, packet, TRANSFER_ID_BYTES + AMOUNT_BYTES + BYTES_32 + 1 + TIMESTAMP_BYTES)
   writeTransferId(frame, at, packet.transferId)
   const afterId = at + TRANSFER_ID_BYTES
-  frame.writeBigUInt64BE(BigInt(toAmount(packet.amount)), afterId)
+  frame.writeBigUInt64BE(parseAmount(packet.amount), afterId)
   writeBytes32(frame, afterId + AMOUNT_BYTES, packet.executionCondition, 'executionCondition')
   const afterCondition = afterId + AMOUNT_BYTES + BYTES_32
   frame[afterCondition] = TIMESTAMP_BYTES
@@ -248,24 +247,26 @@ function encodeReject(packet: RejectPacket): Uint8Array {
   return asBytes(frame)
 }
 
-/** Writes envelope and protocol data of a BTP 1.0 packet into one frame of exactly its size; its fields have room from `at` on. */
-function layOut(type: number, { requestId, protocolData }: RequestPacket, fieldBytes: number): { frame: Buffer; at: number } {
-  let bodyBytes = fieldBytes + (protocolData.length < 0x100 ? 2 : 3)
+/** Writes envelope and protocol data of a packet into one frame of exactly its size; its fields have room from `at` on. */
+function layOut(type: number, { requestId, protocolData }: Packet, fieldBytes: number): { frame: Buffer; at: number } {
+  const isShort = protocolData.length < 0x100
+  let bodyBytes = fieldBytes + (isShort ? 2 : 3)
   for (const { protocolName, data } of protocolData) {
-    bodyBytes += 1 + Predictor.measureVarOctetString(protocolName.length) + Predictor.measureVarOctetString(data.length)
+    bodyBytes += lengthBytes(protocolName.length) + protocolName.length + 1 + lengthBytes(data.length) + data.length
   }
-  const frame = Buffer.alloc(5 + Predictor.measureVarOctetString(bodyBytes))
-  const envelope = new Writer(frame)
-  envelope.writeUInt8(type)
-  envelope.writeUInt32(requestId)
-  envelope.createVarOctetString(bodyBytes)
-  const at = frame.length - bodyBytes
-  const rest = new Writer(frame.subarray(at + fieldBytes))
-  rest.writeVarUInt(protocolData.length)
+  const frame = Buffer.alloc(5 + lengthBytes(bodyBytes) + bodyBytes)
+  frame[0] = type
+  frame.writeUIntBE(requestId, 1, 4)
+  const at = writeLength(frame, 5, bodyBytes)
+  let end = at + fieldBytes
+  end = isShort ? frame.writeUIntBE(0x100 | protocolData.length, end, 2) : frame.writeUIntBE(0x20000 | protocolData.length, end, 3)
   for (const { protocolName, contentType, data } of protocolData) {
-    rest.writeVarOctetString(Buffer.from(protocolName, 'latin1'))
-    rest.writeUInt8(contentType)
-    rest.writeVarOctetString(asBuffer(data))
+    end = writeLength(frame, end, protocolName.length)
+    end += frame.write(protocolName, end, 'latin1')
+    frame[end++] = contentType
+    end = writeLength(frame, end, data.length)
+    frame.set(data, end)
+    end += data.length
   }
   return { frame, at }
 }
@@ -291,16 +292,20 @@ function toLibrary(protocolData: readonly SubProtocol[]): ProtocolData[] {
   })
 }
 
-/** Checked, since the OER library lets 2^64 and more wrap around. */
-function toAmount(amount: string): string {
-  return formatAmount(parseAmount(amount))
-}
-
 function writeTransferId(frame: Buffer, at: number, transferId: string): void {
   const id = parseTransferId(transferId, 'transferId')
   let offset = at
-  // By its groups: taking the dashes out first would cost more than all the rest.
-  for (const [from, to] of ID_GROUPS) offset += frame.write(id.slice(from, to), offset, 'hex')
+  // Digit by digit: taking the dashes out first would cost more than all the rest.
+  for (let i = 0; i < TRANSFER_ID_CHARACTERS; i += 2) {
+    if (id[i] === '-') i++
+    frame[offset++] = (hexDigit(id, i) << 4) | hexDigit(id, i + 1)
+  }
+}
+
+/** The value of a hexadecimal digit in lower case. */
+function hexDigit(text: string, at: number): number {
+  const code = text.charCodeAt(at)
+  return code < 0x3a ? code - 0x30 : code - 0x57
 }
 
 function writeBytes32(frame: Buffer, at: number, value: string, field: string): void {

@@ -1,18 +1,16 @@
 /**
- * Amounts, sums and limits: integers in base units, as decimal strings outside and BigNumbers inside. Imports core.
+ * Amounts, sums and limits: integers in base units, as decimal strings outside and bigints inside. Imports core.
  */
 import { BigNumber } from 'bignumber.js'
 import { InvalidFieldsError } from './errors.js'
 
-/** Own settings, so that a host which configures bignumber.js for itself does not change our arithmetic. */
-const Big = BigNumber.clone({ EXPONENTIAL_AT: 1e9, DECIMAL_PLACES: 0 })
+export type Amount = bigint
 
-export type Amount = BigNumber
+/** What a balance may be: an integer, or the number `Infinity` or `-Infinity`. */
+export type Limit = Amount | number
 
-export const ZERO: Amount = new Big(0)
-
-/** One more than the largest amount that a transfer can carry: 2^64 (RFC 23, ASN.1 UInt64). */
-const AMOUNT_LIMIT: Amount = new Big('18446744073709551616')
+/** One more than the largest amount that a transfer can carry (RFC 23, ASN.1 UInt64). */
+const AMOUNT_LIMIT = 2n ** 64n
 
 const AMOUNT = /^(0|[1-9][0-9]*)(\.0+)?$/
 const SIGNED = /^-?[0-9]+$/
@@ -26,10 +24,9 @@ export function parseAmount(value: unknown, field = 'amount'): Amount {
   if (typeof value !== 'string' || value.length > 40 || !AMOUNT.test(value)) {
     throw new InvalidFieldsError(`${field} must be a decimal integer string, 0 or more`)
   }
-  // Of so few digits it is exact as a number, which is read faster, and far below the limit.
-  if (value.length <= 15) return new Big(Number(value))
-  const amount = new Big(value)
-  if (amount.gte(AMOUNT_LIMIT)) throw new InvalidFieldsError(`${field} must be less than 2^64`)
+  const point = value.indexOf('.')
+  const amount = BigInt(point === -1 ? value : value.slice(0, point))
+  if (amount >= AMOUNT_LIMIT) throw new InvalidFieldsError(`${field} must be less than 2^64`)
   return amount
 }
 
@@ -37,12 +34,12 @@ export function parseAmount(value: unknown, field = 'amount'): Amount {
  * Reads a balance limit: an integer string of either sign, or `Infinity` or `-Infinity`.
  * @throws InvalidFieldsError naming `field`, for anything else
  */
-export function parseLimit(value: unknown, field: string): Amount {
-  if (value === 'Infinity' || value === '-Infinity') return new Big(value)
+export function parseLimit(value: unknown, field: string): Limit {
+  if (value === 'Infinity' || value === '-Infinity') return Number(value)
   if (typeof value !== 'string' || value.length > 100 || !SIGNED.test(value)) {
     throw new InvalidFieldsError(`${field} must be an integer string, 'Infinity' or '-Infinity'`)
   }
-  return new Big(value)
+  return BigInt(value)
 }
 
 /**
@@ -50,17 +47,17 @@ export function parseLimit(value: unknown, field: string): Amount {
  * @throws InvalidFieldsError naming `field`, for what is no integer
  */
 export function parseSum(value: string, field: string): Amount {
-  const sum = SUM.test(value) ? new Big(value) : undefined
+  const sum = SUM.test(value) ? new BigNumber(value) : undefined
   if (sum?.isInteger() !== true) throw new InvalidFieldsError(`${field} is no integer`)
-  return sum
+  return BigInt(sum.toFixed())
 }
 
 /** Turns a balance around to the peer's point of view. "0" stays "0" (H21). */
 export function negate(value: string): string {
-  return formatAmount(parseLimit(value, 'balance').negated())
+  return formatAmount(-parseLimit(value, 'balance'))
 }
 
 /** The decimal string of an amount, sum or limit; never with an exponent, never `-0`. */
-export function formatAmount(amount: Amount): string {
-  return amount.isZero() ? '0' : amount.toFixed()
+export function formatAmount(amount: Limit): string {
+  return amount.toString()
 }

@@ -21,10 +21,15 @@ export function toBase64url(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url')
 }
 
+/** Whether `fromBase64url` can read a text. */
+export function isBase64url(text: string): boolean {
+  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
+  return BASE64.test(text) && (text.length - padding) % 4 !== 1
+}
+
 /** Reads base64 of either alphabet, padded or not; `undefined` for anything else. */
 export function fromBase64url(text: string): Uint8Array | undefined {
-  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
-  if (!BASE64.test(text) || (text.length - padding) % 4 === 1) return undefined
+  if (!isBase64url(text)) return undefined
   const { buffer, byteOffset, byteLength } = Buffer.from(text, 'base64')
   return new Uint8Array(buffer, byteOffset, byteLength)
 }

@@ -1,7 +1,7 @@
 /**
  * Transfer ids and 32-byte values in their text forms. Imports core.
  */
-import { fromBase64url, sha256, toBase64url, toHex } from './bytes.js'
+import { fromBase64url, sha256, toBase64url } from './bytes.js'
 import { InvalidFieldsError } from './errors.js'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
@@ -16,9 +16,8 @@ export function parseTransferId(value: unknown, field = 'id'): string {
   return value.toLowerCase()
 }
 
-/** The transfer id of 16 bytes. */
-export function transferIdFromBytes(bytes: Uint8Array): string {
-  const hex = toHex(bytes)
+/** The transfer id of 16 bytes, which are given as hexadecimal digits in lower case. */
+export function transferIdFromHex(hex: string): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }
 

@@ -3,7 +3,7 @@
  * is written. Imports core.
  */
 import { formatAmount, parseAmount } from '../core/amounts.js'
-import type { Amount } from '../core/amounts.js'
+import type { Amount, Limit } from '../core/amounts.js'
 import { DuplicateIdError, NotAcceptedError } from '../core/errors.js'
 import type { Group } from './committer.js'
 import { isImplied, jsonOf } from './records.js'
@@ -31,8 +31,8 @@ export interface Sums {
 }
 
 export interface Limits {
-  maximum: Amount
-  minimum: Amount
+  maximum: Limit
+  minimum: Limit
 }
 
 /** What is kept about a transfer beyond its stage while it is open. */
@@ -120,10 +120,10 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   /** Checks a balance with all holds of one direction against the limit there (I5). */
   #checkLimits(entry: Entry<T>): void {
     const { incomingFulfilled, outgoingFulfilled, incomingHeld, outgoingHeld } = this.#sums
-    const balance = incomingFulfilled.minus(outgoingFulfilled)
+    const balance = incomingFulfilled - outgoingFulfilled
     const exceeds = entry.info.isIncoming
-      ? balance.plus(incomingHeld).plus(entry.amount).gt(this.#limits.maximum)
-      : balance.minus(outgoingHeld).minus(entry.amount).lt(this.#limits.minimum)
+      ? balance + incomingHeld + entry.amount > this.#limits.maximum
+      : balance - outgoingHeld - entry.amount < this.#limits.minimum
     if (!exceeds) return
     const [limit, value] = entry.info.isIncoming ? ['maximum', this.#limits.maximum] as const : ['minimum', this.#limits.minimum] as const
     throw new NotAcceptedError(`transfer ${entry.id} of ${entry.info.transfer.amount} would exceed the ${limit} balance of ${formatAmount(value)}`)
@@ -162,7 +162,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
 
   #credit(entry: Entry<T>): void {
     const sum = entry.info.isIncoming ? 'incomingFulfilled' : 'outgoingFulfilled'
-    this.#sums[sum] = this.#sums[sum].plus(entry.amount)
+    this.#sums[sum] += entry.amount
   }
 
   /** Once for the group, however many of its changes moved them. */
@@ -198,7 +198,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     this.#entries.set(id, entry)
   }
 
-  setLimit(which: keyof Limits, value: Amount): void {
+  setLimit(which: keyof Limits, value: Limit): void {
     this.#limits[which] = value
     this.#group.put(this.#keys[which], formatAmount(value))
   }
@@ -208,7 +208,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
 export function hold(sums: Sums, entry: Entry, sign: 1 | -1): void {
   if (STATE_OF[entry.stage] !== 'prepared') return
   const held = entry.info.isIncoming ? 'incomingHeld' : 'outgoingHeld'
-  sums[held] = sign === 1 ? sums[held].plus(entry.amount) : sums[held].minus(entry.amount)
+  sums[held] += sign === 1 ? entry.amount : -entry.amount
 }
 
 /** What a move says of the transfer. A preimage stays with it once it is fulfilled, and is nobody's business before. */

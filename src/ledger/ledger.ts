@@ -5,8 +5,7 @@
  * the callers, in changes that the committer runs one after the other. Memory holds what is durable: what is open, and a bounded
  * cache of what was last touched.
  */
-import { ZERO } from '../core/amounts.js'
-import type { Amount } from '../core/amounts.js'
+import type { Limit } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
 import { InvalidFieldsError, StoreError } from '../core/errors.js'
 import type { Committer, Group } from './committer.js'
@@ -46,7 +45,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #lastReading: Promise<void> | undefined
   #nextReading: Promise<void> | undefined
   #loaded = false
-  #sums: Sums = { incomingFulfilled: ZERO, outgoingFulfilled: ZERO, incomingHeld: ZERO, outgoingHeld: ZERO }
+  #sums: Sums = { incomingFulfilled: 0n, outgoingFulfilled: 0n, incomingHeld: 0n, outgoingHeld: 0n }
   #limits: Limits
   #open = new Map<string, Entry<T>>()
   /** Final ones, oldest first. */
@@ -122,8 +121,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     const sums: Sums = {
       incomingFulfilled: parseStoredSum(keys.incomingFulfilled, incoming ?? '0'),
       outgoingFulfilled: parseStoredSum(keys.outgoingFulfilled, outgoing ?? '0'),
-      incomingHeld: ZERO,
-      outgoingHeld: ZERO
+      incomingHeld: 0n,
+      outgoingHeld: 0n
     }
     for (const entry of open.values()) hold(sums, entry, 1)
     const limits: Limits = {
@@ -343,7 +342,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   /** Sets a limit. It is kept in the store, where it wins over options. What is held already may be over it. */
-  async setLimit(which: keyof Limits, value: Amount): Promise<void> {
+  async setLimit(which: keyof Limits, value: Limit): Promise<void> {
     await this.#committer.ready()
     await this.load()
     await this.#committer.submit(group => { this.#draftIn(group).setLimit(which, value) })

@@ -50,7 +50,7 @@ export class MaxValueTracker<D = unknown> {
     const before = await this.#committer.submit(group => {
       const draft = group.draft(this, () => ({ best: this.#best ?? NONE }))
       const { best } = draft
-      if (value.lte(best.value)) return given
+      if (value <= parseSum(best.value, 'value')) return given
       const next = JSON.parse(text) as MaxValueEntry<D | null>
       draft.best = next
       group.put(this.#key, text)

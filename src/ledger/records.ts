@@ -5,7 +5,7 @@
  * under `<key>:paychan:` and carries a version.
  */
 import { parseLimit, parseSum } from '../core/amounts.js'
-import type { Amount } from '../core/amounts.js'
+import type { Amount, Limit } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
 import { InvalidFieldsError, StoreError, messageOf } from '../core/errors.js'
 import { STATE_OF } from './stages.js'
@@ -124,12 +124,12 @@ function isOpenRecord(value: unknown): value is OpenRecord & { isIncoming?: unkn
  */
 export function parseStoredSum(key: string, value: unknown): Amount {
   const sum = parseStored(key, () => parseSum(String(value), 'the sum'))
-  if (sum.lt(0)) throw new StoreError(`the record under '${printable(key)}' is negative`)
+  if (sum < 0n) throw new StoreError(`the record under '${printable(key)}' is negative`)
   return sum
 }
 
 /** Reads a stored limit: an integer, `Infinity` or `-Infinity`. @throws StoreError that names the key, when it is no such thing */
-export function parseStoredLimit(key: string, text: string): Amount {
+export function parseStoredLimit(key: string, text: string): Limit {
   return parseStored(key, () => text.endsWith('Infinity') ? parseLimit(text, 'the limit') : parseSum(text, 'the limit'))
 }
 

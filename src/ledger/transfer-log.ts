@@ -51,7 +51,7 @@ export class TransferLog<T extends LoggedTransfer = LoggedTransfer> {
   /** The sum of fulfilled incoming transfers minus that of fulfilled outgoing ones. For display: prepared ones are not in it. */
   async getBalance(): Promise<string> {
     const { incomingFulfilled, outgoingFulfilled } = await this.#ledger.sums()
-    return formatAmount(incomingFulfilled.minus(outgoingFulfilled))
+    return formatAmount(incomingFulfilled - outgoingFulfilled)
   }
 
   /** The sum of all fulfilled incoming transfers. */
@@ -62,7 +62,7 @@ export class TransferLog<T extends LoggedTransfer = LoggedTransfer> {
   /** The sum of all incoming transfers, fulfilled or prepared. */
   async getIncomingFulfilledAndPrepared(): Promise<string> {
     const { incomingFulfilled, incomingHeld } = await this.#ledger.sums()
-    return formatAmount(incomingFulfilled.plus(incomingHeld))
+    return formatAmount(incomingFulfilled + incomingHeld)
   }
 
   /** The sum of all fulfilled outgoing transfers. */
@@ -73,7 +73,7 @@ export class TransferLog<T extends LoggedTransfer = LoggedTransfer> {
   /** The sum of all outgoing transfers, fulfilled or prepared. */
   async getOutgoingFulfilledAndPrepared(): Promise<string> {
     const { outgoingFulfilled, outgoingHeld } = await this.#ledger.sums()
-    return formatAmount(outgoingFulfilled.plus(outgoingHeld))
+    return formatAmount(outgoingFulfilled + outgoingHeld)
   }
 
   /**

@@ -6,7 +6,7 @@
  * where more than one choice does, all of them leave the two balances equal. Since other transfers move the balance too, an answer
  * counts only when it is the same twice, with nothing changed here in between, and with no other Fulfill in the air.
  */
-import { parseLimit } from '../core/amounts.js'
+import { parseSum } from '../core/amounts.js'
 import type { Amount } from '../core/amounts.js'
 import { messageOf } from '../core/errors.js'
 import type { PaychanError } from '../core/errors.js'
@@ -94,12 +94,12 @@ export class Doubts {
   async #askOnce(): Promise<ReadonlySet<string> | 'moving' | 'unexplained'> {
     const { ledger, askPeerBalance } = this.#account
     const before = await ledger.sums()
-    const theirs = parseLimit(await askPeerBalance(), 'balance')
+    const theirs = parseSum(await askPeerBalance(), 'balance')
     const now = await ledger.sums()
-    const moved = !now.incomingFulfilled.eq(before.incomingFulfilled) || !now.outgoingFulfilled.eq(before.outgoingFulfilled)
+    const moved = now.incomingFulfilled !== before.incomingFulfilled || now.outgoingFulfilled !== before.outgoingFulfilled
     if (moved || this.#othersInTheAir()) return 'moving'
     const doubtful = [...this.#doubts.values()].map(({ entry }) => entry)
-    return makeUp(theirs.minus(now.incomingFulfilled).plus(now.outgoingFulfilled), doubtful) ?? 'unexplained'
+    return makeUp(theirs - now.incomingFulfilled + now.outgoingFulfilled, doubtful) ?? 'unexplained'
   }
 
   #othersInTheAir(): boolean {
@@ -119,17 +119,17 @@ export class Doubts {
 
 /** The ids of entries whose amounts add up to `difference`; `undefined` where there are none, or none were found in time. */
 function makeUp(difference: Amount, entries: ReadonlyArray<Entry<Transfer>>): ReadonlySet<string> | undefined {
-  if (difference.isZero()) return new Set()
-  const sorted = [...entries].sort((a, b) => b.amount.comparedTo(a.amount) ?? 0)
+  if (difference === 0n) return new Set()
+  const sorted = [...entries].sort((a, b) => b.amount > a.amount ? 1 : b.amount < a.amount ? -1 : 0)
   const rests: Amount[] = []
-  for (const entry of [...sorted].reverse()) rests.unshift(entry.amount.plus(rests[0] ?? 0))
-  if (rests[0]?.eq(difference)) return new Set(sorted.map(({ id }) => id))
+  for (const entry of [...sorted].reverse()) rests.unshift(entry.amount + (rests[0] ?? 0n))
+  if (rests[0] === difference) return new Set(sorted.map(({ id }) => id))
   let steps = SEARCH_STEPS
   const search = (at: number, missing: Amount, chosen: readonly string[]): readonly string[] | undefined => {
-    if (missing.isZero()) return chosen
+    if (missing === 0n) return chosen
     const entry = sorted[at]
-    if (entry === undefined || missing.isNegative() || missing.gt(rests[at] ?? 0) || steps-- <= 0) return undefined
-    return search(at + 1, missing.minus(entry.amount), [...chosen, entry.id]) ?? search(at + 1, missing, chosen)
+    if (entry === undefined || missing < 0n || missing > (rests[at] ?? 0n) || steps-- <= 0) return undefined
+    return search(at + 1, missing - entry.amount, [...chosen, entry.id]) ?? search(at + 1, missing, chosen)
   }
   const found = search(0, difference, [])
   return found && new Set(found)

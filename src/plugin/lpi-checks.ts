@@ -4,7 +4,7 @@
  * Each returns the value in the form that is stored and sent, and throws InvalidFieldsError naming the field.
  */
 import { formatAmount, parseAmount } from '../core/amounts.js'
-import { fromBase64url, toUtf8 } from '../core/bytes.js'
+import { isBase64url, toUtf8 } from '../core/bytes.js'
 import { AccountNotFoundError, InvalidFieldsError } from '../core/errors.js'
 import { parseBytes32, parseTransferId } from '../core/ids.js'
 import { stringifyJson } from '../btp/protocol-data.js'
@@ -110,7 +110,7 @@ function checkDate(value: unknown): string {
 }
 
 function checkBase64url(value: unknown, field: string): string {
-  if (typeof value !== 'string' || fromBase64url(value) === undefined) throw new InvalidFieldsError(`${field} must be a base64url string`)
+  if (typeof value !== 'string' || !isBase64url(value)) throw new InvalidFieldsError(`${field} must be a base64url string`)
   return value
 }
 

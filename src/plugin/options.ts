@@ -2,7 +2,7 @@
  * The plugin's options: their types, defaults and limits, and the check that turns them into settings. Imports core.
  */
 import { parseLimit } from '../core/amounts.js'
-import type { Amount } from '../core/amounts.js'
+import type { Limit } from '../core/amounts.js'
 import { InvalidFieldsError } from '../core/errors.js'
 import type { HostLog } from '../core/log.js'
 import type { KeyValueStore, Store } from '../core/store.js'
@@ -77,7 +77,7 @@ export interface Settings {
   authCheck: ((username: string, token: string) => boolean | Promise<boolean>) | undefined
   prefix: string | undefined
   info: Partial<LedgerInfo> | undefined
-  limits: { maximum: Amount; minimum: Amount }
+  limits: { maximum: Limit; minimum: Limit }
   store: Store | undefined
   keyValueStore: KeyValueStore | undefined
   log: HostLog | undefined
@@ -163,8 +163,8 @@ function checkLedgerOptions({ listener, server, prefix, info }: Settings, provid
 function parseLimits(options: Record<string, unknown>, isStateful: boolean): Settings['limits'] {
   const maximum = parseLimit(options['maxBalance'] ?? 'Infinity', 'maxBalance')
   const minimum = parseLimit(options['minBalance'] ?? '-Infinity', 'minBalance')
-  if (minimum.gt(maximum)) throw new InvalidFieldsError('minBalance must not be greater than maxBalance')
-  return isStateful ? { maximum, minimum } : { maximum: parseLimit('Infinity', 'maxBalance'), minimum: parseLimit('-Infinity', 'minBalance') }
+  if (minimum > maximum) throw new InvalidFieldsError('minBalance must not be greater than maxBalance')
+  return isStateful ? { maximum, minimum } : { maximum: Infinity, minimum: -Infinity }
 }
 
 function optional<T>(options: Record<string, unknown>, name: string, parse: (value: unknown, name: string) => T): T | undefined {

@@ -395,7 +395,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     this.#lifecycle.mustBeUsable()
     if (!keepsBooks(this.#settings)) return this.getPeerBalance()
     const { incomingFulfilled, outgoingFulfilled } = await this.#ledger.sums()
-    return formatAmount(incomingFulfilled.minus(outgoingFulfilled))
+    return formatAmount(incomingFulfilled - outgoingFulfilled)
   }
 
   /** The balance as the peer keeps it, seen from this side: equal to `getBalance()` when nothing is in flight. @throws UnreachableError */

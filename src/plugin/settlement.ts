@@ -253,7 +253,7 @@ export class Settlement {
   }
 
   #isAhead(sum: string): boolean {
-    return parseSum(sum, 'sum').gt(parseSum(this.#outgoing.sum, 'sum'))
+    return parseSum(sum, 'sum') > parseSum(this.#outgoing.sum, 'sum')
   }
 
   #untaken(): { sum: string; text: string } | undefined {

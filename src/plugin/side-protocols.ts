@@ -55,7 +55,7 @@ export async function answerSideProtocol(asked: SubProtocol, identity: Identity,
     }
     case 'balance': {
       const { incomingFulfilled, outgoingFulfilled } = await ledger.sums()
-      return [octets('balance', encodeBalance(formatAmount(incomingFulfilled.minus(outgoingFulfilled))))]
+      return [octets('balance', encodeBalance(formatAmount(incomingFulfilled - outgoingFulfilled)))]
     }
     case 'limit': {
       const { maximum } = await ledger.limits()

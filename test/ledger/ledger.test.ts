@@ -489,7 +489,7 @@ describe('owners', () => {
     second.committer.release()
     await first.committer.takeOver()
     expect(await sums(first.ledger)).toEqual({ if: '5', of: '0', ih: '0', oh: '0' })
-    expect((await first.ledger.limits()).maximum.toFixed()).toBe('5')
+    expect((await first.ledger.limits()).maximum.toString()).toBe('5')
     expect(openIds(first.ledger)).toEqual([])
     await expect(move(first.ledger, 'a', 'cancelled')).rejects.toThrow(/cannot go from fulfilled/)
   })

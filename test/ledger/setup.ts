@@ -48,7 +48,7 @@ export function move(ledger: Ledger<Transfer>, id: string, ...how: [stage: OpenR
 export async function sums(ledger: Ledger<Transfer>) {
   const { incomingFulfilled, outgoingFulfilled, incomingHeld, outgoingHeld } = await ledger.sums()
   return {
-    if: incomingFulfilled.toFixed(), of: outgoingFulfilled.toFixed(), ih: incomingHeld.toFixed(), oh: outgoingHeld.toFixed()
+    if: incomingFulfilled.toString(), of: outgoingFulfilled.toString(), ih: incomingHeld.toString(), oh: outgoingHeld.toString()
   }
 }
 
