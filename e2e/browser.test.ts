@@ -1,11 +1,6 @@
 /**
  * A page in a real browser pays a Node peer and is paid by it, over the UMD file and over the ES module of the packed package.
  */
-import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest'
@@ -14,43 +9,31 @@ import { openBrowser } from './support/browser.js'
 import type { OpenBrowser } from './support/browser.js'
 import { makePayment } from './support/library.js'
 import type { Library, Payment } from './support/library.js'
+import { openSite, PAGES } from './support/site.js'
+import type { Site } from './support/site.js'
 
 const dist = join(inject('project'), 'node_modules', 'ilp-plugin-paychan', 'dist')
-
-const PAGES: Readonly<Record<string, string>> = {
-  '/umd.html': '<script src="ilp-plugin-paychan.umd.js"></script><script>library = IlpPluginPaychan</script>',
-  '/esm.html': '<script type="module">import * as library from "./browser.js"; globalThis.library = library</script>'
-}
 
 /** What a page has as a global. */
 interface PageGlobals {
   library: Library
   client: LedgerPluginV1
+  /** Its call that fulfills what the peer has sent. */
+  fulfilling: Promise<unknown>
 }
 
-let files: Server
+let site: Site
 let browser: OpenBrowser
 
 beforeAll(async () => {
-  files = createServer((request, response) => {
-    const path = request.url ?? '/'
-    const html = PAGES[path]
-    response.setHeader('content-type', html === undefined ? 'text/javascript' : 'text/html')
-    if (html !== undefined) response.end(`<!doctype html><link rel="icon" href="data:,">${html}`)
-    else if (/^\/[\w.-]+\.js$/.test(path)) response.end(readFileSync(join(dist, path)))
-    else response.writeHead(404).end()
-  })
-  files.listen(0)
-  await once(files, 'listening')
+  site = await openSite()
   browser = await openBrowser()
 })
 
 afterAll(async () => {
   await browser.close()
-  files.close()
+  await site.close()
 })
-
-const urlOf = (path: string): string => `http://localhost:${(files.address() as AddressInfo).port}${path}`
 
 /** A Node peer that listens, and the address to dial it at. */
 async function startPeer(): Promise<{ peer: LedgerPluginV1; server: string }> {
@@ -62,7 +45,7 @@ async function startPeer(): Promise<{ peer: LedgerPluginV1; server: string }> {
   return { peer, server: `btp+ws://:secret@localhost:${listener.port ?? 0}` }
 }
 
-describe.each(Object.keys(PAGES))('the page %s', path => {
+describe.each(PAGES)('the page %s', path => {
   let peer: LedgerPluginV1
   let page: Page
   let server: string
@@ -76,7 +59,7 @@ describe.each(Object.keys(PAGES))('the page %s', path => {
     page.on('console', message => {
       if (message.type() === 'error') complaints.push(message.text())
     })
-    await page.goto(urlOf(path))
+    await page.goto(site.urlOf(path))
     await page.waitForFunction(() => 'library' in globalThis)
   })
 
@@ -115,14 +98,18 @@ describe.each(Object.keys(PAGES))('the page %s', path => {
   /** The peer pays the page; resolves with the fulfillment that it got. */
   const payFromPeer = async (payment: Payment) => {
     await page.evaluate(({ fulfillment }) => {
-      const { client } = globalThis as unknown as PageGlobals
-      client.once('incoming_prepare', ({ id }) => void client.fulfillCondition(id, fulfillment))
+      const here = globalThis as unknown as PageGlobals
+      here.fulfilling = new Promise(resolve => {
+        here.client.once('incoming_prepare', ({ id }) => resolve(here.client.fulfillCondition(id, fulfillment)))
+      })
     }, payment)
     const fulfilled = new Promise<string>(resolve => {
       peer.once('outgoing_fulfill', (_transfer, fulfillment) => resolve(fulfillment))
     })
     const expiresAt = new Date(Date.now() + 10_000).toISOString()
     await peer.sendTransfer({ id: payment.id, amount: payment.amount, executionCondition: payment.condition, expiresAt, to: peer.getPeerAccount() })
+    // The page counts it when the peer has taken the preimage, and so after the peer does.
+    await page.evaluate(() => (globalThis as unknown as PageGlobals).fulfilling)
     return fulfilled
   }
 
@@ -152,7 +139,7 @@ describe('a worker', () => {
   it('H34: has no window, and connects all the same', async () => {
     const { peer, server } = await startPeer()
     const page = await browser.context.newPage()
-    await page.goto(urlOf('/umd.html'))
+    await page.goto(site.urlOf('/umd.html'))
     const answer = await page.evaluate(async ({ library, server }) => {
       const code = `
         importScripts(${JSON.stringify(library)})
@@ -166,7 +153,7 @@ describe('a worker', () => {
         worker.onmessage = ({ data }) => resolve(data)
         worker.onerror = ({ message }) => reject(new Error(message))
       })
-    }, { library: urlOf('/ilp-plugin-paychan.umd.js'), server })
+    }, { library: site.urlOf('/ilp-plugin-paychan.umd.js'), server })
     expect(answer).toEqual({ balance: '0', account: 'test.page.client', hasWindow: false })
     await page.close()
     await peer.disconnect()

@@ -8,6 +8,7 @@ import { browserSiblings } from './platform/browser-siblings.js'
 import { debugLogger, hostLogger } from './platform/debug-log.js'
 import { systemClock } from './platform/system-clock.js'
 import { systemRandom } from './platform/system-random.js'
+import { IndexedDBStore } from './store/indexed-db.js'
 import { wrapKeyValueStore } from './store/key-value.js'
 import { MemoryStore } from './store/memory.js'
 import { adoptWebSocket, dialWebSocket } from './transport/web-socket.js'
@@ -40,6 +41,6 @@ export default PaychanPlugin
  */
 export const makePaymentChannelPlugin = plugins.makePaymentChannelPlugin
 
-export { MemoryStore, wrapKeyValueStore }
+export { IndexedDBStore, MemoryStore, wrapKeyValueStore }
 export * as errors from './core/errors.js'
 export type * from './types.js'

@@ -7,6 +7,7 @@ import type { LedgerPlugin } from './plugin/plugin.js'
 import { debugLogger, hostLogger } from './platform/debug-log.js'
 import { systemClock } from './platform/system-clock.js'
 import { systemRandom } from './platform/system-random.js'
+import { IndexedDBStore } from './store/indexed-db.js'
 import { wrapKeyValueStore } from './store/key-value.js'
 import { LmdbStore } from './store/lmdb.js'
 import { MemoryStore } from './store/memory.js'
@@ -41,6 +42,6 @@ export default PaychanPlugin
  */
 export const makePaymentChannelPlugin = plugins.makePaymentChannelPlugin
 
-export { MemoryStore, wrapKeyValueStore, LmdbStore, BtpListener }
+export { IndexedDBStore, MemoryStore, wrapKeyValueStore, LmdbStore, BtpListener }
 export * as errors from './core/errors.js'
 export type * from './types.js'

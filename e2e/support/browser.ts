@@ -1,7 +1,7 @@
 /**
  * A real Chromium with a profile of its own.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromium } from 'playwright-core'
@@ -13,12 +13,13 @@ const QUIET = ['--disable-gpu', '--disable-quic', '--disable-background-networki
 export interface OpenBrowser {
   context: BrowserContext
   close(): Promise<void>
+  /** Ends the browser's processes at once, as a crash or the system does, and starts it again with the same profile. */
+  crash(): Promise<OpenBrowser>
 }
 
-export async function openBrowser(): Promise<OpenBrowser> {
+export async function openBrowser(profile = mkdtempSync(join(tmpdir(), 'paychan-profile-'))): Promise<OpenBrowser> {
   const executablePath = findBrowser()
   if (executablePath === undefined) throw new Error(HOW_TO_GET_A_BROWSER)
-  const profile = mkdtempSync(join(tmpdir(), 'paychan-profile-'))
   // Chromium's sandbox refuses to run as root.
   const isRoot = process.getuid?.() === 0
   const context = await chromium.launchPersistentContext(profile, {
@@ -32,6 +33,14 @@ export async function openBrowser(): Promise<OpenBrowser> {
     async close() {
       await context.close()
       rmSync(profile, { recursive: true, force: true, maxRetries: 5 })
+    },
+    async crash() {
+      const closed = new Promise<void>(resolve => { context.once('close', () => resolve()) })
+      // The lock on the profile names the browser's main process, `<machine>-<number>`, which leads a group of its own.
+      const pid = Number(readlinkSync(join(profile, 'SingletonLock')).split('-').pop())
+      process.kill(-pid, 'SIGKILL')
+      await closed
+      return openBrowser(profile)
     }
   }
 }
