@@ -28,7 +28,7 @@ describe('dist', () => {
   it('hands on in node.js exactly what node.cjs has', async () => {
     const path = join(inject('project'), 'node_modules', 'ilp-plugin-paychan', 'dist', 'node.js')
     const names = Object.keys((await import(/* @vite-ignore */ path)) as object)
-    expect(names).toEqual(expect.arrayContaining(['default', 'PaychanPlugin', 'makePaymentChannelPlugin', 'MemoryStore', 'wrapKeyValueStore', 'BtpListener', 'LmdbStore', 'errors']))
+    expect(names).toEqual(expect.arrayContaining(['default', 'PaychanPlugin', 'makePaymentChannelPlugin', 'MemoryStore', 'IndexedDBStore', 'wrapKeyValueStore', 'BtpListener', 'LmdbStore', 'errors']))
   })
 })
 

@@ -44,6 +44,8 @@ const GREATEST_COUNT = 2 ** 32 - 1
  * there is no space left, where a newer version of the app has the database. The store works again as soon as the browser does.
  */
 export class IndexedDBStore implements Store {
+  /** The other tabs and workers of this origin have the same data under the same name. */
+  readonly shared: string
   readonly #name: string
   readonly #log: HostLog
   #opening: Promise<IDBDatabase> | undefined
@@ -56,6 +58,7 @@ export class IndexedDBStore implements Store {
   /** @throws InvalidFieldsError for an unknown option, for a name that is not a string or is empty, for a log that is no object */
   constructor(options: IndexedDBStoreOptions) {
     const { name, log = {} } = checkOptions(options)
+    this.shared = `indexed-db:${name}`
     this.#name = name
     this.#log = log
   }
