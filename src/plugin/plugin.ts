@@ -310,7 +310,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   /**
    * Connects: takes the store over, listens or dials, learns the ledger's info, connects the module, and takes up what is in flight.
    * A listener's resolves when it listens; a client's when it is authenticated. Calls while one is under way share it; when
-   * connected it does nothing. A failed connect can be repeated.
+   * connected it does nothing. A failed connect can be repeated. Where another tab or process over the same store holds the connection,
+   * and can be heard, this one stands by (`role`), and its connect resolves when it can read.
    *
    * @param options `timeout`: milliseconds to reach the peer, default (and 0) 5000; `Infinity` is valid. The module's own connect
    *   takes its time beyond that
@@ -422,7 +423,10 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     return info.fulfillment
   }
 
-  /** The transfers that have not come to their end, the oldest first. Also those from before a restart, once connected. */
+  /**
+   * The transfers that have not come to their end, the oldest first. Also those from before a restart, once connected. While this
+   * instance stands by: as of the last event, or half a second ago.
+   */
   inFlight(): InFlightTransfer[] {
     this.#lifecycle.mustBeUsable()
     return [...this.#ledger.open]
@@ -464,7 +468,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    *
    * @throws InvalidFieldsError naming the field; AccountNotFoundError; DuplicateIdError; InsufficientBalanceError when our own limit
    *   does not allow it; NotAcceptedError when the peer refuses; UnreachableError without a session (then nothing was stored), or when
-   *   it expired unanswered, or with `outcome: 'unknown'` at a disconnect; StoreError
+   *   it expired unanswered, or with `outcome: 'unknown'` at a disconnect; AlreadyRolledBackError where another tab has carried it on, and it
+   *   came to nothing; StoreError
    */
   async sendTransfer(transfer: OutgoingTransfer): Promise<void> {
     await this.#carry('sendTransfer', transfer)

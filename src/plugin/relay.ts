@@ -102,8 +102,8 @@ export class Relay {
   /** The holder, by its epoch. */
   #holder: number | undefined
   #head: string | undefined
-  /** Results and events, in the order in which they came. */
-  #inbox: Array<ResultMessage | EventMessage> = []
+  /** What results and events set off here, in the order in which they came. */
+  #inbox: Array<{ isEvent: boolean; deliver: () => void }> = []
   #isReading = false
 
   constructor(options: RelayOptions) {
@@ -118,7 +118,10 @@ export class Relay {
   }
 
   async #carry(method: keyof Calls, args: unknown[], again: boolean): Promise<unknown> {
+    const { role, settled } = this.#options
+    if (!this.#standsBy()) await settled()
     if (this.#standsBy()) return this.#send(method, args, again)
+    if (again && role() === 'disconnected') throw disconnected(again)
     try {
       return await this.#run(method, args, again)
     } catch (error) {
@@ -132,8 +135,7 @@ export class Relay {
     return this.#options.role() === 'standby'
   }
 
-  async #run(method: keyof Calls, args: unknown[], again: boolean): Promise<unknown> {
-    await this.#options.settled()
+  #run(method: keyof Calls, args: unknown[], again: boolean): Promise<unknown> {
     return Reflect.apply(this.#options.local[method], undefined, [again, ...args]) as Promise<unknown>
   }
 
@@ -182,10 +184,7 @@ export class Relay {
       })
       return
     }
-    for (const call of [...this.#calls.values()]) {
-      const outcome = call.again && MOVES_VALUE[call.method] ? { outcome: 'unknown' } as const : {}
-      this.#end(call)?.reject(new UnreachableError('disconnected before the call was answered', outcome))
-    }
+    for (const call of [...this.#calls.values()]) this.#end(call)?.reject(disconnected(call.again && MOVES_VALUE[call.method]))
   }
 
   // ---- events
@@ -204,11 +203,31 @@ export class Relay {
       case 'challenge': return
       case 'here': this.#meet(message); return
       case 'call': void this.#answer(message.from, message); return
-      case 'result':
-      case 'event':
-        this.#inbox.push(message)
-        if (!this.#isReading) void this.#read()
+      case 'event': this.#receiveEvent(message); return
+      case 'result': this.#receiveResult(message)
     }
+  }
+
+  #receiveEvent({ name, args }: EventMessage): void {
+    const event = name as keyof PluginEvents
+    if (!Object.hasOwn(IS_MIRRORED, event) || !IS_MIRRORED[event]) return
+    this.#enqueue(true, () => { this.#options.emit(event, args.map(withDate)) })
+  }
+
+  #receiveResult({ to, id, epoch, value, error }: ResultMessage): void {
+    const call = to === this.#options.id ? this.#calls.get(id) : undefined
+    // What an earlier holder says of it counts no more: the one that has it now may have begun already.
+    if (call === undefined || epoch !== this.#holder) return
+    const result = this.#end(call)
+    this.#enqueue(false, () => {
+      if (error === undefined) result?.resolve(value)
+      else result?.reject(errorOfRecord(error))
+    })
+  }
+
+  #enqueue(isEvent: boolean, deliver: () => void): void {
+    this.#inbox.push({ isEvent, deliver })
+    if (!this.#isReading) void this.#read()
   }
 
   #meet({ epoch, head, identity }: HolderState): void {
@@ -223,17 +242,18 @@ export class Relay {
   }
 
   async #answer(to: string, { id, epoch, method, args, again }: CallMessage): Promise<void> {
-    const { role, checkNotLost, post, epoch: ownEpoch } = this.#options
+    const { role, settled, checkNotLost, post, epoch: ownEpoch } = this.#options
+    await settled()
     if (role() !== 'holder' || epoch !== ownEpoch() || !Object.hasOwn(MOVES_VALUE, method)) return
     let said: Said
     try {
       // Who was asleep while another one took over has yet to hear of it, and must not do now what that one has done.
       await checkNotLost()
-      said = { type: 'result', to, id, value: await this.#run(method as keyof Calls, args.map(arg => arg ?? undefined), again) }
+      said = { type: 'result', to, id, epoch, value: await this.#run(method as keyof Calls, args.map(arg => arg ?? undefined), again) }
     } catch (error) {
       // It is over here before the call is: the next holder will be asked.
       if (role() !== 'holder') return
-      said = { type: 'result', to, id, error: recordOfError(error) }
+      said = { type: 'result', to, id, epoch, error: recordOfError(error) }
     }
     post(said)
   }
@@ -243,28 +263,20 @@ export class Relay {
     const { refresh, log } = this.#options
     this.#isReading = true
     while (this.#inbox.length > 0) {
-      const messages = this.#inbox
+      const batch = this.#inbox
       this.#inbox = []
-      if (messages.some(({ type }) => type === 'event')) {
+      if (batch.some(({ isEvent }) => isEvent)) {
         await refresh().catch((error: unknown) => { log.warn(`an event came, and the store cannot be read: ${messageOf(error)}`) })
       }
-      for (const message of messages) this.#deliver(message)
+      for (const { deliver } of batch) deliver()
     }
     this.#isReading = false
   }
+}
 
-  #deliver(message: ResultMessage | EventMessage): void {
-    if (message.type === 'event') {
-      const event = message.name as keyof PluginEvents
-      if (Object.hasOwn(IS_MIRRORED, event) && IS_MIRRORED[event]) this.#options.emit(event, message.args.map(withDate))
-      return
-    }
-    const call = message.to === this.#options.id ? this.#calls.get(message.id) : undefined
-    if (call === undefined) return
-    const result = this.#end(call)
-    if (message.error === undefined) result?.resolve(message.value)
-    else result?.reject(errorOfRecord(message.error))
-  }
+/** What a call is told at the end of its own instance. */
+function disconnected(isUndecided: boolean): UnreachableError {
+  return new UnreachableError('disconnected before the call was answered', isUndecided ? { outcome: 'unknown' } : {})
 }
 
 /** Whether the transfer that a call was about goes on without it. */

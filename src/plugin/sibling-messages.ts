@@ -54,6 +54,8 @@ export interface ResultMessage {
   /** Who made the call. */
   to: string
   id: number
+  /** Whom it was for. */
+  epoch: number
   value?: unknown
   error?: ErrorRecord
 }
@@ -105,7 +107,7 @@ const SHAPES: { readonly [type in Said['type']]: Shape } = {
   here: ({ epoch, head, identity }) => isMaybe(epoch, 'number') && isMaybe(head, 'string') && (identity === undefined || isIdentity(identity)),
   call: ({ id, epoch, method, args, again }) =>
     typeof id === 'number' && typeof epoch === 'number' && typeof method === 'string' && Array.isArray(args) && typeof again === 'boolean',
-  result: ({ to, id, error }) => typeof to === 'string' && typeof id === 'number' && (error === undefined || isErrorRecord(error)),
+  result: ({ to, id, epoch, error }) => typeof to === 'string' && typeof id === 'number' && typeof epoch === 'number' && (error === undefined || isErrorRecord(error)),
   event: ({ name, args }) => typeof name === 'string' && Array.isArray(args)
 }
 

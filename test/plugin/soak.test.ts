@@ -8,6 +8,8 @@ import { expect, it } from 'vitest'
 import { NotAcceptedError } from '../../src/core/errors.js'
 import type { AnyModule } from '../../src/plugin/module.js'
 import type { LedgerPlugin } from '../../src/plugin/plugin.js'
+import { chooser } from '../support/chooser.js'
+import type { Chooser } from '../support/chooser.js'
 import { Lab, PREFIX, settle, watch } from '../support/lab.js'
 import type { Outcome, Payment, Side, SideName } from '../support/lab.js'
 
@@ -23,24 +25,11 @@ const EVENTS = [
   'outgoing_reject', 'outgoing_cancel'
 ] as const
 
-/** Mulberry32: small, seeded, good enough to choose by. */
-function chooser(seed: number) {
-  let state = seed
-  const fraction = (): number => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-  const upTo = (most: number): number => Math.floor(fraction() * (most + 1))
-  return { upTo, chance: (probability: number) => fraction() < probability, pick: <T>(from: readonly T[]): T => from[upTo(from.length - 1)]! }
-}
-
 type Call = { kind: 'send' | 'fulfill' | 'reject'; side: SideName; payment: Payment; outcome: Outcome<unknown> }
 
 class Run {
   readonly lab: Lab
-  readonly #random: ReturnType<typeof chooser>
+  readonly #random: Chooser
   readonly #payments = new Map<string, { payment: Payment; from: SideName }>()
   readonly #calls: Call[] = []
   readonly #stopped = new Set<Side>()

@@ -541,7 +541,7 @@ describe('what tabs say to each other', () => {
       '{"v":1,"from":"x","type":"event","name":"toString","args":[]}', '{"v":2,"from":"x","type":"event","name":"dispute","args":[{}]}',
       '{"v":1,"from":"x","type":"call","id":1,"epoch":1,"method":"disconnect","args":[],"again":false}',
       '{"v":1,"from":"x","type":"call","id":1,"epoch":1,"method":"constructor","args":[],"again":false}',
-      '{"v":1,"from":"x","type":"result","to":"y","id":"1"}', '{"v":1,"from":"x","type":"here","epoch":"1"}',
+      '{"v":1,"from":"x","type":"result","to":"y","id":1,"epoch":"1"}', '{"v":1,"from":"x","type":"here","epoch":"1"}',
       '{"v":1,"from":"x","type":"here","epoch":99,"identity":{"info":{}}}', '{"v":1,"from":"x","type":"here","identity":{"info":{"prefix":"a."},"account":"a.b","peerAccount":"a.c"}}'
     ]) world.tabs.origin.say(text)
     await world.settle()
