@@ -12,6 +12,7 @@ import {
 import type { Logger } from '../core/log.js'
 import type { Random } from '../core/random.js'
 import { randomUint32 } from '../core/random.js'
+import { Timers } from '../core/timers.js'
 import type { Connection, ConnectionEvents } from '../core/transport.js'
 import { announcement, authRequest, isProbe, probeRequest, readAnnouncement } from './auth.js'
 import type { Credentials, PeerFacts } from './auth.js'
@@ -87,7 +88,6 @@ const DEFAULT_MAX_FRAME_BYTES = 65_536
 interface Pending {
   readonly answered: (packet: AnswerPacket) => void
   readonly failed: (error: PaychanError) => void
-  readonly cancelTimer: CancelTimer | undefined
 }
 
 export class Session implements ConnectionEvents {
@@ -99,6 +99,8 @@ export class Session implements ConnectionEvents {
   readonly #options: SessionOptions
   readonly #onClosed: (session: Session, reason: string) => void
   readonly #pending = new Map<number, Pending>()
+  /** How long each of them waits for its answer. */
+  readonly #timeOuts: Timers<number>
   readonly #closedWaiters: Array<() => void> = []
   /** Those who wait for a sign of life. */
   #watchers: Array<(alive: boolean) => void> = []
@@ -123,6 +125,7 @@ export class Session implements ConnectionEvents {
     this.label = printable(connection.label)
     this.#options = options
     this.#onClosed = onClosed
+    this.#timeOuts = new Timers(options.clock)
     this.#lastHeard = options.clock.now()
   }
 
@@ -321,10 +324,8 @@ export class Session implements ConnectionEvents {
     const pending = [...this.#pending.values()]
     this.#pending.clear()
     const error = new UnreachableError(`the connection to ${this.label} is gone: ${printable(reason)}`)
-    for (const { cancelTimer, failed } of pending) {
-      cancelTimer?.()
-      failed(error)
-    }
+    this.#timeOuts.cancelAll()
+    for (const { failed } of pending) failed(error)
   }
 
   /** Sends a request. What awaits its answer is in place before it is sent (H27). */
@@ -349,8 +350,8 @@ export class Session implements ConnectionEvents {
       failed(new UnreachableError(`no answer from ${this.label} within ${timeoutMs} ms`))
       this.#closeWhenDone()
     }
-    const cancelTimer = timeoutMs === Infinity ? undefined : this.#options.clock.setTimer(timeoutMs, timeOut)
-    this.#pending.set(requestId, { answered, failed, cancelTimer })
+    if (timeoutMs !== Infinity) this.#timeOuts.set(requestId, timeoutMs, timeOut)
+    this.#pending.set(requestId, { answered, failed })
     this.#trace('to', body.type, requestId)
     this.#send(packet, frame)
   }
@@ -360,7 +361,7 @@ export class Session implements ConnectionEvents {
     // An answer that nobody waits for: silence (C21).
     if (pending === undefined) return
     this.#pending.delete(packet.requestId)
-    pending.cancelTimer?.()
+    this.#timeOuts.cancel(packet.requestId)
     this.#trace('from', packet.type, packet.requestId)
     pending.answered(packet)
     this.#closeWhenDone()

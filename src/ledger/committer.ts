@@ -335,7 +335,7 @@ export class Committer {
     if (this.#running) return
     this.#running = true
     // A turn later, so that what is queued in the same turn shares the first group.
-    queueMicrotask(() => { void this.#run() })
+    void Promise.resolve().then(() => this.#run())
   }
 
   async #run(): Promise<void> {

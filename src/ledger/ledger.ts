@@ -51,6 +51,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   /** Final ones, oldest first. */
   #cache = new Map<string, Entry<T>>()
   #readings = new Map<string, Reading<T>>()
+  /** Final ones of which the store still has what was kept while they were open. */
+  #closing = new Set<string>()
   /** Ids of which the store has to be asked before a change of theirs is decided. */
   #unread = new Set<string>()
 
@@ -70,6 +72,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#open = new Map()
     this.#cache = new Map()
     this.#readings = new Map()
+    this.#closing = new Set()
     this.#unread = new Set()
   }
 
@@ -384,11 +387,18 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     if (entry === undefined || STATE_OF[entry.stage] === 'prepared') return
     this.#open.delete(id)
     this.#remember(id, { ...entry, stage: entry.stage === 'rejecting' ? 'cancelled' : entry.stage, open: undefined })
-    const key = this.#keys.open(id)
-    this.#committer.submitLater(key, group => {
+    this.#closing.add(id)
+    this.#committer.submitLater(this.#keys.openPrefix, this.#deleteClosed)
+  }
+
+  readonly #deleteClosed = (group: Group): void => {
+    const draft = this.#draftIn(group)
+    const ids = [...this.#closing]
+    for (const id of ids) {
       // Unless something has become open about it since.
-      if (this.#draftIn(group).get(id)?.open === undefined) group.delete(key)
-    })
+      if (draft.get(id)?.open === undefined) group.delete(this.#keys.open(id))
+    }
+    group.onDurable(() => { for (const id of ids) this.#closing.delete(id) })
   }
 
   #remember(id: string, entry: Entry<T>): void {

@@ -6,7 +6,6 @@ import type { Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
 import { fromBase64url } from '../core/bytes.js'
 import { StandbyError, UnreachableError, messageOf } from '../core/errors.js'
-import type { CancelTimer } from '../core/clock.js'
 import { decodeIlpError, encodeIlpError, ilpErrorToRejectionReason, senderOf } from '../btp/ilp-error.js'
 import type { Packet, SubProtocol } from '../btp/packets.js'
 import { octets } from '../btp/protocol-data.js'
@@ -76,35 +75,6 @@ export interface Account {
   /** The peer's balance, seen from here: asked over the wire. */
   readonly askPeerBalance: () => Promise<string>
   readonly emit: <E extends keyof PluginEvents>(event: E, ...args: Parameters<PluginEvents[E]>) => void
-}
-
-/** Timers of transfers by their ids: one each. */
-export class ExpiryTimers {
-  readonly #clock: Clock
-  readonly #timers = new Map<string, CancelTimer>()
-
-  constructor(clock: Clock) {
-    this.#clock = clock
-  }
-
-  /** Calls `action` at the given time, or at once when it is past. Replaces the transfer's timer. */
-  arm(id: string, atMs: number, action: () => void): void {
-    this.disarm(id)
-    this.#timers.set(id, this.#clock.setTimer(Math.max(0, atMs - this.#clock.now()), () => {
-      this.#timers.delete(id)
-      action()
-    }))
-  }
-
-  disarm(id: string): void {
-    this.#timers.get(id)?.()
-    this.#timers.delete(id)
-  }
-
-  disarmAll(): void {
-    for (const cancel of this.#timers.values()) cancel()
-    this.#timers.clear()
-  }
 }
 
 /**

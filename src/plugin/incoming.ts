@@ -11,12 +11,13 @@ import {
   AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, NotAcceptedError, PaychanError, TransferNotFoundError,
   messageOf
 } from '../core/errors.js'
+import { Timers } from '../core/timers.js'
 import { rejectionReasonToIlpError } from '../btp/ilp-error.js'
 import type { PreparePacket, SubProtocol } from '../btp/packets.js'
 import { fromProtocolData, octets } from '../btp/protocol-data.js'
 import { sameTransfer } from '../ledger/records.js'
 import type { Entry } from '../ledger/draft.js'
-import { ExpiryTimers, changeUntilDone, copyOf, ilpData, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
+import { changeUntilDone, copyOf, ilpData, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
 import type { Account } from './account.js'
 import { Deferred } from './deferred.js'
 import { Doubts } from './doubts.js'
@@ -35,14 +36,14 @@ export class Incoming {
   readonly #checks = new Map<string, Deferred<void>>()
   /** The Fulfills and Rejects that the sender has not answered. */
   readonly #deliveries = new Map<string, Deferred<void>>()
-  readonly #timers: ExpiryTimers
+  readonly #timers: Timers<string>
   readonly #doubts: Doubts
   /** From one `resume` to the next `stop`: what waits across both must not carry on in the next one. */
   #life = { isOver: false }
 
   constructor(account: Account) {
     this.#account = account
-    this.#timers = new ExpiryTimers(account.clock)
+    this.#timers = new Timers(account.clock)
     this.#doubts = new Doubts(account)
   }
 
@@ -66,7 +67,7 @@ export class Incoming {
   /** Ends all waiting. The records stay as they are. */
   stop(): void {
     this.#life.isOver = true
-    this.#timers.disarmAll()
+    this.#timers.cancelAll()
     this.#doubts.stop()
     for (const waiting of [this.#deliveries, this.#checks]) {
       for (const [id, answer] of waiting) answer.reject(stoppedError(id))
@@ -105,17 +106,18 @@ export class Incoming {
   #transferOf(packet: PreparePacket): Transfer {
     const { address, peerAddress, info } = this.#account
     const { ilp, custom } = fromProtocolData(packet.protocolData)
-    return {
+    const transfer: Transfer = {
       id: packet.transferId,
       amount: packet.amount,
       executionCondition: packet.executionCondition,
       expiresAt: packet.expiresAt.toISOString(),
       to: address(),
       from: peerAddress(),
-      ledger: info().prefix,
-      ...(ilp === undefined ? {} : { ilp }),
-      ...(custom === undefined ? {} : { custom })
+      ledger: info().prefix
     }
+    if (ilp !== undefined) transfer.ilp = ilp
+    if (custom !== undefined) transfer.custom = custom
+    return transfer
   }
 
   /** Ends with the module's judgement, or with the transfer's time: then nobody waits for the module any more. */
@@ -159,7 +161,7 @@ export class Incoming {
       this.#hold(judged)
       return
     }
-    if (isCurrent()) this.#timers.disarm(id)
+    if (isCurrent()) this.#timers.cancel(id)
     throw refusal ?? new NotAcceptedError(`transfer ${id} is refused`)
   }
 
@@ -193,18 +195,18 @@ export class Incoming {
       return { before: known.stage, entry: view.move(known, 'fulfilling', { fulfillment, ...(ilp === undefined ? {} : { ilp }) }) }
     })
     if (before === 'held') {
-      this.#timers.disarm(id)
+      this.#timers.cancel(id)
       this.#startDelivery(entry, () => this.#deliverFulfill(entry))
     }
     await this.#answered(entry, life)
   }
 
   /** Waits for the sender's answer, where there has been none. */
-  async #answered({ id, stage }: Entry<Transfer>, life: { readonly isOver: boolean }): Promise<void> {
+  #answered({ id, stage }: Entry<Transfer>, life: { readonly isOver: boolean }): Promise<void> | undefined {
     const delivery = this.#deliveries.get(id)
     // What was under way when the change was decided may have been stopped since: nobody waits for its answer then.
     if (delivery === undefined && life.isOver && (stage === 'fulfilling' || stage === 'rejecting')) throw stoppedError(id)
-    await delivery?.promise
+    return delivery?.promise
   }
 
   #startDelivery(entry: Entry<Transfer>, deliver: () => Promise<void>): void {
@@ -289,7 +291,7 @@ export class Incoming {
       return { before: known.stage, entry: view.move(known, 'rejecting', { ilp: packet }) }
     })
     if (before === 'held') {
-      this.#timers.disarm(id)
+      this.#timers.cancel(id)
       emit('incoming_reject', hostCopy(entry), rejectionMessage(this.#account, packet, address()))
       this.#startDelivery(entry, () => this.#deliverReject(entry))
     }
@@ -315,7 +317,8 @@ export class Incoming {
   // ---- time
 
   #armExpiry(entry: Entry<Transfer>): void {
-    this.#timers.arm(entry.id, Date.parse(entry.info.transfer.expiresAt), () => { void this.#expire(entry.id) })
+    const leftMs = Date.parse(entry.info.transfer.expiresAt) - this.#account.clock.now()
+    this.#timers.set(entry.id, Math.max(0, leftMs), () => { void this.#expire(entry.id) })
   }
 
   async #expire(id: string): Promise<void> {

@@ -11,15 +11,15 @@ import {
   NotAcceptedError, TransferNotFoundError, UnreachableError, isTemporary, messageOf
 } from '../core/errors.js'
 import type { PaychanError } from '../core/errors.js'
+import { Timers } from '../core/timers.js'
 import type { FulfillPacket, RejectPacket, SubProtocol } from '../btp/packets.js'
 import { find, toProtocolData } from '../btp/protocol-data.js'
 import type { RequestBody } from '../btp/session.js'
 import { sameTransfer } from '../ledger/records.js'
 import type { Entry, View } from '../ledger/draft.js'
-import { ExpiryTimers, changeUntilDone, copyOf, isTimeout, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
+import { changeUntilDone, copyOf, isTimeout, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
 import type { Account } from './account.js'
 import { Deferred } from './deferred.js'
-import type { Delivered } from './courier.js'
 import type { Transfer } from './lpi.js'
 
 /** What memory knows of an offered transfer beyond its record. */
@@ -36,13 +36,13 @@ interface Flight {
 export class Outgoing {
   readonly #account: Account
   readonly #flights = new Map<string, Flight>()
-  readonly #timers: ExpiryTimers
+  readonly #timers: Timers<string>
   /** From one `resume` to the next `stop`: what waits across both must not carry on in the next one. */
   #life = { isOver: false }
 
   constructor(account: Account) {
     this.#account = account
-    this.#timers = new ExpiryTimers(account.clock)
+    this.#timers = new Timers(account.clock)
   }
 
   /** How many transfers the peer has not decided. */
@@ -63,7 +63,7 @@ export class Outgoing {
   /** Ends all waiting. The records stay as they are. */
   stop(): void {
     this.#life.isOver = true
-    this.#timers.disarmAll()
+    this.#timers.cancelAll()
     for (const { id, acknowledged } of this.#flights.values()) acknowledged.reject(stoppedError(id))
     this.#flights.clear()
   }
@@ -109,7 +109,8 @@ export class Outgoing {
     const { transfer } = entry.info
     const flight: Flight = { id: entry.id, transfer, acknowledged: new Deferred(), resumed, isAcknowledged: false }
     this.#flights.set(entry.id, flight)
-    this.#timers.arm(entry.id, Date.parse(transfer.expiresAt) + this.#account.graceMs, () => { void this.#expire(entry.id) })
+    const { clock, graceMs } = this.#account
+    this.#timers.set(entry.id, Math.max(0, Date.parse(transfer.expiresAt) + graceMs - clock.now()), () => { void this.#expire(entry.id) })
     void this.#offer(flight)
     return flight
   }
@@ -124,16 +125,11 @@ export class Outgoing {
       final: (error, attempts) => (attempts === 1 && !flight.resumed) || !isTemporary(error)
     })
     if (this.#flights.get(flight.id) !== flight) return
-    await this.#answered(flight, delivered)
+    if (delivered.outcome === 'answered') this.#acknowledge(flight)
+    else if (delivered.outcome === 'refused') await this.#refused(flight, delivered.error, delivered.attempts)
   }
 
-  async #answered(flight: Flight, delivered: Delivered): Promise<void> {
-    if (delivered.outcome === 'ended') return
-    if (delivered.outcome === 'answered') {
-      this.#acknowledge(flight)
-      return
-    }
-    const { error, attempts } = delivered
+  async #refused(flight: Flight, error: PaychanError, attempts: number): Promise<void> {
     const isOnlyAttempt = attempts === 1 && !flight.resumed
     if (isOnlyAttempt || error instanceof AlreadyRolledBackError) {
       await this.#release(flight, error)
@@ -168,7 +164,7 @@ export class Outgoing {
 
   /** The transfer is final: nothing is waited for any more. */
   #land(id: string): void {
-    this.#timers.disarm(id)
+    this.#timers.cancel(id)
     this.#flights.delete(id)
   }
 

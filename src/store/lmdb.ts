@@ -3,6 +3,7 @@
  *
  * The package `lmdb` is an optional peer, loaded when the store is first used, so that whoever does not use it need not have it.
  */
+import { Buffer } from 'node:buffer'
 import { open as openFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type * as Lmdb from 'lmdb'
@@ -184,14 +185,17 @@ async function loadLmdb(): Promise<typeof Lmdb> {
 const MAGIC = 0xbeefc0de
 const MAGIC_AT = 24
 
+const SURROGATE = /[\ud800-\udfff]/
+
 /** Sorts before or at every key. */
 const FIRST_KEY = new Uint8Array(1)
 
 /**
  * The bytes of a key. They sort as the key's UTF-16 code units do, which UTF-8 does not: so each half of a surrogate pair is
- * encoded for itself (CESU-8). For ASCII the two are the same.
+ * encoded for itself (CESU-8). Without such pairs the two are the same.
  */
 function encodeKey(key: string): Uint8Array {
+  if (!SURROGATE.test(key)) return Buffer.from(key, 'utf8')
   const bytes = new Uint8Array(key.length * 3)
   let length = 0
   for (let i = 0; i < key.length; i++) {
