@@ -3,7 +3,7 @@ import { defineConfig, globalIgnores } from 'eslint/config'
 import tseslint from 'typescript-eslint'
 
 export default defineConfig(
-  globalIgnores(['dist/', '.build/', '.data/', 'coverage/', 'e2e/fixtures/']),
+  globalIgnores(['dist/', '.build/', 'dist-docs/', '.data/', 'coverage/', 'e2e/fixtures/']),
   js.configs.recommended,
   {
     files: ['**/*.ts'],

@@ -38,11 +38,18 @@ describe('the packed package', () => {
   }
   const [listing] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })) as [Listing]
 
-  it('lists dist, the protocol, and the papers: nothing else', () => {
-    const paths = listing.files.map(({ path }) => path)
-    const meant = /^(dist\/(browser|browser-plugin|browser-stores|node|ilp-plugin-paychan\.umd)\.(js|cjs|d\.ts|d\.cts|js\.map|cjs\.map)|src\/btp\/PROTOCOL\.md|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/
+  const paths = listing.files.map(({ path }) => path)
+
+  it('lists dist, the sources, the examples, and the papers: nothing else', () => {
+    const meant = /^(dist\/(browser|browser-plugin|browser-stores|node|ilp-plugin-paychan\.umd)\.(js|cjs|d\.ts|d\.cts|js\.map|cjs\.map)|src\/[\w/-]+\.ts|src\/btp\/PROTOCOL\.md|test\/(examples\/[\w-]+\.ts|[A-Z]+\.md)|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/
     expect(paths.filter(path => !meant.test(path))).toEqual([])
     expect(paths).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'CHANGELOG.md', 'src/btp/PROTOCOL.md']))
+  })
+
+  it('has what its README links to', () => {
+    const targets = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/\]\(([^)#:]+)\)/g)].map(([, target = '']) => target)
+    expect(targets.length).toBeGreaterThan(10)
+    expect(targets.filter(target => !paths.some(path => path === target || path.startsWith(`${target}/`)))).toEqual([])
   })
 
   it('brings every file that package.json points to', () => {

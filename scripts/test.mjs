@@ -14,10 +14,13 @@ const SUMMARY = join(WORK, 'summary')
 const STEPS = [
   { name: 'lint', script: 'node_modules/eslint/bin/eslint.js', args: ['.', '--max-warnings', '0'] },
   { name: 'types', script: 'node_modules/typescript/bin/tsc', args: ['-p', '.'] },
+  { name: 'unused code', script: 'node_modules/knip/bin/knip.js', args: ['--no-progress'] },
+  { name: 'API reference', script: 'node_modules/typedoc/bin/typedoc', args: ['--logLevel', 'Warn'] },
   { name: 'build', script: 'scripts/build.mjs', args: [] },
   { name: 'unit, contract and interop tests', suite: 'unit', config: 'vitest.config.ts' },
   { name: 'size', script: 'scripts/size.mjs', args: [], needsBuild: true },
-  { name: 'packed package, browser and demo tests', suite: 'e2e', config: 'vitest.e2e.config.ts', needsBuild: true }
+  { name: 'packed package', script: 'scripts/check-package.mjs', args: [], needsBuild: true },
+  { name: "users' projects, browser and demo tests", suite: 'e2e', config: 'vitest.e2e.config.ts', needsBuild: true }
 ]
 
 requireNode()

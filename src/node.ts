@@ -43,5 +43,6 @@ export default PaychanPlugin
 export const makePaymentChannelPlugin = plugins.makePaymentChannelPlugin
 
 export { IndexedDBStore, MemoryStore, wrapKeyValueStore, LmdbStore, BtpListener }
+export type { LmdbStoreOptions } from './store/lmdb.js'
 export * as errors from './core/errors.js'
 export type * from './types.js'

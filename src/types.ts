@@ -1,9 +1,10 @@
 /**
  * The types that users of the package name: hosts, wallets, authors of modules and stores.
  */
-export type { HostLog, Logger } from './core/log.js'
+export type { JsonValue } from './btp/protocol-data.js'
+export type { HostLog, LogLevel, Logger } from './core/log.js'
 export type { Batch, KeyValueStore, ListOptions, Store } from './core/store.js'
-export type { Acceptor, Connection, ListenerOptions } from './core/transport.js'
+export type { Acceptor, Connection, ConnectionEvents, ListenerOptions } from './core/transport.js'
 export type {
   AnswerPacket, ErrorPacket, FulfillPacket, MessagePacket, Packet, PreparePacket, RejectPacket, RequestPacket, ResponsePacket, SubProtocol,
   TransferPacket

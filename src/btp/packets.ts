@@ -22,33 +22,45 @@ export type ContentType = (typeof ContentType)[keyof typeof ContentType]
 export interface SubProtocol {
   /** ASCII. A name that was read may hold characters up to U+00FF, one for each byte. */
   readonly protocolName: string
+  /** 0 for bytes, 1 for text in UTF-8, 2 for JSON. */
   readonly contentType: number
+  /** What it says, in the form that `contentType` tells. */
   readonly data: Uint8Array
 }
 
 /** The positive answer to a request, under the request's own id. */
 export interface ResponsePacket {
+  /** Tells this packet from the others. */
   readonly type: 'response'
+  /** The number of the request that this answers. */
   readonly requestId: number
+  /** The sub-protocols, the one that decides first. */
   readonly protocolData: SubProtocol[]
 }
 
 /** The negative answer to a request, under the request's own id. */
 export interface ErrorPacket {
+  /** Tells this packet from the others. */
   readonly type: 'error'
+  /** The number of the request that this answers. */
   readonly requestId: number
   /** Three characters. */
   readonly code: string
+  /** The name in the table of RFC 23, in ASCII. */
   readonly name: string
+  /** When it was found out, to the millisecond. */
   readonly triggeredAt: Date
   /** `{"message": "..."}` between us and the old package, any text from others. At most 8192 bytes of UTF-8, cut where longer. */
   readonly data: string
+  /** The sub-protocols, the one that decides first. */
   readonly protocolData: SubProtocol[]
 }
 
 /** Asks the peer to hold an amount for us (BTP 1.0). */
 export interface PreparePacket {
+  /** Tells this packet from the others. */
   readonly type: 'prepare'
+  /** The number by which the answer finds its request: an unsigned 32-bit integer. */
   readonly requestId: number
   /** A UUID in lower case. */
   readonly transferId: string
@@ -56,46 +68,65 @@ export interface PreparePacket {
   readonly amount: string
   /** SHA-256 of the fulfillment: 32 bytes in base64url. */
   readonly executionCondition: string
+  /** When the hold ends, to the millisecond. */
   readonly expiresAt: Date
+  /** The sub-protocols, the one that decides first. */
   readonly protocolData: SubProtocol[]
 }
 
 /** Releases a hold to the sender of this packet, against the preimage (BTP 1.0). */
 export interface FulfillPacket {
+  /** Tells this packet from the others. */
   readonly type: 'fulfill'
+  /** The number by which the answer finds its request: an unsigned 32-bit integer. */
   readonly requestId: number
+  /** A UUID in lower case. */
   readonly transferId: string
   /** 32 bytes in base64url. */
   readonly fulfillment: string
+  /** The sub-protocols, the one that decides first. */
   readonly protocolData: SubProtocol[]
 }
 
 /** Gives a hold back (BTP 1.0). The reason is an ILP error packet under the name `ilp`. */
 export interface RejectPacket {
+  /** Tells this packet from the others. */
   readonly type: 'reject'
+  /** The number by which the answer finds its request: an unsigned 32-bit integer. */
   readonly requestId: number
+  /** A UUID in lower case. */
   readonly transferId: string
+  /** The sub-protocols, the one that decides first. */
   readonly protocolData: SubProtocol[]
 }
 
 /** Asks or tells anything that moves no value by itself. */
 export interface MessagePacket {
+  /** Tells this packet from the others. */
   readonly type: 'message'
+  /** The number by which the answer finds its request: an unsigned 32-bit integer. */
   readonly requestId: number
+  /** The sub-protocols, the one that decides first. */
   readonly protocolData: SubProtocol[]
 }
 
 /** Tells of a settlement (BTP 2.0). */
 export interface TransferPacket {
+  /** Tells this packet from the others. */
   readonly type: 'transfer'
+  /** The number by which the answer finds its request: an unsigned 32-bit integer. */
   readonly requestId: number
   /** Base units, 0 <= amount < 2^64. */
   readonly amount: string
+  /** The sub-protocols, the one that decides first. */
   readonly protocolData: SubProtocol[]
 }
 
+/** What is answered, by a Response or an Error. */
 export type RequestPacket = PreparePacket | FulfillPacket | RejectPacket | MessagePacket | TransferPacket
+/** What answers. */
 export type AnswerPacket = ResponsePacket | ErrorPacket
+/** Any BTP packet (RFC 23). */
 export type Packet = RequestPacket | AnswerPacket
 
 /** The most bytes that an Error's data may have (RFC 23, ASN.1). */

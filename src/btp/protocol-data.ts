@@ -9,6 +9,7 @@ import { InvalidFieldsError, messageOf } from '../core/errors.js'
 import { ContentType, ERROR_DATA_LIMIT } from './packets.js'
 import type { SubProtocol } from './packets.js'
 
+/** Anything that JSON can say. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue }
 
 /** How deep arrays and objects may lie within each other, written or read: recursive code of a host must survive it. */

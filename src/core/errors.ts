@@ -12,15 +12,21 @@ export type BtpErrorCode = 'T00' | 'F00' | 'F01' | 'F03' | 'F04' | 'F05' | 'F06'
 /** What became of a call that did not end in an answer: `'unknown'` means that the records carry on and decide it later. */
 export type Outcome = 'unknown'
 
+/** What an error may have besides its message. */
 export interface PaychanErrorOptions {
+  /** What was thrown further down, where something was. */
   cause?: unknown
+  /** Given where the call ended before its transfer did. */
   outcome?: Outcome
+  /** Whether the peer has answered so. Default false. */
   fromPeer?: boolean
 }
 
 /** The base of all errors here. `code` is what the peer is sent when this error answers its request. */
 export abstract class PaychanError extends Error {
+  /** By which errors are told apart: those of RFC 4 and RFC 23, and the names of ours. */
   abstract override readonly name: string
+  /** What an Error packet with it carries. The same code stands for several names. */
   abstract readonly code: BtpErrorCode
   /** `'unknown'` where the call ended before its transfer did: look the transfer up, never send it anew under another id. */
   readonly outcome?: Outcome
@@ -131,6 +137,7 @@ export class RequestHandlerAlreadyRegisteredError extends PaychanError {
 export class PacketError extends PaychanError {
   override readonly name = 'PacketError'
   override readonly code = 'F01'
+  /** The request to answer with it; absent where the bytes are met with silence. */
   readonly requestId?: number
 
   constructor(message: string, options: PaychanErrorOptions & { requestId?: number } = {}) {
@@ -144,8 +151,11 @@ export class PacketError extends PaychanError {
  */
 export class RemoteError extends PaychanError {
   override readonly name = 'RemoteError'
+  /** `T00` where the peer's code begins with a T, so that a retry may help, else `F00`. */
   readonly code: BtpErrorCode
+  /** The name that the peer gave, of any form. */
   readonly remoteName: string
+  /** The code that the peer gave, of any form. */
   readonly remoteCode: string
 
   constructor(message: string, remote: { name: string; code: string }) {

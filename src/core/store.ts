@@ -18,6 +18,7 @@ export interface Batch {
   guards?: ReadonlyArray<readonly [key: string, expected: string | undefined]>
 }
 
+/** Which part of a list is asked for. */
 export interface ListOptions {
   /** Only keys that sort after this one (which need not exist). */
   after?: string
@@ -25,6 +26,10 @@ export interface ListOptions {
   limit?: number
 }
 
+/**
+ * Where a ledger is kept. Write one for another database, and hold it to the contract: keys in order, batches that land whole or
+ * not at all, nothing acknowledged that a power cut could take back.
+ */
 export interface Store {
   /**
    * Whether the old package may open what is here: then a transfer has its own record from the beginning, as there. Otherwise it lies in
@@ -36,6 +41,7 @@ export interface Store {
    * it, one of them holds the connection, and the others stand by. Absent: nobody else has them, or nobody can tell.
    */
   readonly shared?: string
+  /** The value of a key; `undefined` where there is none. */
   get(key: string): Promise<string | undefined>
   /** Entries whose keys begin with `prefix`, in ascending order of the keys' UTF-16 code units. */
   list(prefix: string, options?: ListOptions): Promise<Array<[key: string, value: string]>>
@@ -55,6 +61,8 @@ export interface Store {
 export interface KeyValueStore {
   /** Resolves with the value; for an absent key with undefined or null, or rejects with a NotFoundError as LevelUP does. */
   get(key: string): unknown
+  /** Sets a value; what it returns is waited for. */
   put(key: string, value: string): unknown
+  /** Takes a key away, if it is there; what it returns is waited for. */
   del(key: string): unknown
 }

@@ -60,7 +60,9 @@ export interface ListenerOptions {
   host?: string
   /** With `key`: https. Paths, or contents in PEM. They are read at each `listen`, so that renewed ones are taken. */
   cert?: string | Uint8Array
+  /** The private key of `cert`, as a path or in PEM. */
   key?: string | Uint8Array
+  /** The authorities between `cert` and the one that clients know, as a path or in PEM. */
   ca?: string | Uint8Array
   /** The largest frame that is taken, in bytes; a larger one costs the connection. Default 65536. */
   maxPayload?: number

@@ -12,6 +12,7 @@ import { TransferLog } from './transfer-log.js'
 
 const KEY = /^[A-Za-z0-9_-]{1,200}$/
 
+/** Which log is asked for, and between which limits it keeps its balance. */
 export interface TransferLogOptions {
   /** The log's name: 1 to 200 characters of the base64url set. */
   key: string
@@ -21,6 +22,7 @@ export interface TransferLogOptions {
   minimum?: string
 }
 
+/** Which tracker is asked for. */
 export interface MaxValueTrackerOptions {
   /** The tracker's name: 1 to 200 characters of the base64url set. */
   key: string

@@ -8,7 +8,9 @@ import { parseStoredSum } from './records.js'
 
 /** An entry of a tracker: `value` is an integer string, 0 or more; `data` is whatever JSON belongs to it. */
 export interface MaxValueEntry<D = unknown> {
+  /** An integer string of at most 100 digits. */
   value: string
+  /** Whatever JSON belongs to it; null as long as nothing was set. */
   data: D
 }
 

@@ -16,14 +16,19 @@ import type { Stage, TransferState } from './stages.js'
  * `amount` is an integer string in base units.
  */
 export interface LoggedTransfer {
+  /** By which the log knows it: no two transfers share one. */
   id: string
+  /** An integer string, 0 or more. */
   amount: string
 }
 
 /** A transfer and where it stands, as `TransferLog.get` returns it and as the old package stored it. */
 export interface TransferWithInfo<T extends LoggedTransfer = LoggedTransfer> {
+  /** As it was prepared. */
   transfer: T
+  /** Whether the peer is its sender. */
   isIncoming: boolean
+  /** Where it stands. One in dispute reads as `cancelled`. */
   state: TransferState
   /** Base64url; present only when `state` is `fulfilled`. */
   fulfillment?: string

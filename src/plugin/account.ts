@@ -21,12 +21,15 @@ const STORE_RETRY_MS = 1000
 
 /** The evidence that stays when the sender says that our Fulfill came too late. */
 export interface Dispute {
+  /** The transfer's. */
   id: string
   /** Base units. */
   amount: string
+  /** The SHA-256 hash of the preimage, in base64url. */
   executionCondition: string
   /** The preimage that we hold. */
   fulfillment: string
+  /** Until when the sender was bound to take the preimage: ISO 8601, in UTC. */
   expiresAt: string
   /** What the sender answered. */
   reason: string

@@ -37,10 +37,12 @@ export class SafeEmitter<Events extends Record<keyof Events, Listener>> {
     return this
   }
 
+  /** The same as `on`. */
   addListener<E extends keyof Events & string>(event: E, listener: Events[E]): this {
     return this.on(event, listener)
   }
 
+  /** The same as `off`. */
   removeListener<E extends keyof Events & string>(event: E, listener: Events[E]): this {
     return this.off(event, listener)
   }
@@ -51,6 +53,7 @@ export class SafeEmitter<Events extends Record<keyof Events, Listener>> {
     return this
   }
 
+  /** How many listeners an event has. */
   listenerCount(event: keyof Events & string): number {
     return this.#emitter.listenerCount(event)
   }

@@ -14,6 +14,7 @@ type OptionsWith<Options extends object> = PluginOptions & Options | (string ext
 export interface PluginClass<Options extends object = object> {
   /** @throws InvalidFieldsError naming the option; what the module's constructor throws */
   new (options: OptionsWith<Options>, services?: PluginServices): LedgerPlugin
+  /** Each has all of LedgerPlugin's methods. */
   readonly prototype: LedgerPlugin
 }
 

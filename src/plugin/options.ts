@@ -11,7 +11,9 @@ import type { LedgerInfo } from './lpi.js'
 
 /** The user name and the token that one peer presents and the other checks. */
 export interface Credentials {
+  /** Sent as `auth_username`; may be empty. */
   username: string
+  /** Sent as `auth_token`: the secret. */
   token: string
 }
 
@@ -59,7 +61,9 @@ export interface PluginOptions {
 
 /** LPI v2's second argument (RFC 24). */
 export interface PluginServices {
+  /** As the option `_store`. */
   store?: KeyValueStore
+  /** As the option `_log`. */
   log?: HostLog
 }
 

@@ -45,12 +45,15 @@ import { Succession } from './succession.js'
 
 /** A transfer that has not come to its end. */
 export interface InFlightTransfer {
+  /** As it was prepared, with both accounts. */
   transfer: Transfer
+  /** Whether the peer is its sender. */
   isIncoming: boolean
   /** When it was prepared, in milliseconds since 1970. */
   preparedAt: number
 }
 
+/** Which page of the history is asked for. */
 export interface HistoryOptions {
   /** The `cursor` of the last entry of the page before. Default: the newest. */
   before?: string
@@ -66,6 +69,10 @@ export interface HistoryEntry extends TransferWithInfo<Transfer> {
   cursor: string
 }
 
+/**
+ * The plugin as a host or a wallet sees it: the Ledger Plugin Interface v1 (RFC 4), and what goes beyond it. Constructed through
+ * PaychanPlugin, or a class that makePaymentChannelPlugin made.
+ */
 export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPluginV1 {
   readonly #environment: Environment
   readonly #settings: Settings

@@ -11,6 +11,7 @@ import { InvalidFieldsError, messageOf, StoreError } from '../core/errors.js'
 import type { Batch, ListOptions, Store } from '../core/store.js'
 import { checkBatch, checkKey, checkList, closedError, MAX_KEY_BYTES } from './check.js'
 
+/** Where the database is. */
 export interface LmdbStoreOptions {
   /** The folder of the database; it is created, with the folders above it, when it does not exist. */
   path: string
