@@ -13,6 +13,7 @@ import type { HostLog } from '../core/log.js'
 import type { Batch, ListOptions, Store } from '../core/store.js'
 import { checkBatch, checkKey, checkList, closedError } from './check.js'
 
+/** Which database of the page's origin, and who is told of it. */
 export interface IndexedDBStoreOptions {
   /** The name of the database. Stores of one name and one origin share it, in one page or in several tabs. */
   name: string
