@@ -6,7 +6,7 @@ export default defineConfig(
   globalIgnores(['dist/', '.build/', 'dist-docs/', '.data/', 'coverage/', 'e2e/fixtures/']),
   js.configs.recommended,
   {
-    files: ['**/*.ts'],
+    files: ['**/*.{ts,tsx}'],
     extends: [tseslint.configs.strictTypeChecked],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {

@@ -7,6 +7,7 @@ export default defineConfig({
     globalSetup: ['e2e/support/pack.ts'],
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 20_000 } },
     // Browsers and compilers are heavy: one file at a time keeps their time-outs honest on a small machine.
     fileParallelism: false
   }

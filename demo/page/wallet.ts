@@ -1,0 +1,222 @@
+/**
+ * The wallet behind the page: a plugin, and what the page shows of it as signals.
+ */
+import { computed, signal } from '@preact/signals'
+import PaychanPlugin from 'ilp-plugin-paychan'
+import type { LedgerPlugin } from 'ilp-plugin-paychan'
+import { newTransferId } from '../shared/invoices.js'
+import { formatAmount, CURRENCY, LIMIT } from '../shared/ledger.js'
+import { Payments } from '../shared/payments.js'
+import type { Status } from '../shared/requests.js'
+import type { StreamSettings } from '../shared/stream.js'
+import { callServer } from './account.js'
+import type { WalletAccount } from './account.js'
+import { PacketLog } from './packet-log.js'
+import { Pages } from './pages.js'
+import { Timeline } from './timeline.js'
+
+/** The shortest time between two looks at the ledger, in milliseconds. */
+const LOOK_MS = 120
+/** How long until the peer is asked again that does not agree yet. */
+const ASK_AGAIN_MS = 400
+/** How long after the last change the two sides must agree. */
+const CALM_MS = 1500
+
+/** `lost`: it was there, and is dialled again. */
+export type ConnectionState = 'connecting' | 'connected' | 'lost' | 'failed'
+
+/** What the two balances say. `moving`: payments are under way, so that the two cannot be compared yet. */
+export type Agreement = 'unknown' | 'moving' | 'agree' | 'differ'
+
+export interface Flight {
+  readonly id: string
+  readonly isIncoming: boolean
+  /** Base units. */
+  readonly amount: string
+  /** Milliseconds since 1970. */
+  readonly preparedAt: number
+  readonly expiresAt: number
+}
+
+/** What came of something that the user did. */
+export interface Notice {
+  readonly kind: 'pending' | 'done' | 'failed'
+  readonly text: string
+}
+
+export class Wallet {
+  readonly connection = signal<ConnectionState>('connecting')
+  /** Why the connection failed for good. */
+  readonly failure = signal('')
+  /** Base units; `undefined` until it is known. */
+  readonly balance = signal<string | undefined>(undefined)
+  /** How far the balance may go down and up, in base units. */
+  readonly limits = signal({ lowest: `-${LIMIT}`, highest: LIMIT })
+  /** What the other side says. */
+  readonly peer = signal<Status | undefined>(undefined)
+  readonly flights = signal<readonly Flight[]>([])
+  readonly stream = signal<StreamSettings | null>(null)
+  readonly notice = signal<Notice | undefined>(undefined)
+  /** Whether the cable to the peer is cut, on purpose. */
+  readonly isCut = signal(false)
+  readonly packets: PacketLog
+  readonly pages: Pages
+  readonly timeline = new Timeline()
+  readonly agreement = computed(() => this.#compare())
+  readonly #account: WalletAccount
+  readonly #plugin: LedgerPlugin
+  readonly #payments: Payments
+  readonly #isCalm = signal(true)
+  #calming: ReturnType<typeof setTimeout> | undefined
+  #isLooking = false
+  #mustLook = false
+
+  constructor(account: WalletAccount) {
+    this.#account = account
+    this.#plugin = new PaychanPlugin({
+      server: `btp+${location.protocol === 'https:' ? 'wss' : 'ws'}://:${account.token}@${location.host}/btp/${account.id}`,
+      reconnectMaxMs: 2000
+    })
+    this.packets = new PacketLog(this.#plugin)
+    this.pages = new Pages(this.#plugin)
+    this.#payments = new Payments(this.#plugin, {
+      secret: account.secret,
+      paysOnRequest: false,
+      isAnswering: () => true,
+      onChange: () => { this.#changed() },
+      onEnd: () => { this.#changed() },
+      onTrouble: text => { this.notice.value = { kind: 'failed', text } }
+    })
+    this.#plugin.on('connect', () => { this.#connected() })
+    this.#plugin.on('disconnect', () => { this.connection.value = 'lost' })
+    this.#plugin.on('error', error => { this.#failed(error) })
+  }
+
+  /** Connects, and stays connected from then on. What goes wrong is shown. */
+  async start(): Promise<void> {
+    callServer(this.#account).then(({ isCut }) => { this.isCut.value = isCut }, () => undefined)
+    try {
+      await this.#plugin.connect({ timeout: Infinity })
+      await this.timeline.recall(this.#plugin, await this.#plugin.getBalance())
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  /** Pays the peer; `notice` tells how it goes. */
+  pay(amount: string, holdMs: number): Promise<void> {
+    return this.#transact('Paying', 'Paid', amount, id => this.#payments.pay(amount, holdMs, id))
+  }
+
+  /** Has the peer pay; `notice` tells how it goes. */
+  bePaid(amount: string, holdMs: number): Promise<void> {
+    return this.#transact('Receiving', 'Received', amount, id => this.#payments.bePaid(amount, holdMs, id))
+  }
+
+  /** Begins to pay the peer steadily, or ends it. */
+  streamOut(settings: StreamSettings | null): void {
+    if (settings === null) this.#payments.stream.stop()
+    else this.#payments.stream.start(settings)
+  }
+
+  /** Has the peer pay steadily, or no longer. */
+  async streamIn(settings: StreamSettings | null): Promise<void> {
+    const running = this.peer.value?.stream
+    try {
+      await this.#payments.beStreamed(settings?.amount ?? running?.amount ?? '1', settings?.perSecond ?? 0)
+    } catch (error) {
+      this.notice.value = { kind: 'failed', text: messageOf(error) }
+    }
+    this.#changed()
+  }
+
+  /** Cuts the cable to the peer, or mends it. */
+  async setCut(isCut: boolean): Promise<void> {
+    try {
+      this.isCut.value = (await callServer(this.#account, isCut ? 'cut' : 'mend')).isCut
+    } catch (error) {
+      this.notice.value = { kind: 'failed', text: messageOf(error) }
+    }
+  }
+
+  async #transact(doing: string, done: string, amount: string, begin: (id: string) => Promise<void>): Promise<void> {
+    const what = `${formatAmount(amount)} ${CURRENCY}`
+    const id = newTransferId()
+    this.notice.value = { kind: 'pending', text: `${doing} ${what} \u2026` }
+    try {
+      const end = this.#payments.outcome(id)
+      await begin(id)
+      const { failed } = await end
+      this.notice.value = failed === undefined ? { kind: 'done', text: `${done} ${what}` } : { kind: 'failed', text: `Not ${done.toLowerCase()} ${what}: ${failed}` }
+    } catch (error) {
+      this.notice.value = { kind: 'failed', text: `Not ${done.toLowerCase()} ${what}: ${messageOf(error)}` }
+    }
+  }
+
+  #connected(): void {
+    this.connection.value = 'connected'
+    this.isCut.value = false
+    this.#plugin.getLimit().then(lowest => { this.limits.value = { ...this.limits.value, lowest } }, () => undefined)
+    this.#changed()
+  }
+
+  #failed(error: unknown): void {
+    this.failure.value = messageOf(error)
+    this.connection.value = 'failed'
+  }
+
+  /** Something may have changed: looks soon, and again after that when more changes meanwhile. */
+  #changed(): void {
+    this.#mustLook = true
+    if (!this.#isLooking) void this.#look()
+  }
+
+  async #look(): Promise<void> {
+    this.#isLooking = true
+    let isSettled = false
+    while (this.#mustLook || !isSettled) {
+      const waitMs = this.#mustLook ? LOOK_MS : ASK_AGAIN_MS
+      this.#mustLook = false
+      isSettled = await this.#read().catch((error: unknown) => {
+        console.warn('The ledger could not be read', error)
+        return !this.#plugin.isConnected()
+      })
+      await new Promise(resolve => { setTimeout(resolve, waitMs) })
+    }
+    this.#isLooking = false
+  }
+
+  /** Reads everything. Whether there is nothing to be looked at again before the next change. */
+  async #read(): Promise<boolean> {
+    this.flights.value = this.#plugin.inFlight().map(({ transfer: { id, amount, expiresAt }, isIncoming, preparedAt }) =>
+      ({ id, isIncoming, amount, preparedAt, expiresAt: Date.parse(expiresAt) }))
+    if (!this.pages.hasNewer.value) await this.pages.refresh()
+    const { balance, stream } = await this.#payments.status()
+    if (balance !== this.balance.value) this.#stir()
+    this.stream.value = stream
+    this.balance.value = balance
+    this.timeline.add({ at: Date.now(), balance: Number(balance) })
+    if (!this.#plugin.isConnected()) return true
+    this.peer.value = await this.#payments.peerStatus()
+    // The peer counts a payment of ours a moment after we do, and what it streams it begins by itself.
+    return this.#compare() === 'agree'
+  }
+
+  #stir(): void {
+    this.#isCalm.value = false
+    clearTimeout(this.#calming)
+    this.#calming = setTimeout(() => { this.#isCalm.value = true }, CALM_MS)
+  }
+
+  #compare(): Agreement {
+    const [own, peer] = [this.balance.value, this.peer.value]
+    if (own === undefined || peer === undefined) return 'unknown'
+    const flows = this.stream.value !== null || peer.stream !== null
+    if (BigInt(own) + BigInt(peer.balance) === 0n && !flows) return 'agree'
+    return this.#isCalm.value && this.flights.value.length === 0 ? 'differ' : 'moving'
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

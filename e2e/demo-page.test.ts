@@ -1,0 +1,176 @@
+/**
+ * The wallet page of the demo in a real browser: what it does, with the Node side behind it.
+ */
+import type { Page } from 'playwright-core'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { openBrowser } from './support/browser.js'
+import type { OpenBrowser } from './support/browser.js'
+import { accountsFolder, expectBooks, expectState, openWallet, pay, startDemo } from './support/demo.js'
+import type { Demo } from './support/demo.js'
+
+const folder = accountsFolder()
+let demo: Demo
+let browser: OpenBrowser
+let page: Page
+const complaints: string[] = []
+
+beforeAll(async () => { demo = await startDemo(folder.path) })
+
+afterAll(async () => {
+  await demo.stop()
+  folder.remove()
+})
+
+/** Each test has a browser profile, and so a wallet, of its own. */
+beforeEach(async () => {
+  browser = await openBrowser()
+  page = await browser.context.newPage()
+  complaints.length = 0
+  page.on('pageerror', error => complaints.push(error.message))
+  await openWallet(page, demo.url)
+})
+
+afterEach(async () => {
+  await browser.close()
+  expect(complaints).toEqual([])
+})
+
+const notice = () => page.locator('#notice')
+
+describe('the wallet page', () => {
+  it('pays the peer, is paid by it, and finds its balance again after a reload and after a restart of the peer', async () => {
+    await expectBooks(page, '0.00', '0.00')
+    await pay(page, 'Pay the peer', '25')
+    await expectBooks(page, '\u221225.00', '+25.00')
+    expect(await notice().textContent()).toBe(' Paid 25.00 XTS')
+
+    await pay(page, 'Be paid', '40.5')
+    await expectBooks(page, '+15.50', '\u221215.50')
+    expect(await notice().textContent()).toBe(' Received 40.50 XTS')
+    expect(await page.locator('#in-flight').textContent()).toBe('0')
+    const rows = page.locator('.history tbody tr')
+    expect(await rows.allTextContents()).toEqual([expect.stringContaining('Received+40.50'), expect.stringContaining('Paid\u221225.00')])
+    await expect.poll(() => demo.output()).toMatch(/pays 25.00 XTS, balance 25.00\n.*is paid 40.50 XTS, balance \u221215.50/)
+
+    await page.reload()
+    await expectBooks(page, '+15.50', '\u221215.50')
+
+    const port = Number(new URL(demo.url).port)
+    expect(await demo.stop()).toBe(0)
+    await expectState(page, 'lost')
+    demo = await startDemo(folder.path, '--port', String(port))
+    await expectState(page, 'connected')
+    await expectBooks(page, '+15.50', '\u221215.50')
+  })
+
+  it('says what is wrong with an amount, and what came of a payment that its receiver never took', async () => {
+    await pay(page, 'Pay the peer', 'ten')
+    expect(await page.getByLabel('Amount in XTS').getAttribute('aria-invalid')).toBe('true')
+    await pay(page, 'Pay the peer', '1000.01')
+    await expect.poll(() => notice().textContent()).toMatch(/^ Not paid 1,000.01 XTS: /)
+    await pay(page, 'Pay the peer', '3', 'never')
+    await expect.poll(() => page.locator('#in-flight').textContent()).toBe('1')
+    expect(await page.locator('.flights').textContent()).toMatch(/Outgoing3.00 XTS\d+\.\d s left/)
+    expect(await page.locator('.limits').textContent()).toContain('Held for payments in flight3.00')
+    await expect.poll(() => notice().textContent()).toBe(' Not paid 3.00 XTS: its time was over')
+    await expectBooks(page, '0.00', '0.00')
+  })
+
+  it('streams small payments in both directions at once, and both sides agree when it stops', async () => {
+    await page.getByLabel('How often').selectOption({ label: '20 a second' })
+    await page.getByRole('button', { name: 'Start paying' }).click()
+    await page.getByRole('button', { name: 'Start being paid' }).click()
+    await expect.poll(() => demo.output()).toMatch(/\d+ payments\/s, \d+ so far/)
+    await expect.poll(() => page.locator('.history tbody tr').count()).toBe(12)
+    await page.getByRole('button', { name: 'Stop paying' }).click()
+    await page.getByRole('button', { name: 'Stop being paid' }).click()
+    await expect.poll(() => page.locator('#agreement').textContent()).toBe(' Both sides agree')
+    expect(await page.getByRole('button', { name: 'Start paying' }).count()).toBe(1)
+    await expect.poll(() => page.locator('#in-flight').textContent()).toBe('0')
+  })
+
+  it('turns the pages of its history', async () => {
+    await page.getByLabel('How often').selectOption({ label: '50 a second' })
+    await page.getByRole('button', { name: 'Start being paid' }).click()
+    await expect.poll(async () => Number((await page.locator('#own-books').textContent())?.replace(/[^\d.]/g, ''))).toBeGreaterThan(0.3)
+    await page.getByRole('button', { name: 'Stop being paid' }).click()
+    await expect.poll(() => page.locator('#agreement').textContent()).toBe(' Both sides agree')
+    await page.getByRole('button', { name: 'Older' }).click()
+    await expect.poll(() => page.locator('#history-page').textContent()).toBe('2')
+    const times = () => page.locator('.history time').evaluateAll(found => found.map(time => time.getAttribute('datetime') ?? ''))
+    const [youngestOfOlder = ''] = await times()
+    await page.getByRole('button', { name: 'Newer' }).click()
+    await expect.poll(() => page.locator('#history-page').textContent()).toBe('1')
+    expect((await times()).every(time => time >= youngestOfOlder)).toBe(true)
+    expect((await times())[0]).not.toBe(youngestOfOlder)
+    expect(await page.getByRole('button', { name: 'Newer' }).isDisabled()).toBe(true)
+  })
+
+  it('loses nothing of a payment during which the connection is cut, and mended', async () => {
+    await pay(page, 'Pay the peer', '7', 'after 5 seconds')
+    await expect.poll(() => page.locator('#in-flight').textContent()).toBe('1')
+    await page.getByRole('button', { name: 'Cut the connection' }).click()
+    await expectState(page, 'lost')
+    await page.getByRole('button', { name: 'Mend the connection' }).click()
+    await expectState(page, 'connected')
+    await expectBooks(page, '\u22127.00', '+7.00')
+    expect(await notice().textContent()).toBe(' Paid 7.00 XTS')
+  })
+
+  it('shows BTP packets decoded, by type, direction and text, and holds them while it is paused', async () => {
+    await pay(page, 'Pay the peer', '12.34')
+    await expectBooks(page, '\u221212.34', '+12.34')
+    const log = page.locator('.log > li')
+    const types = async (): Promise<Set<string | null>> => new Set(await page.locator('.log .type').allTextContents())
+    await expect.poll(types).toContain('fulfill')
+    const onlyType = async (type: string): Promise<void> => {
+      for (const box of await page.locator('.chips label').all()) await box.getByRole('checkbox').setChecked(await box.textContent() === type)
+    }
+    await onlyType('prepare')
+    await expect.poll(() => log.allTextContents()).toEqual([expect.stringMatching(/sentprepare12.34 XTS, transfer [0-9a-f]{8}, until /)])
+    await page.getByLabel('Direction').selectOption({ label: 'received' })
+    expect(await page.locator('.packets .empty').textContent()).toBe('No packet passes these filters.')
+    await page.getByLabel('Direction').selectOption({ label: 'both' })
+    await page.getByLabel('Text', { exact: true }).fill('executionCondition')
+    expect(await log.count()).toBe(1)
+    await log.locator('summary').click()
+    await expect.poll(() => page.locator('.fields').textContent()).toMatch(/amount1234.*executionCondition[\w-]{43}.*custom \(JSON, \d+ bytes\)\{"invoice":"[0-9a-f]{32}"/)
+
+    expect(await page.getByRole('button', { name: 'Resume' }).getAttribute('aria-pressed')).toBe('true')
+    await pay(page, 'Pay the peer', '1')
+    await expectBooks(page, '\u221213.34', '+13.34')
+    expect(await log.count()).toBe(1)
+    await page.getByRole('button', { name: 'Resume' }).click()
+    await expect.poll(() => log.count()).toBe(2)
+    await page.getByRole('button', { name: 'Clear' }).click()
+    await expect.poll(() => log.count()).toBe(0)
+  })
+
+  it('shows no secret among the packets', async () => {
+    const token = await page.evaluate(() => (JSON.parse(localStorage.getItem('paychan-demo-account') ?? '{}') as { token: string }).token)
+    expect(token).toMatch(/^[\w-]{32}$/)
+    await page.getByLabel('Text', { exact: true }).fill(token)
+    await pay(page, 'Pay the peer', '1')
+    await expectBooks(page, '\u22121.00', '+1.00')
+    await page.getByLabel('Leave out').uncheck()
+    expect(await page.locator('.log > li').count()).toBe(0)
+  })
+
+  it('opens a new account when the Node side knows the old one no longer', async () => {
+    await page.evaluate(() => { localStorage.setItem('paychan-demo-account', JSON.stringify({ id: '00'.repeat(8), token: 'gone', secret: '00'.repeat(32) })) })
+    await page.reload()
+    await page.getByRole('button', { name: 'Open a new account' }).click()
+    await expectState(page, 'connected')
+    await expectBooks(page, '0.00', '0.00')
+  })
+})
+
+describe('the small wallet', () => {
+  it('is a page of 30 lines that pays', async () => {
+    await page.goto(`${demo.url}/small/`)
+    await page.getByRole('button', { name: 'Pay 1.00' }).click()
+    await expect.poll(() => page.locator('#said').textContent()).toBe('paid')
+    await expect.poll(() => page.locator('#balance').textContent()).toBe('-100')
+    expect((await (await fetch(`${demo.url}/small/`)).text()).trimEnd().split('\n').length).toBeLessThanOrEqual(30)
+  })
+})
