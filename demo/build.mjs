@@ -32,7 +32,7 @@ async function buildDemo() {
   const styles = readdirSync(join(here, 'page', 'styles')).sort().map(name => readFileSync(join(here, 'page', 'styles', name), 'utf8'))
   const chart = readFileSync(join(root, 'node_modules', 'uplot', 'dist', 'uPlot.min.css'), 'utf8')
   writeFileSync(join(page, 'wallet.css'), [chart, ...styles].join('\n'))
-  for (const name of ['index.html', 'theme.js', 'icon.svg']) copyFileSync(join(here, 'page', name), join(page, name))
+  for (const name of ['index.html', 'early-theme.js', 'icon.svg']) copyFileSync(join(here, 'page', name), join(page, name))
   renderDocuments(join(here, 'docs'), join(page, 'docs'))
   writeFileSync(join(page, 'docs', 'documents.css'), [styles[0], readFileSync(join(here, 'docs', 'documents.css'), 'utf8')].join('\n'))
   mkdirSync(join(page, 'small'))

@@ -1,5 +1,5 @@
 /**
- * Light or dark: as the system has it, unless it was chosen here. theme.js sets what was chosen before the page is drawn.
+ * Light or dark: as the system has it, unless it was chosen here. early-theme.js sets what was chosen before the page is drawn.
  */
 import { effect, signal } from '@preact/signals'
 
