@@ -3,7 +3,8 @@
  * PROTOCOL.md, beside this file, tells them to implementers. Imports core.
  */
 import { InvalidFieldsError } from '../core/errors.js'
-import { find, hasDuplicateNames, isObject, json, octets, readJson, readText, text } from './protocol-data.js'
+import { isObject } from '../core/json.js'
+import { find, hasDuplicateNames, json, octets, readJson, readText, text } from './protocol-data.js'
 import type { MessagePacket, Packet, SubProtocol } from './packets.js'
 
 /** What the dialling side proves itself with. Never logged, never part of an error (H32, H43). */

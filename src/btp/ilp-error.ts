@@ -6,8 +6,9 @@ import { Buffer } from 'buffer'
 import { Writer } from 'oer-utils'
 import { toUtf8 } from '../core/bytes.js'
 import { InvalidFieldsError, PacketError } from '../core/errors.js'
+import { isObject } from '../core/json.js'
 import { asBuffer, checkAscii, formatTimestamp, OerReader } from './oer.js'
-import { isObject, parseJson, stringifyJson } from './protocol-data.js'
+import { parseJson, stringifyJson } from './protocol-data.js'
 import type { JsonValue } from './protocol-data.js'
 
 export interface IlpError {
@@ -169,7 +170,7 @@ function toFields(reason: unknown): Record<string, unknown> {
   if (reason === undefined || reason === null) return {}
   if (typeof reason === 'string') return { message: reason }
   if (!isObject(reason)) throw new InvalidFieldsError('reason must be an object')
-  return reason as Record<string, unknown>
+  return reason
 }
 
 /** A text field; absent, null or empty is `undefined`. */

@@ -6,6 +6,7 @@
  */
 import { fromBase64url, fromUtf8, printable, toBase64url, toUtf8 } from '../core/bytes.js'
 import { InvalidFieldsError, messageOf } from '../core/errors.js'
+import { isObject } from '../core/json.js'
 import { ContentType, ERROR_DATA_LIMIT } from './packets.js'
 import type { SubProtocol } from './packets.js'
 
@@ -215,11 +216,6 @@ export function decodeErrorData(data: string): string {
     return data
   }
   return isObject(value) && typeof value['message'] === 'string' ? value['message'] : data
-}
-
-/** Whether a value is a JSON object: no array, not null. */
-export function isObject<T>(value: T): value is Exclude<T & object, readonly unknown[]> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Counts brackets outside of strings, so that depth is known before anything recurses into it (H38). */

@@ -8,6 +8,7 @@ import { parseLimit, parseSum } from '../core/amounts.js'
 import type { Amount, Limit } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
 import { InvalidFieldsError, StoreError, messageOf } from '../core/errors.js'
+import { isObject } from '../core/json.js'
 import { STATE_OF } from './stages.js'
 import type { Stage, TransferState } from './stages.js'
 
@@ -113,7 +114,7 @@ export function parseOpenRecord(key: string, text: string): { open: OpenRecord; 
   const { isIncoming, transfer, ...open } = value
   if (transfer === undefined) return { open, info: undefined }
   if (!isObject(transfer) || typeof isIncoming !== 'boolean') throw new StoreError(`the record under '${printable(key)}' holds no transfer`)
-  return { open, info: { transfer: transfer as LoggedTransfer, isIncoming, state: STATE_OF[open.stage] } }
+  return { open, info: { transfer: transfer as unknown as LoggedTransfer, isIncoming, state: STATE_OF[open.stage] } }
 }
 
 function isOpenRecord(value: unknown): value is OpenRecord & { isIncoming?: unknown; transfer?: unknown } {
@@ -148,10 +149,6 @@ function parseStored<V>(key: string, parse: () => V): V {
   } catch (cause) {
     throw new StoreError(`the record under '${printable(key)}' does not parse: ${printable(messageOf(cause))}`, { cause })
   }
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null
 }
 
 /** @throws InvalidFieldsError for what has no JSON */

@@ -4,6 +4,7 @@
 import { parseLimit } from '../core/amounts.js'
 import type { Limit } from '../core/amounts.js'
 import { InvalidFieldsError } from '../core/errors.js'
+import { isObject } from '../core/json.js'
 import type { HostLog } from '../core/log.js'
 import type { KeyValueStore, Store } from '../core/store.js'
 import type { Acceptor, ListenerOptions } from '../core/transport.js'
@@ -116,7 +117,7 @@ const PREFIX_LIMIT = 1000
  * @throws InvalidFieldsError naming the option
  */
 export function parseOptions(options: unknown, services: PluginServices | null, provides: ModuleProvides): Settings {
-  if (!isRecord(options)) throw new InvalidFieldsError('options must be an object')
+  if (!isObject(options)) throw new InvalidFieldsError('options must be an object')
   if (options['_backend'] !== undefined) {
     throw new InvalidFieldsError('_backend is not supported: give a store of this package as `store`, or a plain one as `_store`')
   }
@@ -207,7 +208,7 @@ function parseCredentials(value: unknown, name: string): () => Credentials | Pro
 
 /** Checks what a `credentials` function gave. @throws InvalidFieldsError */
 export function checkCredentials(value: unknown, name = 'credentials'): Credentials {
-  if (!isRecord(value) || typeof value['token'] !== 'string') throw new InvalidFieldsError(`${name} must have a token, and may have a username`)
+  if (!isObject(value) || typeof value['token'] !== 'string') throw new InvalidFieldsError(`${name} must have a token, and may have a username`)
   const username = value['username'] ?? ''
   if (typeof username !== 'string') throw new InvalidFieldsError(`${name}.username must be a string`)
   return { username, token: value['token'] }
@@ -215,7 +216,7 @@ export function checkCredentials(value: unknown, name = 'credentials'): Credenti
 
 /** Only its kind: what is in it is checked by who listens. */
 function parseListener(value: unknown, name: string): ListenerOptions | Acceptor {
-  if (!isRecord(value)) throw new InvalidFieldsError(`${name} must be an object, or a BtpListener`)
+  if (!isObject(value)) throw new InvalidFieldsError(`${name} must be an object, or a BtpListener`)
   return value
 }
 
@@ -242,7 +243,7 @@ function parseKeyValueStore(value: unknown): KeyValueStore | undefined {
 
 function parseLog(value: unknown): HostLog | undefined {
   if (value === undefined || value === null) return undefined
-  if (!isRecord(value)) throw new InvalidFieldsError('_log must be an object with the methods trace, debug, info, warn and error')
+  if (!isObject(value)) throw new InvalidFieldsError('_log must be an object with the methods trace, debug, info, warn and error')
   return value
 }
 
@@ -258,7 +259,7 @@ export function isPrefix(text: string): boolean {
 }
 
 function parseInfo(value: unknown, name: string): Partial<LedgerInfo> {
-  if (!isRecord(value)) throw new InvalidFieldsError(`${name} must be an object`)
+  if (!isObject(value)) throw new InvalidFieldsError(`${name} must be an object`)
   if (value['prefix'] !== undefined) parsePrefix(value['prefix'], `${name}.prefix`)
   try {
     return JSON.parse(JSON.stringify(value)) as Partial<LedgerInfo>
@@ -290,10 +291,6 @@ function parseTimes(options: Record<string, unknown>): { [name in keyof typeof T
   return times as { [name in keyof typeof TIMES]: number }
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 function hasMethod(value: unknown, method: string): boolean {
-  return isRecord(value) && typeof value[method] === 'function'
+  return isObject(value) && typeof value[method] === 'function'
 }

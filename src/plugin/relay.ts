@@ -7,8 +7,8 @@
  */
 import type { CancelTimer, Clock } from '../core/clock.js'
 import { InvalidFieldsError, PaychanError, StandbyError, UnreachableError, messageOf } from '../core/errors.js'
+import { isObject } from '../core/json.js'
 import type { Logger } from '../core/log.js'
-import { isObject } from '../btp/protocol-data.js'
 import type { PluginEvents, Role } from './account.js'
 import { Deferred } from './deferred.js'
 import type { LedgerPluginV1 } from './lpi.js'
@@ -295,5 +295,5 @@ function jsonOf(args: unknown[]): unknown[] {
 
 /** A rejection's time is a Date for hosts, and a text in JSON. */
 function withDate(arg: unknown): unknown {
-  return isObject(arg) && 'triggered_at' in arg ? { ...arg, triggered_at: new Date(String(arg.triggered_at)) } : arg
+  return isObject(arg) && 'triggered_at' in arg ? { ...arg, triggered_at: new Date(String(arg['triggered_at'])) } : arg
 }

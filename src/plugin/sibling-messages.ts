@@ -6,7 +6,7 @@
  */
 import * as errors from '../core/errors.js'
 import type { PaychanErrorOptions } from '../core/errors.js'
-import { isObject } from '../btp/protocol-data.js'
+import { isObject } from '../core/json.js'
 import type { LedgerInfo } from './lpi.js'
 
 const VERSION = 1
@@ -92,9 +92,9 @@ export function parseMessage(text: string): SiblingMessage | undefined {
     return undefined
   }
   if (!isObject(message)) return undefined
-  const { v, from, type } = message as Record<string, unknown>
+  const { v, from, type } = message
   if (typeof from !== 'string') return undefined
-  if (v === VERSION && typeof type === 'string' && Object.hasOwn(SHAPES, type) && SHAPES[type as Said['type']](message as Record<string, unknown>)) {
+  if (v === VERSION && typeof type === 'string' && Object.hasOwn(SHAPES, type) && SHAPES[type as Said['type']](message)) {
     return message as unknown as SiblingMessage
   }
   return type === 'challenge' || type === 'here' ? { type, from } : undefined
@@ -117,13 +117,13 @@ function isMaybe(value: unknown, type: 'number' | 'string'): boolean {
 
 function isIdentity(value: unknown): boolean {
   if (!isObject(value)) return false
-  const { info, account, peerAccount } = value as Record<string, unknown>
-  return isObject(info) && 'prefix' in info && typeof info.prefix === 'string' && typeof account === 'string' && typeof peerAccount === 'string'
+  const { info, account, peerAccount } = value
+  return isObject(info) && typeof info['prefix'] === 'string' && typeof account === 'string' && typeof peerAccount === 'string'
 }
 
 function isErrorRecord(value: unknown): boolean {
   if (!isObject(value)) return false
-  const { name, message, remote } = value as Record<string, unknown>
+  const { name, message, remote } = value
   const isKnown = remote === undefined || (isObject(remote) && 'name' in remote && 'code' in remote)
   return typeof name === 'string' && typeof message === 'string' && isKnown
 }

@@ -3,9 +3,10 @@
  */
 import { formatAmount, negate } from '../core/amounts.js'
 import { InvalidFieldsError, NotAcceptedError } from '../core/errors.js'
+import { isObject } from '../core/json.js'
 import { ContentType } from '../btp/packets.js'
 import type { ResponsePacket, SubProtocol } from '../btp/packets.js'
-import { decodeBalance, encodeBalance, find, isObject, json, octets, readJson, text } from '../btp/protocol-data.js'
+import { decodeBalance, encodeBalance, find, json, octets, readJson, text } from '../btp/protocol-data.js'
 import type { Ledger } from '../ledger/ledger.js'
 import type { Identity } from './identity.js'
 import type { LedgerInfo, Transfer } from './lpi.js'
