@@ -7,6 +7,7 @@
  *   node.cjs                    CommonJS, dependencies outside; the one copy of the code in a Node process
  *   node.js                     ES module that only hands on what node.cjs has, so that import and require give the same classes
  *   *.d.ts, *.d.cts             types for each of them
+ *   licenses.txt                of the packages whose code is in these files
  *
  * The browser builds have all dependencies inside. btp-packet needs a global Buffer, which no bundler brings any more. The others
  * would do without polyfills, but an import of bignumber.js brings all of it, 8.7 kB gzipped where we have 3.5, and an app shares
@@ -21,6 +22,7 @@ import inject from '@rollup/plugin-inject'
 import nodeResolve from '@rollup/plugin-node-resolve'
 import { minifySync } from 'rolldown/utils'
 import dts from 'rollup-plugin-dts'
+import { licenses } from './scripts/licenses.mjs'
 import { packageOf, prune } from './scripts/prune.mjs'
 
 const GLOBAL_NAME = 'IlpPluginPaychan'
@@ -136,6 +138,8 @@ function notePieces(file) {
   }
 }
 
+const NOTICE = '/*! ilp-plugin-paychan, Apache-2.0. The licenses of what else is in here: licenses.txt */'
+
 /** Minifies what a script tag loads. */
 function minify() {
   return {
@@ -143,7 +147,8 @@ function minify() {
     renderChunk(source, { fileName }) {
       const { code, map, errors } = minifySync(fileName, source, { compress: { target: 'es2022' }, mangle: true, sourcemap: true })
       if (errors.length > 0) this.error(errors[0].message)
-      return { code, map }
+      // A line more before the code is a semicolon more before its mappings.
+      return { code: `${NOTICE}\n${code}`, map: { ...map, mappings: `;${map.mappings}` } }
     }
   }
 }
@@ -232,7 +237,7 @@ const umd = {
   file: 'dist/ilp-plugin-paychan.umd.js',
   format: 'umd',
   name: GLOBAL_NAME,
-  plugins: [minify(), notePieces('.build/pieces.json')]
+  plugins: [minify(), notePieces('.build/pieces.json'), licenses('licenses.txt')]
 }
 
 const declarations = (input, name) => ({

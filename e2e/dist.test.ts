@@ -41,9 +41,15 @@ describe('the packed package', () => {
   const paths = listing.files.map(({ path }) => path)
 
   it('lists dist, the sources, the examples, and the papers: nothing else', () => {
-    const meant = /^(dist\/(browser|browser-plugin|browser-stores|node|ilp-plugin-paychan\.umd)\.(js|cjs|d\.ts|d\.cts|js\.map|cjs\.map)|src\/[\w/-]+\.ts|src\/btp\/PROTOCOL\.md|test\/(examples\/[\w-]+\.ts|[A-Z]+\.md)|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/
+    const meant = /^(dist\/(browser|browser-plugin|browser-stores|node|ilp-plugin-paychan\.umd)\.(js|cjs|d\.ts|d\.cts|js\.map|cjs\.map)|dist\/licenses\.txt|src\/[\w/-]+\.ts|src\/btp\/PROTOCOL\.md|test\/(examples\/[\w-]+\.ts|[A-Z]+\.md)|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/
     expect(paths.filter(path => !meant.test(path))).toEqual([])
     expect(paths).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'CHANGELOG.md', 'src/btp/PROTOCOL.md']))
+  })
+
+  it('names the packages whose code is in it, with their licenses', () => {
+    const text = readFileSync(join(dist, 'licenses.txt'), 'utf8')
+    for (const name of ['@noble/hashes', 'bignumber.js', 'btp-packet', 'isomorphic-ws']) expect(text).toMatch(new RegExp(`^${name} \\d+\\.\\d+\\.\\d+, (MIT|Apache-2.0)$`, 'm'))
+    expect(text.match(/Permission is hereby granted/g)?.length).toBeGreaterThan(2)
   })
 
   it('has what its README links to', () => {
