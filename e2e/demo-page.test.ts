@@ -117,6 +117,42 @@ describe('the wallet page', () => {
     expect(await notice().textContent()).toBe(' Paid 7.00 XTS')
   })
 
+  it('carries on with payments in both directions that a reload, or the end of the browser, has cut short', async () => {
+    await pay(page, 'Pay the peer', '7', 'after 5 seconds')
+    await pay(page, 'Be paid', '3', 'after 5 seconds')
+    await expect.poll(() => page.locator('#in-flight').textContent()).toBe('2')
+    await page.reload()
+    await expect.poll(() => page.locator('#in-flight').textContent()).toBe('2')
+    await expectBooks(page, '\u22124.00', '+4.00')
+
+    await pay(page, 'Pay the peer', '1', 'after 5 seconds')
+    await pay(page, 'Be paid', '2', 'after 5 seconds')
+    await expect.poll(() => page.locator('#in-flight').textContent()).toBe('2')
+    browser = await browser.crash()
+    page = await browser.context.newPage()
+    await openWallet(page, demo.url)
+    await expectBooks(page, '\u22123.00', '+3.00')
+    expect(await page.locator('.history tbody tr').count()).toBe(4)
+  })
+
+  it('has one connection for two tabs: the second stands by, shows and pays as the first does, and takes over from it', async () => {
+    const second = await browser.context.newPage()
+    await second.goto(demo.url)
+    await expectState(second, 'standby')
+    await pay(second, 'Pay the peer', '5')
+    await expectBooks(second, '\u22125.00', '+5.00')
+    await expectBooks(page, '\u22125.00', '+5.00')
+    expect(await second.locator('#notice').textContent()).toBe(' Paid 5.00 XTS')
+    expect(await second.locator('.history tbody tr').count()).toBe(1)
+
+    await pay(second, 'Be paid', '9', 'after 5 seconds')
+    await expect.poll(() => second.locator('#in-flight').textContent()).toBe('1')
+    await page.close()
+    page = second
+    await expectState(page, 'connected')
+    await expectBooks(page, '+4.00', '\u22124.00')
+  })
+
   it('shows BTP packets decoded, by type, direction and text, and holds them while it is paused', async () => {
     await pay(page, 'Pay the peer', '12.34')
     await expectBooks(page, '\u221212.34', '+12.34')
@@ -170,6 +206,8 @@ describe('the small wallet', () => {
     await page.goto(`${demo.url}/small/`)
     await page.getByRole('button', { name: 'Pay 1.00' }).click()
     await expect.poll(() => page.locator('#said').textContent()).toBe('paid')
+    await expect.poll(() => page.locator('#balance').textContent()).toBe('-100')
+    await page.reload()
     await expect.poll(() => page.locator('#balance').textContent()).toBe('-100')
     expect((await (await fetch(`${demo.url}/small/`)).text()).trimEnd().split('\n').length).toBeLessThanOrEqual(30)
   })

@@ -2,8 +2,8 @@
  * The wallet behind the page: a plugin, and what the page shows of it as signals.
  */
 import { computed, signal } from '@preact/signals'
-import PaychanPlugin from 'ilp-plugin-paychan'
-import type { LedgerPlugin } from 'ilp-plugin-paychan'
+import PaychanPlugin, { IndexedDBStore } from 'ilp-plugin-paychan'
+import type { LedgerPlugin, Persistence, Role } from 'ilp-plugin-paychan'
 import { newTransferId } from '../shared/invoices.js'
 import { formatAmount, CURRENCY, LIMIT } from '../shared/ledger.js'
 import { Payments } from '../shared/payments.js'
@@ -22,8 +22,8 @@ const ASK_AGAIN_MS = 400
 /** How long after the last change the two sides must agree. */
 const CALM_MS = 1500
 
-/** `lost`: it was there, and is dialled again. */
-export type ConnectionState = 'connecting' | 'connected' | 'lost' | 'failed'
+/** `standby`: another tab holds the connection. `lost`: it was there, and is dialled again. */
+export type ConnectionState = 'connecting' | 'connected' | 'standby' | 'lost' | 'failed'
 
 /** What the two balances say. `moving`: payments are under way, so that the two cannot be compared yet. */
 export type Agreement = 'unknown' | 'moving' | 'agree' | 'differ'
@@ -46,8 +46,13 @@ export interface Notice {
 
 export class Wallet {
   readonly connection = signal<ConnectionState>('connecting')
+  readonly role = signal<Role>('disconnected')
+  /** Whether the peer can be asked and paid, by this tab or by the one that holds. */
+  readonly canPay = computed(() => ['connected', 'standby'].includes(this.connection.value))
   /** Why the connection failed for good. */
   readonly failure = signal('')
+  /** How long the browser keeps the wallet. */
+  readonly persistence = signal<Persistence>('unknown')
   /** Base units; `undefined` until it is known. */
   readonly balance = signal<string | undefined>(undefined)
   /** How far the balance may go down and up, in base units. */
@@ -64,6 +69,7 @@ export class Wallet {
   readonly timeline = new Timeline()
   readonly agreement = computed(() => this.#compare())
   readonly #account: WalletAccount
+  readonly #store: IndexedDBStore
   readonly #plugin: LedgerPlugin
   readonly #payments: Payments
   readonly #isCalm = signal(true)
@@ -73,8 +79,12 @@ export class Wallet {
 
   constructor(account: WalletAccount) {
     this.#account = account
+    this.#store = new IndexedDBStore({ name: `paychan-demo-${account.id}` })
     this.#plugin = new PaychanPlugin({
       server: `btp+${location.protocol === 'https:' ? 'wss' : 'ws'}://:${account.token}@${location.host}/btp/${account.id}`,
+      store: this.#store,
+      maxBalance: LIMIT,
+      minBalance: `-${LIMIT}`,
       reconnectMaxMs: 2000
     })
     this.packets = new PacketLog(this.#plugin)
@@ -82,13 +92,13 @@ export class Wallet {
     this.#payments = new Payments(this.#plugin, {
       secret: account.secret,
       paysOnRequest: false,
-      isAnswering: () => true,
       onChange: () => { this.#changed() },
       onEnd: () => { this.#changed() },
       onTrouble: text => { this.notice.value = { kind: 'failed', text } }
     })
     this.#plugin.on('connect', () => { this.#connected() })
-    this.#plugin.on('disconnect', () => { this.connection.value = 'lost' })
+    this.#plugin.on('disconnect', () => { this.#showState('lost') })
+    this.#plugin.on('role', () => { this.#showState('connecting') })
     this.#plugin.on('error', error => { this.#failed(error) })
   }
 
@@ -96,8 +106,12 @@ export class Wallet {
   async start(): Promise<void> {
     callServer(this.#account).then(({ isCut }) => { this.isCut.value = isCut }, () => undefined)
     try {
-      await this.#plugin.connect({ timeout: Infinity })
+      // The wallet's own books can be read before there is a connection.
       await this.timeline.recall(this.#plugin, await this.#plugin.getBalance())
+      this.#changed()
+      await this.#plugin.connect({ timeout: Infinity })
+      this.#connected()
+      this.persistence.value = await this.#store.persistence()
     } catch (error) {
       this.#failed(error)
     }
@@ -154,9 +168,19 @@ export class Wallet {
   }
 
   #connected(): void {
-    this.connection.value = 'connected'
-    this.isCut.value = false
+    this.#showState('connecting')
     this.#plugin.getLimit().then(lowest => { this.limits.value = { ...this.limits.value, lowest } }, () => undefined)
+  }
+
+  /** @param otherwise what it is while there is neither a connection nor another tab that holds */
+  #showState(otherwise: 'connecting' | 'lost'): void {
+    const { role } = this.#plugin
+    // Without Web Locks and BroadcastChannel the newest tab takes the wallet from the others.
+    const isTaken = role === 'disconnected' && this.role.value === 'holder' && this.connection.value !== 'failed'
+    if (isTaken) this.#failed(new Error('Another tab has the wallet now. Reload this one to have it back.'))
+    else if (role === 'standby') this.connection.value = 'standby'
+    else this.connection.value = this.#plugin.isConnected() ? 'connected' : otherwise
+    this.role.value = role
     this.#changed()
   }
 
@@ -179,7 +203,7 @@ export class Wallet {
       this.#mustLook = false
       isSettled = await this.#read().catch((error: unknown) => {
         console.warn('The ledger could not be read', error)
-        return !this.#plugin.isConnected()
+        return !this.canPay.value
       })
       await new Promise(resolve => { setTimeout(resolve, waitMs) })
     }
@@ -196,7 +220,7 @@ export class Wallet {
     this.stream.value = stream
     this.balance.value = balance
     this.timeline.add({ at: Date.now(), balance: Number(balance) })
-    if (!this.#plugin.isConnected()) return true
+    if (!this.canPay.value) return true
     this.peer.value = await this.#payments.peerStatus()
     // The peer counts a payment of ours a moment after we do, and what it streams it begins by itself.
     return this.#compare() === 'agree'

@@ -52,7 +52,6 @@ export class Account {
     this.#payments = new Payments(this.#plugin, {
       secret,
       paysOnRequest: true,
-      isAnswering: () => true,
       onChange: ignore,
       onEnd: payment => { void this.#tell(payment, events) },
       onTrouble: message => { events.trouble(id, message) }

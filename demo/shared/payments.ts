@@ -25,8 +25,6 @@ export interface PaymentsOptions {
   readonly secret: string
   /** Whether the other side may ask this one to pay. */
   readonly paysOnRequest: boolean
-  /** Whether it is this instance that answers incoming transfers; others may share its store. */
-  isAnswering(): boolean
   /** The balance, what is in flight, or the stream may have changed. */
   onChange(): void
   onEnd(payment: EndedPayment): void
@@ -48,7 +46,8 @@ export class Payments {
     this.#options = options
     this.stream = new PaymentStream({
       pay: amount => this.pay(amount),
-      isOpen: () => plugin.isConnected(),
+      // One that stands by has its payments made by the holder.
+      isOpen: () => plugin.isConnected() || plugin.role === 'standby',
       onChange: refused => {
         if (refused !== undefined) options.onTrouble(`the stream has ended: ${refused}`)
         options.onChange()
@@ -69,7 +68,7 @@ export class Payments {
     plugin.on('connect', () => { this.resume() })
   }
 
-  /** Takes up what was on its way to this side before a restart: its event was raised in another life. */
+  /** Takes up what was on its way to this side: its event was raised in another life, or in another tab. */
   resume(): void {
     for (const { transfer, isIncoming, preparedAt } of this.#plugin.inFlight()) if (isIncoming) this.#receive(transfer, preparedAt)
     this.#options.onChange()
@@ -154,7 +153,8 @@ export class Payments {
   #receive(transfer: Omit<OutgoingTransfer, 'to'>, preparedAt: number): void {
     const { id, amount, executionCondition } = transfer
     const { invoice, holdMs }: { invoice?: unknown; holdMs?: unknown } = transfer.custom ?? {}
-    if (!this.#options.isAnswering() || this.#releases.has(id)) return
+    // Of several tabs the holder answers, and whoever holds after it takes it up.
+    if (this.#plugin.role === 'standby' || this.#releases.has(id)) return
     const preimage = preimageFor(this.#options.secret, invoice, amount, executionCondition)
     const answer = preimage === undefined
       ? () => this.#plugin.rejectIncomingTransfer(id, { code: 'F00', name: 'Bad Request', message: 'nobody asked for this' })

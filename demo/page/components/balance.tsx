@@ -58,7 +58,7 @@ const AGREEMENTS: Readonly<Record<Agreement, { icon: IconName; text: string }>> 
 function Sides({ wallet }: { wallet: Wallet }): JSX.Element {
   const [own, peer] = [wallet.balance.value, wallet.peer.value]
   const { icon, text } = AGREEMENTS[wallet.agreement.value]
-  const isOld = wallet.connection.value !== 'connected'
+  const isOld = !wallet.canPay.value
   return (
     <div class="sides">
       <dl>

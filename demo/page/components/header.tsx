@@ -8,7 +8,8 @@ import type { ConnectionState, Wallet } from '../wallet.js'
 
 const STATES: Readonly<Record<ConnectionState, string>> = {
   connecting: 'Connecting',
-  connected: 'Connected',
+  connected: 'Connected by this tab',
+  standby: 'Standing by: another tab is connected',
   lost: 'Connection lost, dialling again',
   failed: 'Not connected'
 }

@@ -3,12 +3,13 @@
  */
 import type { JSX } from 'preact'
 import { useSignal } from '@preact/signals'
+import type { Role } from 'ilp-plugin-paychan'
 import type { LoggedPacket, PacketLog } from '../packet-log.js'
 import { PACKET_TYPES } from '../packet-words.js'
 import type { Wallet } from '../wallet.js'
 import { Icon } from './icons.js'
 
-export function Packets({ wallet: { packets } }: { wallet: Wallet }): JSX.Element {
+export function Packets({ wallet: { packets, role } }: { wallet: Wallet }): JSX.Element {
   const shown = packets.shown.value
   return (
     <section class="card packets" aria-labelledby="packets-title">
@@ -22,10 +23,15 @@ export function Packets({ wallet: { packets } }: { wallet: Wallet }): JSX.Elemen
       </div>
       <Filters packets={packets} />
       {shown.length === 0
-        ? <p class="empty">{packets.count.value === 0 ? 'No packet has passed yet.' : 'No packet passes these filters.'}</p>
+        ? <p class="empty">{whyEmpty(packets, role.value)}</p>
         : <ol class="log" aria-label="Packets, the newest first">{shown.map(packet => <Row key={packet.number} packet={packet} packets={packets} />)}</ol>}
     </section>
   )
+}
+
+function whyEmpty({ count }: PacketLog, role: Role): string {
+  if (count.value > 0) return 'No packet passes these filters.'
+  return role === 'standby' ? 'The packets pass in the tab that is connected.' : 'No packet has passed yet.'
 }
 
 function Filters({ packets }: { packets: PacketLog }): JSX.Element {

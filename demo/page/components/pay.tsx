@@ -21,7 +21,7 @@ export function Pay({ wallet }: { wallet: Wallet }): JSX.Element {
   const text = useSignal('2.50')
   const holdMs = useSignal(0)
   const isWrong = useSignal(false)
-  const isOff = wallet.connection.value !== 'connected'
+  const isOff = !wallet.canPay.value
   const notice = wallet.notice.value
 
   function submit(event: TargetedSubmitEvent<HTMLFormElement>): void {
