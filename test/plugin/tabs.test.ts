@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import * as errors from '../../src/core/errors.js'
+import type { Store } from '../../src/core/store.js'
 import type { AnyModule } from '../../src/plugin/module.js'
 import type { PluginOptions } from '../../src/plugin/options.js'
 import { Lab, PREFIX, WRONG_PREIMAGE, asks, answers, settle, watch } from '../support/lab.js'
@@ -117,9 +118,7 @@ describe('a tab that stands by', () => {
 
   it("raises the holder's events about the ledger, each once and in order, when what they tell can be read", async () => {
     const [world, first, second, third] = await open(3)
-    const read: string[] = []
-    second!.plugin.on('outgoing_fulfill', ({ id }) => { read.push(`${id} ${second!.plugin.inFlight().length}`) })
-    const id = await world.pay(first!)
+    await world.pay(first!)
     await world.pay(second!)
     world.decide = 'reject'
     await second!.plugin.sendTransfer(world.payment().transfer)
@@ -129,8 +128,27 @@ describe('a tab that stands by', () => {
     expect(second!.seen('outgoing_fulfill')).toEqual(first!.seen('outgoing_fulfill'))
     expect(second!.seen('outgoing_reject')).toEqual(first!.seen('outgoing_reject'))
     expect(second!.seen('outgoing_reject')[0]?.[2].triggered_at).toBeInstanceOf(Date)
-    expect(read[0]).toBe(`${id} 0`)
     expect(second!.seen('connect', 'disconnect')).toEqual([])
+  })
+
+  it('shows in each event what the holder showed in it', async () => {
+    const [world, first, second] = await open(2)
+    world.decide = 'wait'
+    const shown = [first!, second!].map(({ plugin }) => {
+      const seen: unknown[] = []
+      const show = (): void => { seen.push(plugin.inFlight(), plugin.getBalance()) }
+      plugin.on('outgoing_prepare', show)
+      plugin.on('outgoing_fulfill', show)
+      return seen
+    })
+    const { transfer, id, fulfillment } = world.payment()
+    await first!.plugin.sendTransfer(transfer)
+    await world.settle()
+    await world.lab.bob.plugin.fulfillCondition(id, fulfillment)
+    await world.settle()
+    const [here, there] = [await Promise.all(shown[0]!), await Promise.all(shown[1]!)]
+    expect(there).toEqual(here)
+    expect(here.map(value => Array.isArray(value) ? value.length : value)).toEqual([1, '0', 0, '-10'])
   })
 
   it('is told of what the peer sends once, and decides about it like the holder', async () => {
@@ -288,6 +306,32 @@ describe('the next holder', () => {
     expect([second!.role, third!.role]).toEqual(['disconnected', 'holder'])
   })
 
+  it('is taken by one of them alone, where several find at the same moment that the holder hangs', async () => {
+    const [world, first, second, third] = await open(3)
+    first!.hang()
+    await world.advance(TAKEOVER_MS)
+    world.expectOneHolder()
+    expect([...second!.seen('role'), ...third!.seen('role')].filter(([, role]) => role === 'holder')).toHaveLength(1)
+  })
+
+  it('is nobody that has gone before it was connected', async () => {
+    const [world, first] = await open(1)
+    const gone = world.tabs.make({ options: { credentials: async () => ({ username: '', token: 'secret' }) } })
+    const connecting = watch(gone.plugin.connect())
+    await gone.plugin.disconnect()
+    const waiting = world.tabs.make()
+    void waiting.plugin.connect()
+    await world.settle()
+    const left = world.tabs.make()
+    const leaving = watch(left.plugin.connect())
+    await settle()
+    await left.plugin.disconnect()
+    first!.kill()
+    await world.advance(TAKEOVER_MS)
+    expect([connecting.state, leaving.state === 'pending']).toEqual(['rejected', false])
+    expect([gone.role, left.role, waiting.role]).toEqual(['disconnected', 'disconnected', 'holder'])
+  })
+
   it('is nobody that has left the line', async () => {
     const [world, first, second, third] = await open(3)
     await second!.plugin.disconnect()
@@ -367,8 +411,13 @@ describe('a tab that has hung', () => {
 
   it('was only slow: a timer that comes late takes nothing from a holder that answers', async () => {
     const [world, first, second] = await open(2)
-    // Both slept, and the one that stands by wakes up first.
-    for (let n = 0; n < 3; n++) {
+    const { said } = world.tabs.origin
+    world.tabs.origin.delayMs = () => 5
+    for (const afterMs of [0, 100]) {
+      await world.advance(afterMs)
+      // Both fall asleep while a challenge is on its way, and the one that stands by wakes up first.
+      const { length } = said
+      while (!said.slice(length).some(text => text.includes('"challenge"'))) await world.advance(1)
       first!.hang()
       second!.hang()
       await world.advance(5000)
@@ -379,6 +428,26 @@ describe('a tab that has hung', () => {
     }
     expect(world.expectOneHolder()).toBe(first)
     expect(first!.seen('disconnect')).toEqual([])
+  })
+
+  it('is disconnected for good when its host disconnects while it closes, and can connect again', async () => {
+    const [world, first, second] = await open(2)
+    first!.plugin.registerRequestHandler(() => new Promise(() => undefined))
+    world.lab.bob.plugin.sendRequest({ to: `${PREFIX}client` }).catch(() => undefined)
+    await world.settle()
+    first!.hang()
+    await world.advance(TAKEOVER_MS)
+    first!.wake()
+    await settle()
+    expect(first!.role).toBe('standby')
+    const disconnected = watch(first!.plugin.disconnect())
+    await world.advance(10_000)
+    expect([disconnected.state, first!.role]).toEqual(['resolved', 'disconnected'])
+    second!.kill()
+    await world.advance(TAKEOVER_MS)
+    expect(first!.role).toBe('disconnected')
+    await first!.plugin.connect()
+    expect(world.expectOneHolder()).toBe(first)
   })
 })
 
@@ -400,6 +469,60 @@ describe('a call of a tab that stands by, when the holder goes', () => {
     expect([second!.role, third!.story.includes('outgoing_fulfill')]).toEqual(['holder', true])
     expect(await third!.plugin.getFulfillment(id)).toBe(world.payments.get(id)?.fulfillment)
     expect(await world.balances()).toEqual(['-10', '10'])
+  })
+
+  it('goes on while nobody can reach the peer: a payment that is stored', async () => {
+    const [world, first, , third] = await open(3)
+    world.lab.network.drop(asks('prepare', 'alice'))
+    const sent = watch(third!.plugin.sendTransfer(world.payment({ expiresInMs: 60_000 }).transfer))
+    await world.settle()
+    world.lab.network.clearRules()
+    world.lab.network.isUp = false
+    first!.kill()
+    await world.advance(20_000)
+    expect(sent.state).toBe('pending')
+    world.lab.network.isUp = true
+    await world.advance(2000)
+    expect(sent.state).toBe('resolved')
+    expect(await world.balances()).toEqual(['-10', '10'])
+  })
+
+  it('has its answer from the holder that has it now, and not from one before', async () => {
+    const [world, first, second, third] = await open(3)
+    world.decide = 'wait'
+    world.lab.network.isUp = false
+    world.lab.network.cut()
+    await world.settle()
+    // The first says that it has no connection, but that travels long.
+    world.tabs.origin.delayMs = from => from === first!.thread ? 1900 : 0
+    const { transfer, id } = world.payment({ expiresInMs: 60_000 })
+    const sent = watch(third!.plugin.sendTransfer(transfer))
+    await world.settle()
+    expect(world.tabs.origin.said.at(-1)).toContain('there is no connection')
+    world.tabs.origin.delayMs = () => 0
+    first!.kill()
+    world.lab.network.isUp = true
+    world.lab.network.drop(answers('prepare'))
+    await world.advance(1000)
+    expect([second!.role, sent.state]).toEqual(['holder', 'pending'])
+    await world.advance(2000)
+    expect(sent.state).toBe('pending')
+    await world.lab.bob.plugin.fulfillCondition(id, world.payments.get(id)!.fulfillment)
+    await world.settle()
+    expect(sent.state).toBe('resolved')
+  })
+
+  it('ends with outcome unknown when the next holder is its own tab, which disconnects before it can know', async () => {
+    const [world, first, second] = await open(2)
+    world.lab.network.drop(asks('prepare', 'alice'))
+    const sent = watch(second!.plugin.sendTransfer(world.payment({ expiresInMs: 60_000 }).transfer))
+    await world.settle()
+    world.lab.network.isUp = false
+    first!.kill()
+    await world.advance(100)
+    expect([second!.role, sent.state]).toEqual(['holder', 'pending'])
+    await second!.plugin.disconnect()
+    expect(sent).toMatchObject({ state: 'rejected', error: { name: 'UnreachableError', outcome: 'unknown' } })
   })
 
   it('is told the truth about a payment that was fulfilled or rejected while nobody could tell it', async () => {
@@ -519,6 +642,18 @@ describe('tabs without locks', () => {
     for (const tab of world.tabs.all) await world.pay(tab, '1')
   })
 
+  it('notice each other at once, also where the peer cannot be reached', async () => {
+    const [world, first, second] = await openWithout(2)
+    world.lab.network.isUp = false
+    world.lab.network.cut()
+    first!.hang()
+    await world.advance(TAKEOVER_MS)
+    expect(second!.role).toBe('holder')
+    first!.wake()
+    await world.settle()
+    expect([first!.role, second!.role]).toEqual(['standby', 'holder'])
+  })
+
   it('that cannot hear each other: the newest has the store, and the one before waits to be connected again', async () => {
     const world = new World()
     world.tabs.canHear = false
@@ -529,6 +664,40 @@ describe('tabs without locks', () => {
     expect([first.role, second.role]).toEqual(['disconnected', 'holder'])
     await world.pay(second)
     expect(first.role).toBe('disconnected')
+  })
+})
+
+describe('the store', () => {
+  it('has the last word: who finds another owner there stands by, and takes over again when nobody else waits', async () => {
+    const [world, first] = await open(1)
+    world.tabs.canHear = false
+    const deaf = await world.tabs.open()
+    await world.advance(TAKEOVER_MS)
+    expect([first!.role, first!.plugin.isConnected(), deaf.plugin.isConnected()]).toEqual(['holder', true, false])
+    expect(first!.seen('role')).toEqual([['role', 'holder'], ['role', 'standby'], ['role', 'holder']])
+    await world.pay(first!)
+  })
+
+  it('refuses who comes second at the same moment: that one stands by at first, and connect() does not fail', async () => {
+    const world = new World()
+    await world.open(0)
+    const { disk } = world.lab.alice
+    let isFirst = true
+    const raced: Store = {
+      get: key => disk.get(key),
+      list: (prefix, options) => disk.list(prefix, options),
+      commit: async batch => {
+        const isRefused = isFirst
+        isFirst = false
+        return !isRefused && disk.commit(batch)
+      },
+      close: () => disk.close()
+    }
+    const tabs = new Tabs(world.lab, raced)
+    const tab = await tabs.open()
+    await world.advance(100)
+    expect(tab.seen('role')).toEqual([['role', 'standby'], ['role', 'holder']])
+    expect(tab.plugin.isConnected()).toBe(true)
   })
 })
 

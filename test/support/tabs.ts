@@ -19,14 +19,18 @@ import type { Lab, Seen } from './lab.js'
 import { MemoryLog } from './memory-log.js'
 import { countingRandom } from './peers.js'
 
-/** What a tab runs on. What reaches it while it hangs happens when it wakes up; what reaches a dead one never does. */
+/** So many turns a task of a tab has for what it sets off, before the next task begins. */
+const TURNS = 50
+
+/** What a tab runs on. What reaches it while it hangs happens when it wakes up, one after the other; what reaches a dead one never does. */
 export class Thread {
   state: 'running' | 'hung' | 'dead' = 'running'
-  readonly #waiting: Array<() => void> = []
+  #waiting: Array<() => void> = []
+  #isCatchingUp = false
 
   run(action: () => void): void {
-    if (this.state === 'running') action()
-    else if (this.state === 'hung') this.#waiting.push(action)
+    if (this.state === 'hung' || this.#isCatchingUp) this.#waiting.push(action)
+    else if (this.state === 'running') action()
   }
 
   /** Resolves when the thread gets to it. */
@@ -37,7 +41,18 @@ export class Thread {
   wake(): void {
     if (this.state !== 'hung') return
     this.state = 'running'
-    for (const action of this.#waiting.splice(0)) this.run(action)
+    if (!this.#isCatchingUp) void this.#catchUp()
+  }
+
+  async #catchUp(): Promise<void> {
+    this.#isCatchingUp = true
+    // It may hang again, or die, in the middle.
+    while (this.state === 'running' && this.#waiting.length > 0) {
+      this.#waiting.shift()?.()
+      // Promises go before the next task.
+      for (let turn = 0; turn < TURNS; turn++) await Promise.resolve()
+    }
+    this.#isCatchingUp = false
   }
 }
 
@@ -56,8 +71,8 @@ interface Listener {
 export class Origin {
   /** Whether there are locks at all: a page on plain http has none. */
   hasLocks = true
-  /** How long a message travels, in milliseconds. */
-  delayMs: () => number = () => 0
+  /** How long a message of a tab travels, in milliseconds. */
+  delayMs: (from: Thread) => number = () => 0
   /** Every message, whoever has heard it. */
   readonly said: string[] = []
   readonly #clock: Clock
@@ -79,7 +94,7 @@ export class Origin {
         return {
           post: text => {
             this.said.push(text)
-            arrivesAt = Math.max(arrivesAt, this.#clock.now() + this.delayMs())
+            arrivesAt = Math.max(arrivesAt, this.#clock.now() + this.delayMs(thread))
             for (const other of listeners) if (other !== listener) this.#carry(listeners, other, text, arrivesAt)
           },
           close: () => { listeners.delete(listener) }
