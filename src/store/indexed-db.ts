@@ -217,18 +217,22 @@ export class IndexedDBStore implements Store {
 
 const STRICT: IDBTransactionOptions = { durability: 'strict' }
 
-/** Checks the guards of a batch, writes it, and waits until the transaction is complete: only then is it committed. */
+/**
+ * Writes a batch whose guards hold, and waits until the transaction is complete: only then is it committed. The guards are read before
+ * anything is put, but their values are not waited for before: what was put is undone where one does not hold, which is rare.
+ */
 async function write(store: IDBObjectStore, { puts = [], deletes = [], guards = [] }: Batch): Promise<boolean> {
   const { transaction } = store
   const completed = completionOf(transaction)
   try {
-    if (!await hold(store, guards)) {
+    const holding = hold(store, guards)
+    for (const [key, value] of puts) store.put(value, key)
+    for (const key of deletes) store.delete(key)
+    if (!await holding) {
       abort(transaction)
       return false
     }
-    for (const [key, value] of puts) store.put(value, key)
-    for (const key of deletes) store.delete(key)
-    // The browser need not first tell us that each of them was done.
+    // The browser need not first tell us that each request was done.
     transaction.commit()
   } catch (error) {
     // What was written before would be committed.
@@ -245,10 +249,12 @@ async function write(store: IDBObjectStore, { puts = [], deletes = [], guards = 
   }
 }
 
-async function hold(store: IDBObjectStore, guards: NonNullable<Batch['guards']>): Promise<boolean> {
-  if (guards.length === 0) return true
-  const held = await getMany<string | undefined>(guards.map(([key]) => key), async (_mode, callback) => callback(store))
-  return guards.every(([, expected], index) => held[index] === expected)
+function hold(store: IDBObjectStore, guards: NonNullable<Batch['guards']>): Promise<boolean> {
+  const reading = getMany<string | undefined>(guards.map(([key]) => key), async (_mode, callback) => callback(store))
+  const holding = reading.then(held => guards.every(([, expected], index) => held[index] === expected))
+  // Nobody waits for it where a put throws.
+  holding.catch(() => undefined)
+  return holding
 }
 
 /** Not for idb-keyval, which takes the error of a request for the end, when the transaction's own error is not known yet. */

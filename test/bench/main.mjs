@@ -3,13 +3,12 @@
  * stores, ours with lmdb on both sides, and a bare exchange of web socket frames of the same sizes. In rounds, so that what else the
  * machine does falls on all alike; the medians count. Each peer is a process of its own.
  */
-import { fork } from 'node:child_process'
 import console from 'node:console'
-import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import process from 'node:process'
 import { URL, fileURLToPath } from 'node:url'
 import { buildWhenStale } from '../../scripts/build.mjs'
+import { median, startPeer } from './peers.mjs'
 
 const KINDS = ['ours', 'old', 'lmdb', 'ws']
 const IN_FLIGHT = [1, 32, 256]
@@ -18,20 +17,6 @@ const RUN_MS = Number(process.env['BENCH_MS'] ?? 1000)
 const WARM_UP_MS = 1000
 
 const path = name => fileURLToPath(new URL(name, import.meta.url))
-
-/** A peer's process: `next` is its next message, or an error if it fails first. */
-function startPeer(...args) {
-  // Logs cost either package more than all the rest.
-  const child = fork(path('peer.mjs'), args, { env: { ...process.env, DEBUG: '' } })
-  const ended = once(child, 'exit').then(([code]) => { throw new Error(`the ${args.slice(0, 2).join(' ')} ended with code ${code}`) })
-  ended.catch(() => undefined)
-  const next = async () => {
-    const [message] = await Promise.race([once(child, 'message'), ended])
-    if (message.error !== undefined) throw new Error(`the ${args.slice(0, 2).join(' ')} failed: ${message.error}`)
-    return message
-  }
-  return { child, next }
-}
 
 async function start(kind) {
   const receiver = startPeer(kind, 'receiver')
@@ -49,12 +34,6 @@ async function start(kind) {
     for (const { child } of [sender, receiver]) if (child.connected) child.disconnect()
   }
   return { run, stop }
-}
-
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
 async function measure(pairs) {

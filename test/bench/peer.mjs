@@ -4,46 +4,18 @@
  * transfers were prepared, acknowledged and fulfilled in how long.
  */
 import { Buffer } from 'node:buffer'
-import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import { performance } from 'node:perf_hooks'
 import process from 'node:process'
 import { URL, fileURLToPath } from 'node:url'
+import { AMOUNT, ILP, OPTIONS, conditions, expiresAt, preimages, run, send } from './workload.mjs'
 
 const require = createRequire(import.meta.url)
 
 const SECRET = 'secret'
-const PREFIX = 'bench.'
-/** Later than any run of the benchmark lasts: what ends is fulfilled. */
-const EXPIRY_MS = 30 * 60_000
-/** About what an ILP payment packet with an address and its data takes. */
-const ILP = randomBytes(200).toString('base64url')
-const AMOUNT = '1'
-
-/** Preimages by their conditions, the same in both processes. A few suffice: an id is new each time, a hash need not be. */
-const preimages = new Map(Array.from({ length: 64 }, (_, n) => {
-  const preimage = createHash('sha256').update(`preimage ${n}`).digest()
-  return [createHash('sha256').update(preimage).digest('base64url'), preimage.toString('base64url')]
-}))
-const conditions = [...preimages.keys()]
-const expiresAt = new Date(Date.now() + EXPIRY_MS).toISOString()
-
-/** Runs `transfer` so that always so many are under way, for a time. */
-async function run(transfer, { inFlight, ms }) {
-  let count = 0
-  const start = performance.now()
-  const one = async () => {
-    while (performance.now() - start < ms) {
-      await transfer()
-      count++
-    }
-  }
-  await Promise.all(Array.from({ length: inFlight }, one))
-  return { count, ms: performance.now() - start }
-}
 
 /** The receiving host: fulfills whatever it can. */
 function receive(plugin) {
@@ -52,24 +24,6 @@ function receive(plugin) {
   })
 }
 
-/** The sending host: a transfer is over when the peer has acknowledged it and this side has booked the Fulfill. */
-function send(plugin) {
-  const fulfilled = new Map()
-  plugin.on('outgoing_fulfill', ({ id }) => {
-    fulfilled.get(id)()
-    fulfilled.delete(id)
-  })
-  const to = plugin.getPeerAccount()
-  let turn = 0
-  return async () => {
-    const id = randomUUID()
-    const executionCondition = conditions[turn++ % conditions.length]
-    const done = new Promise(resolve => fulfilled.set(id, resolve))
-    await Promise.all([plugin.sendTransfer({ id, to, amount: AMOUNT, ilp: ILP, executionCondition, expiresAt }), done])
-  }
-}
-
-const options = { prefix: PREFIX, info: { prefix: PREFIX }, maxBalance: '1000000000000' }
 const addressOf = port => `btp+ws://:${SECRET}@127.0.0.1:${port}`
 
 async function ours(makeStore) {
@@ -77,13 +31,13 @@ async function ours(makeStore) {
   const store = await makeStore()
   return {
     async receiver() {
-      const plugin = new PaychanPlugin({ ...options, listener: { port: 0 }, incomingSecret: SECRET, store })
+      const plugin = new PaychanPlugin({ ...OPTIONS, listener: { port: 0 }, incomingSecret: SECRET, store })
       await plugin.connect()
       receive(plugin)
       return plugin.port
     },
     async sender(port) {
-      const plugin = new PaychanPlugin({ ...options, server: addressOf(port), store })
+      const plugin = new PaychanPlugin({ ...OPTIONS, server: addressOf(port), store })
       await plugin.connect()
       return send(plugin)
     }
@@ -110,13 +64,13 @@ async function old() {
   return {
     async receiver() {
       const port = await freePort()
-      const plugin = new Plugin({ ...options, listener: { port }, incomingSecret: SECRET, _store: new ObjStore() })
+      const plugin = new Plugin({ ...OPTIONS, listener: { port }, incomingSecret: SECRET, _store: new ObjStore() })
       await plugin.connect()
       receive(plugin)
       return port
     },
     async sender(port) {
-      const plugin = new Plugin({ ...options, server: addressOf(port), _store: new ObjStore() })
+      const plugin = new Plugin({ ...OPTIONS, server: addressOf(port), _store: new ObjStore() })
       await plugin.connect()
       // It dials at its first request only, and each request that is made meanwhile would dial for itself.
       await plugin.getPeerBalance()
