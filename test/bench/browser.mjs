@@ -4,22 +4,23 @@
  * transfer. In rounds, so that what else the machine does falls on all alike; the medians count. The profile is on the project's own
  * disk: without one IndexedDB would be in memory.
  */
+import { spawn } from 'node:child_process'
 import console from 'node:console'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import process from 'node:process'
-import { chromium } from 'playwright-core'
+import { text } from 'node:stream/consumers'
 import { buildWhenStale } from '../../scripts/build.mjs'
 import { HOW_TO_GET_A_BROWSER, findBrowser, root } from '../../scripts/setup.mjs'
 import { median, startPeer } from './peers.mjs'
 
 const KINDS = {
-  wallet1: { of: 'wallet', inFlight: 1 },
-  wallet64: { of: 'wallet', inFlight: 64 },
-  bare1: { of: 'bare', group: 1 },
-  bare50: { of: 'bare', group: 50 }
+  wallet1: { inFlight: 1 },
+  wallet64: { inFlight: 64 },
+  bare1: { group: 1 },
+  bare50: { group: 50 }
 }
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5)
 const RUN_MS = Number(process.env['BENCH_MS'] ?? 1000)
@@ -30,44 +31,32 @@ const FILES = {
   '/page.mjs': join(root, 'test', 'bench', 'page.mjs'),
   '/workload.mjs': join(root, 'test', 'bench', 'workload.mjs')
 }
-const HTML = '<!doctype html><link rel="icon" href="data:,"><script src="plugin.js"></script>'
+const HTML = '<!doctype html><link rel="icon" href="data:,"><script src="plugin.js"></script><script type="module" src="page.mjs"></script>'
+const FLAGS = ['--headless', '--no-first-run', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 
-async function serve() {
-  const server = createServer(({ url }, response) => {
-    const file = FILES[url]
+/** Serves the page, and gives it its orders; `result` is what it posts. */
+async function serve(orders) {
+  const posted = new EventEmitter()
+  const result = once(posted, 'result').then(([text]) => JSON.parse(text))
+  const server = createServer((request, response) => {
+    const file = FILES[request.url]
     response.setHeader('content-type', file === undefined ? 'text/html' : 'text/javascript')
-    response.end(file === undefined ? HTML : readFileSync(file))
+    if (request.method === 'POST') void text(request).then(body => { posted.emit('result', body) })
+    if (request.method === 'POST') response.end()
+    else if (request.url === '/orders') response.end(JSON.stringify(orders))
+    else response.end(file === undefined ? HTML : readFileSync(file))
   })
   server.listen(0)
   await once(server, 'listening')
-  return server
+  return { server, result, url: `http://localhost:${server.address().port}/` }
 }
 
-async function launch(profile) {
+function launch(profile, url) {
   const executablePath = findBrowser()
   if (executablePath === undefined) throw new Error(HOW_TO_GET_A_BROWSER)
-  const isRoot = process.getuid?.() === 0
-  const args = ['--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync']
-  return chromium.launchPersistentContext(profile, { executablePath, chromiumSandbox: !isRoot, args: isRoot ? ['--no-sandbox', ...args] : args })
-}
-
-/** A page with a connected wallet and an open database: measures one kind at a time. */
-async function openPage(context, url, server) {
-  const page = await context.newPage()
-  await page.goto(url)
-  await page.evaluate(async options => {
-    const { prepare } = await import('./page.mjs')
-    globalThis.rates = await prepare(options)
-  }, { server, inFlight: 64, ms: WARM_UP_MS })
-  return kind => page.evaluate(({ of, ...order }) => globalThis.rates[of](order), { ...KINDS[kind], ms: RUN_MS })
-}
-
-async function measure(rate) {
-  const rates = Object.fromEntries(Object.keys(KINDS).map(kind => [kind, []]))
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const kind of Object.keys(KINDS)) rates[kind].push(await rate(kind))
-  }
-  return rates
+  // Chromium's sandbox refuses to run as root.
+  const flags = process.getuid?.() === 0 ? [...FLAGS, '--no-sandbox'] : FLAGS
+  return spawn(executablePath, [...flags, `--user-data-dir=${profile}`, url], { stdio: 'ignore' })
 }
 
 function print(rates) {
@@ -85,15 +74,20 @@ if (!buildWhenStale()) process.exit(1)
 mkdirSync(join(root, '.build'), { recursive: true })
 const profile = mkdtempSync(join(root, '.build', 'bench-profile-'))
 const peer = startPeer('ours', 'receiver')
-const files = await serve()
-let context
+let browser
+let site
 try {
   const { port } = await peer.next()
-  context = await launch(profile)
-  print(await measure(await openPage(context, `http://localhost:${files.address().port}/`, `btp+ws://:secret@127.0.0.1:${port}`)))
+  site = await serve({ server: `btp+ws://:secret@127.0.0.1:${port}`, kinds: KINDS, rounds: ROUNDS, ms: RUN_MS, warmUpMs: WARM_UP_MS })
+  browser = launch(profile, site.url)
+  const ended = once(browser, 'exit').then(() => { throw new Error('the browser ended') })
+  const result = await Promise.race([site.result, ended, peer.next()])
+  if (result.error !== undefined) throw new Error(`the page failed: ${result.error}`)
+  print(result)
 } finally {
-  await context?.close()
+  if (browser?.kill()) await once(browser, 'exit')
   if (peer.child.connected) peer.child.disconnect()
-  files.close()
-  rmSync(profile, { recursive: true, force: true, maxRetries: 5 })
+  site?.server.close()
+  // The browser's other processes end a little later, and write until then.
+  rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 })
 }

@@ -1,28 +1,33 @@
 /**
  * The page of `npm run bench:browser`: a wallet that pays over IndexedDBStore, and bare transactions of IndexedDB that write values of
- * the same sizes. `prepare` makes both ready; each entry of `rates` measures one of them, in transfers per second.
+ * the same sizes. It asks for its orders when it is loaded, and posts the rates, in transfers per second. Nothing watches it meanwhile: to
+ * developer tools, which Playwright is to a browser, each frame of a web socket would be copied.
  */
 import { OPTIONS, run, send } from './workload.mjs'
 
-const { crypto, indexedDB, IlpPluginPaychan: Plugin, performance } = globalThis
+const { crypto, fetch, indexedDB, IlpPluginPaychan: Plugin, performance } = globalThis
 
 const NAME = 'wallet'
 
-/** Connects the wallet, pays a while to warm up, and opens a database for the bare transactions. */
-export async function prepare({ server, inFlight, ms }) {
+/** Measures each kind once a round, in turn. */
+async function measure({ server, kinds, rounds, ms, warmUpMs }) {
   const store = new Plugin.IndexedDBStore({ name: NAME })
   const wallet = new Plugin({ ...OPTIONS, server, store })
   await wallet.connect()
   const transfer = send(wallet)
-  await run(transfer, { inFlight, ms })
+  await run(transfer, { inFlight: 64, ms: warmUpMs })
   // As large as the records of the wallet's own transfers, under keys like theirs.
   const [[key, value]] = await store.list(':tl:transfer:', { limit: 1 })
   const database = await openBare()
   const step = count => commitBare(database, key.slice(0, -36), value, count)
-  return {
-    wallet: order => run(transfer, order).then(({ count, ms }) => count * 1000 / ms),
-    bare: order => runBare(step, order)
+  const rates = Object.fromEntries(Object.keys(kinds).map(kind => [kind, []]))
+  for (let round = 0; round < rounds; round++) {
+    for (const [kind, { inFlight, group }] of Object.entries(kinds)) {
+      const result = group === undefined ? await run(transfer, { inFlight, ms }) : await runBare(step, { group, ms })
+      rates[kind].push(result.count * 1000 / result.ms)
+    }
   }
+  return rates
 }
 
 function openBare() {
@@ -55,5 +60,9 @@ async function runBare(step, { group, ms }) {
     await step(group)
     count += group
   }
-  return count * 1000 / (performance.now() - start)
+  return { count, ms: performance.now() - start }
 }
+
+const orders = await (await fetch('orders')).json()
+const result = await measure(orders).catch(error => ({ error: String(error) }))
+await fetch('result', { method: 'POST', body: JSON.stringify(result) })

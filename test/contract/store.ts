@@ -259,7 +259,7 @@ function describeManyKeys(open: Open): void {
       await again.commit({ deletes: keys.slice(at, Math.min(at + 5000, keys.length - 10)) })
     }
     expect(await keysOf(again)).toEqual(['log:balance', 'log:transfer', ...keys.slice(-10).sort(), 'log:transfer;'])
-  }, 60_000)
+  }, 120_000)
 }
 
 function describeLimits(open: Open): void {
