@@ -13,7 +13,7 @@
 import { StandbyError, StoreError, messageOf } from '../core/errors.js'
 import type { CancelTimer, Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
-import type { Store } from '../core/store.js'
+import type { ListOptions, Store } from '../core/store.js'
 
 const HEAD_KEY = 'paychan:head'
 /** Changes in one group. Bounds the memory and the time of one commit. */
@@ -173,8 +173,19 @@ export class Committer {
     this.#options = options
   }
 
-  get store(): Store {
-    return this.#options.store
+  /** As the store's. What a store throws when it is read may be anything, and a peer that is told of it must know that it passes. @throws StoreError */
+  get(key: string): Promise<string | undefined> {
+    return guarded(() => this.#options.store.get(key))
+  }
+
+  /** As the store's. @throws StoreError */
+  list(prefix: string, options: ListOptions): Promise<Array<[key: string, value: string]>> {
+    return guarded(() => this.#options.store.list(prefix, options))
+  }
+
+  /** As the store's. */
+  get opensInOldPackage(): boolean {
+    return this.#options.store.opensInOldPackage === true
   }
 
   /** Whether this instance owns the store now. */
@@ -224,7 +235,7 @@ export class Committer {
     const { store } = this.#options
     // What is still under way belongs to the time before: it is answered first, and applied before anything is read anew.
     await this.#untilIdle()
-    const before = await guarded(() => store.get(HEAD_KEY))
+    const before = await this.get(HEAD_KEY)
     if (this.#left !== undefined && this.#left.text !== before) {
       throw new StandbyError('another process or tab has taken the store over since it was given up here')
     }
@@ -244,12 +255,12 @@ export class Committer {
 
   /**
    * Finds out from the store itself whether another owner has taken it over, of which this one hears by itself only when it writes.
-   * @throws StandbyError when that is so, now or before; what the store throws
+   * @throws StandbyError when that is so, now or before; StoreError
    */
   async checkNotLost(): Promise<void> {
     const head = this.#head
     if (head !== undefined && !this.#lost) {
-      const found = await this.#options.store.get(HEAD_KEY)
+      const found = await this.get(HEAD_KEY)
       if (found !== undefined && this.#head?.epoch === head.epoch && parseEpoch(found) > head.epoch) this.#displaced()
     }
     if (this.#lost) throw new StandbyError('another process or tab has taken the store over')
@@ -455,6 +466,7 @@ export class Committer {
   }
 }
 
+/** Calls a store, which may throw whatever it likes. @throws StoreError */
 async function guarded<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call()

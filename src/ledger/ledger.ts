@@ -78,7 +78,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 
   /**
    * Reads the sums, the limits and what is open: once, and again after the store was taken over.
-   * @throws StoreError naming the record that does not parse; what the store throws
+   * @throws StoreError when the store fails, or a record does not parse, which it names
    */
   async load(): Promise<void> {
     while (!this.#loaded) {
@@ -111,11 +111,10 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   async #read(): Promise<void> {
-    const { store } = this.#committer
     const keys = this.#keys
     const generation = this.#generation
     const [incoming, outgoing, maximum, minimum] = await Promise.all(
-      [keys.incomingFulfilled, keys.outgoingFulfilled, keys.maximum, keys.minimum].map(key => store.get(key)))
+      [keys.incomingFulfilled, keys.outgoingFulfilled, keys.maximum, keys.minimum].map(key => this.#committer.get(key)))
     const open = new Map<string, Entry<T>>()
     for await (const [key, text] of this.#listAll(keys.openPrefix)) {
       const entry = await this.#readOpen(key.slice(keys.openPrefix.length), key, text)
@@ -144,7 +143,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   async * #listAll(prefix: string): AsyncGenerator<[string, string]> {
     let after: string | undefined
     for (;;) {
-      const page = await this.#committer.store.list(prefix, after === undefined ? { limit: PAGE } : { after, limit: PAGE })
+      const page = await this.#committer.list(prefix, after === undefined ? { limit: PAGE } : { after, limit: PAGE })
       yield * page
       after = page.at(-1)?.[0]
       if (page.length < PAGE) return
@@ -156,7 +155,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     const { open, info } = parseOpenRecord(openKey, openText)
     if (info !== undefined && open.stage !== 'offered') return this.#entryOf(id, openKey, info, open)
     const key = this.#keys.transfer(id)
-    const text = await this.#committer.store.get(key)
+    const text = await this.#committer.get(key)
     if (text === undefined) {
       if (info === undefined) throw new StoreError(`the record under '${printable(key)}' is missing, though its transfer is open`)
       return this.#entryOf(id, openKey, info, open)
@@ -169,7 +168,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   /** A transfer that is not open. */
   async #readClosed(id: string): Promise<Entry<T> | undefined> {
     const key = this.#keys.transfer(id)
-    const text = await this.#committer.store.get(key)
+    const text = await this.#committer.get(key)
     return text === undefined ? undefined : this.#entryOf(id, key, parseTransferRecord(key, text), undefined)
   }
 
@@ -178,7 +177,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     const amount = parseStoredSum(key, info.transfer.amount)
     let stage: Stage = open?.stage ?? (info.state === 'prepared' ? 'held' : info.state)
     // The old package kept nothing beside the record: what it left prepared was held. A dispute is told from a cancellation by its evidence.
-    if (stage === 'cancelled' && info.isIncoming && await this.#committer.store.get(this.#keys.disputed(id)) !== undefined) stage = 'disputed'
+    if (stage === 'cancelled' && info.isIncoming && await this.#committer.get(this.#keys.disputed(id)) !== undefined) stage = 'disputed'
     return { id, info, amount, json: JSON.stringify(info.transfer), stage, open }
   }
 
@@ -229,7 +228,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     let after = before === undefined ? undefined : historyPrefix + before
     while (entries.length < limit) {
       const wanted = limit - entries.length
-      const keys = await this.#committer.store.list(historyPrefix, after === undefined ? { limit: wanted } : { after, limit: wanted })
+      const keys = await this.#committer.list(historyPrefix, after === undefined ? { limit: wanted } : { after, limit: wanted })
       const found = await Promise.all(keys.map(([key]) => this.#historyEntry(key.slice(historyPrefix.length))))
       // Absent where it was pruned since the keys were listed: the next keys make the page full.
       for (const entry of found) if (entry !== undefined) entries.push(entry)
@@ -352,7 +351,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   #draftIn(group: Group): Draft<T> {
-    return group.draft(this, () => new Draft<T>(this.#memory(), group, this.#keys, this.#committer.store.opensInOldPackage === true))
+    return group.draft(this, () => new Draft<T>(this.#memory(), group, this.#keys, this.#committer.opensInOldPackage))
   }
 
   #memory(): Memory<T> {
@@ -425,7 +424,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     let after: string | undefined = this.#keys.history(last, '')
     let pruned = 0
     while (after !== undefined) {
-      const page: Array<[string, string]> = await this.#committer.store.list(historyPrefix, { after, limit: PAGE })
+      const page: Array<[string, string]> = await this.#committer.list(historyPrefix, { after, limit: PAGE })
       const gone = await Promise.all(page.map(([key]) => this.#pruneOne(parseHistoryCursor(key.slice(historyPrefix.length)), mayGo)))
       pruned += gone.filter(Boolean).length
       after = page.length < PAGE ? undefined : page.at(-1)?.[0]

@@ -85,7 +85,7 @@ export class MaxValueTracker<D = unknown> {
 
   async #read(): Promise<void> {
     const generation = this.#generation
-    const text = await this.#committer.store.get(this.#key)
+    const text = await this.#committer.get(this.#key)
     const best = text === undefined ? NONE : this.#parse(text)
     if (generation === this.#generation) this.#best ??= best
   }

@@ -400,7 +400,7 @@ export class Lifecycle {
   /** Random, kept with the ledger: peers of ours know each other by it. */
   async #ledgerId(): Promise<string> {
     await this.#committer.ready()
-    const stored = await this.#committer.store.get(LEDGER_ID_KEY)
+    const stored = await this.#committer.get(LEDGER_ID_KEY)
     if (stored !== undefined) return stored
     const id = toHex(this.#environment.random.bytes(16))
     await this.#committer.submit(group => { group.put(LEDGER_ID_KEY, id) })

@@ -184,7 +184,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       log: this.#log,
       module,
       records: {
-        read: name => this.#committer.store.get(`:paychan:${name}`),
+        read: name => this.#committer.get(`:paychan:${name}`),
         write: (name, value) => this.#committer.submit(group => { group.put(`:paychan:${name}`, value) })
       },
       outgoingFulfilled: async () => formatAmount((await this.#ledger.sums()).outgoingFulfilled),

@@ -214,6 +214,25 @@ describe('a Fulfill', () => {
     }
   })
 
+  it('I1: is answered as temporary by a sender that booked it, and cannot read its store now', async () => {
+    const lab = await Lab.open()
+    const payment = await lab.prepared()
+    lab.network.drop(answers('fulfill'), 1)
+    const fulfilled = watch(lab.bob.plugin.fulfillCondition(payment.id, payment.fulfillment))
+    await settle()
+    // After another change the sender keeps nothing about the first that it would remember.
+    await lab.prepared()
+    const pass = lab.network.hold(asks('fulfill'))
+    await lab.alice.restart()
+    lab.alice.store.failGets(1)
+    pass()
+    await lab.clock.advance(2000)
+    expect(fulfilled).toMatchObject({ state: 'resolved' })
+    expect(await lab.balances()).toEqual([-10, 10])
+    const answered = lab.network.traffic.filter(answers('fulfill')).map(({ packet }) => packet.type === 'error' ? packet.code : packet.type)
+    expect(answered).toEqual(['response', 'T00', 'response'])
+  })
+
   it('does not expire on the receiving side, is sent on each session, and a late one is disputed after the restart', async () => {
     const lab = await Lab.open()
     const { id, fulfillment } = await lab.prepared({ expiresInMs: 5000 })
