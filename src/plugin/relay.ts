@@ -6,7 +6,7 @@
  * twice. Any other call fails then, since whether it was carried out cannot be known.
  */
 import type { CancelTimer, Clock } from '../core/clock.js'
-import { InvalidFieldsError, PaychanError, StandbyError, UnreachableError, messageOf } from '../core/errors.js'
+import { InvalidFieldsError, PaychanError, StandbyError, StoreError, UnreachableError, messageOf } from '../core/errors.js'
 import { isObject } from '../core/json.js'
 import type { Logger } from '../core/log.js'
 import type { PluginEvents, Role } from './account.js'
@@ -127,7 +127,7 @@ export class Relay {
     } catch (error) {
       // Another instance has taken over meanwhile, and carries on what is stored.
       if (MOVES_VALUE[method] && isUndecided(error) && this.#standsBy()) return this.#send(method, args, true)
-      throw error
+      throw again ? ofRepeat(error) : error
     }
   }
 
@@ -253,7 +253,7 @@ export class Relay {
     } catch (error) {
       // It is over here before the call is: the next holder will be asked.
       if (role() !== 'holder') return
-      said = { type: 'result', to, id, epoch, error: recordOfError(error) }
+      said = { type: 'result', to, id, epoch, error: recordOfError(again ? ofRepeat(error) : error) }
     }
     post(said)
   }
@@ -282,6 +282,12 @@ function disconnected(isUndecided: boolean): UnreachableError {
 /** Whether the transfer that a call was about goes on without it. */
 function isUndecided(error: unknown): boolean {
   return error instanceof StandbyError || (error instanceof PaychanError && error.outcome === 'unknown')
+}
+
+/** How a call ends that may have been carried out before: that the store fails now says nothing about what it took then. */
+function ofRepeat(error: unknown): unknown {
+  if (!(error instanceof StoreError)) return error
+  return new StoreError(`it is not known what became of the call: ${error.message}`, { cause: error, outcome: 'unknown' })
 }
 
 /** As JSON has it. @throws InvalidFieldsError for what has no JSON */

@@ -27,7 +27,9 @@ class World {
   /** May be changed while bob does not run. */
   readonly bobOptions: Partial<PluginOptions> = {}
   readonly lab = new Lab({ bob: { options: this.bobOptions } })
-  readonly tabs = new Tabs(this.lab)
+  /** Their store, where it fails. */
+  readonly store = this.lab.alice.store
+  readonly tabs = new Tabs(this.lab, this.store)
   readonly payments = new Map<string, Payment>()
   /** What bob does with a payment that he is offered. */
   decide: 'fulfill' | 'reject' | 'wait' = 'fulfill'
@@ -582,6 +584,34 @@ describe('a call of a tab that stands by, when the holder goes', () => {
     await world.advance(TAKEOVER_MS)
     expect(outcomes.map(({ state }) => state)).toEqual(['resolved', 'resolved'])
     expect(await world.balances()).toEqual(['10', '-10'])
+  })
+
+  it.each([
+    ['when it is asked', (asking: Tab) => asking],
+    ['when it asks itself', (_asking: Tab, next: Tab) => next]
+  ])('I4: does not end as one of which nothing was stored where the store of the next fails, %s', async (_which, caller) => {
+    const [world, first, second, third] = await open(3)
+    world.decide = 'wait'
+    const { plugin } = caller(third!, second!)
+    const { transfer, id, fulfillment } = world.payment({ expiresInMs: 60_000 })
+    const drop = world.lab.network.drop(answers('prepare'))
+    const sent = watch(plugin.sendTransfer(transfer))
+    await world.settle()
+    drop()
+    second!.plugin.on('connect', () => {
+      world.store.failGets(1000)
+      world.store.failNextCommit()
+    })
+    first!.kill()
+    // What fails is the commit of this one: the other one's has landed before.
+    const other = watch(plugin.sendTransfer(world.payment({ expiresInMs: 60_000 }).transfer))
+    await world.advance(100)
+    expect(second!.role).toBe('holder')
+    expect([sent, other]).toMatchObject([{ state: 'rejected', error: { name: 'StoreError', outcome: 'unknown' } }, { state: 'rejected' }])
+    world.store.failGets(0)
+    world.store.clearFaults()
+    await world.lab.bob.plugin.fulfillCondition(id, fulfillment)
+    expect(await world.balances()).toEqual(['-10', '10'])
   })
 
   it('fails when it moves no value, and may have been carried out: a request', async () => {
