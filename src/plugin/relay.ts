@@ -143,9 +143,8 @@ export class Relay {
     const { clock, timeoutMs } = this.#options
     const call: Pending = { id: ++this.#lastId, method, args: jsonOf(args), result: new Deferred(), again, cancelTimer: () => undefined }
     this.#calls.set(call.id, call)
-    // Somebody who has it must have the time to answer; what moves value is then answered at its end, however late.
-    const isPatient = !again && MOVES_VALUE[method]
-    call.cancelTimer = clock.setTimer(isPatient ? timeoutMs : 2 * timeoutMs, () => {
+    // A holder that has the call answers it within the time-out of its own, and what moves value at its end, however late that is.
+    call.cancelTimer = clock.setTimer(MOVES_VALUE[method] ? timeoutMs : 2 * timeoutMs, () => {
       if (MOVES_VALUE[method] && call.again) return
       this.#end(call)?.reject(new UnreachableError('no tab or process that holds the connection has answered'))
     })
