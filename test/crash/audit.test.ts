@@ -12,7 +12,7 @@ function sound(): { a: Report; b: Report; acknowledged: Map<string, Set<Acknowle
     { id: 'spent', amount: '2', isIncoming: false, state: 'fulfilled' }
   ]
   return {
-    a: { balance: '3', peerBalance: '3', inFlight: 0, transfers },
+    a: { balance: '3', peerBalance: '3', inFlight: 0, transfers, claimed: '5' },
     b: {
       balance: '-3',
       peerBalance: '-3',
@@ -20,7 +20,8 @@ function sound(): { a: Report; b: Report; acknowledged: Map<string, Set<Acknowle
       transfers: [
         ...transfers.map(transfer => ({ ...transfer, isIncoming: !transfer.isIncoming })),
         { id: 'never arrived', amount: '9', isIncoming: false, state: 'cancelled' }
-      ]
+      ],
+      claimed: '2'
     },
     acknowledged: new Map<string, Set<Acknowledgement>>([
       ['paid', new Set<Acknowledgement>(['prepared', 'fulfilled'])],
@@ -59,6 +60,8 @@ const HARM: Array<[string, (given: Case) => void]> = [
   ['what was told to be fulfilled is cancelled', ({ acknowledged }) => { acknowledged.set('refused', new Set(['fulfilled'])) }],
   ['both ends were told', ({ acknowledged }) => { acknowledged.set('paid', new Set(['fulfilled', 'cancelled'])) }],
   ['a receiver alone has it', ({ b }) => { rowOf(b, 'never arrived').isIncoming = true }],
+  ['a claim is for less than is owed', ({ a }) => { a.claimed = '4' }],
+  ['a claim is for more than is owed', ({ b }) => { b.claimed = '3' }],
   ['the amounts differ', ({ b }) => { rowOf(b, 'refused').amount = '4' }]
 ]
 

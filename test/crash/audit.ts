@@ -8,6 +8,8 @@ export interface Report {
   peerBalance: string
   inFlight: number
   transfers: Array<{ id: string; amount: string; isIncoming: boolean; state: string }>
+  /** The greatest claim of the other side, which claims bare sums. */
+  claimed: string
 }
 
 /** What callers were told of a transfer: `prepared` leaves its end open, the other two do not. */
@@ -22,6 +24,10 @@ export function audit(a: Report, b: Report, acknowledged: ReadonlyMap<string, Re
   if (a.balance !== a.peerBalance || b.balance !== b.peerBalance) complain(`the peers are told ${a.peerBalance} and ${b.peerBalance}`)
   for (const report of [a, b]) {
     if (sumOf(report) !== BigInt(report.balance)) complain(`the fulfilled transfers make ${sumOf(report)}, the balance is ${report.balance}`)
+  }
+  for (const [report, other] of [[a, b], [b, a]] as const) {
+    const owed = sumOf({ transfers: other.transfers.filter(({ isIncoming }) => !isIncoming) })
+    if (BigInt(report.claimed) !== -owed) complain(`the claim is for ${report.claimed}, ${-owed} is owed`)
   }
   const byIdA = byId(a)
   const byIdB = byId(b)
@@ -56,7 +62,7 @@ function auditLonely(only: Row | undefined, told: ReadonlySet<Acknowledgement>):
   return isSound ? [] : [`${only === undefined ? 'nobody knows it' : `only one side has it, as ${only.state}`}, told: ${[...told].join()}`]
 }
 
-function sumOf({ transfers }: Report): bigint {
+function sumOf({ transfers }: Pick<Report, 'transfers'>): bigint {
   return transfers
     .filter(({ state }) => state === 'fulfilled')
     .reduce((sum, { amount, isIncoming }) => isIncoming ? sum + BigInt(amount) : sum - BigInt(amount), 0n)
