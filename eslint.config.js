@@ -39,7 +39,8 @@ export default defineConfig(
     rules: { eqeqeq: 'error', 'no-undef': 'error', 'no-unused-vars': ['error', { argsIgnorePattern: '^_' }] }
   },
   { files: ['scripts/**', '*.js', '*.mjs', 'demo/**'], languageOptions: { globals: nodeGlobals() } },
-  { files: ['demo/page/**', 'scripts/browser/**'], languageOptions: { globals: browserGlobals() } }
+  { files: ['demo/page/**', 'scripts/browser/**'], languageOptions: { globals: browserGlobals() } },
+  { files: ['e2e/support/page/**'], languageOptions: { globals: readonly(['btoa', 'crypto', 'document', 'importScripts', 'location', 'SharedWorker', 'URL', 'Worker']) } }
 )
 
 function nodeGlobals() {

@@ -1,6 +1,10 @@
-/** The path of a Chromium, or `undefined`. */
-export function findBrowser(): string | undefined
 /** The project's folder. */
 export const root: string
-/** For whoever has none. */
-export const HOW_TO_GET_A_BROWSER: string
+/** The browsers that the checks run in. */
+export type BrowserName = 'chromium' | 'firefox' | 'webkit'
+/** The path of a browser (Chromium unless said otherwise), of its driver for WebKitGTK, or `undefined`. */
+export function findBrowser(browser?: BrowserName): string | undefined
+/** Whether the checks in a browser cannot be left out: it is there, or should be. */
+export function needsBrowser(browser: BrowserName): boolean
+/** Says what is missing, and how to get it. */
+export function howToGet(browser: BrowserName): string

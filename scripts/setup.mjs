@@ -1,5 +1,5 @@
 /**
- * What `npm start` and `npm test` need before anything else: the dependencies, and for the browser checks a Chromium.
+ * What `npm start` and `npm test` need before anything else: the dependencies, and for the browser checks browsers.
  * Plain Node without dependencies, since it runs when there are none.
  */
 import { spawnSync } from 'node:child_process'
@@ -11,20 +11,43 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 const OLDEST_NODE = [20, 19]
 
-const BROWSERS = [
-  process.env.CHROMIUM_PATH,
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'
-]
+/** Each is there when of each row one path is. Chromium runs most of the checks, and is needed; those of the others are left out without them. */
+const BROWSERS = {
+  chromium: {
+    title: 'Chromium',
+    paths: [[
+      process.env.CHROMIUM_PATH,
+      '/usr/bin/chromium',
+      '/usr/bin/chromium-browser',
+      '/usr/bin/google-chrome',
+      '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'
+    ]],
+    packages: ['chromium'],
+    elsewhere: 'install Chromium or Chrome, and set CHROMIUM_PATH to its executable'
+  },
+  firefox: {
+    title: 'Firefox',
+    paths: [[process.env.FIREFOX_PATH, '/usr/bin/firefox-esr']],
+    packages: ['firefox-esr'],
+    elsewhere: 'install Firefox, and set FIREFOX_PATH to its executable'
+  },
+  webkit: {
+    title: 'WebKitGTK',
+    paths: [['/usr/bin/WebKitWebDriver'], ['/usr/bin/Xvfb']],
+    packages: ['webkit2gtk-driver', 'xvfb'],
+    elsewhere: 'it runs on Linux only'
+  }
+}
 
-/** For whoever has none. */
-export const HOW_TO_GET_A_BROWSER = [
-  'The browser checks need Chromium, and there is none here. To get it:',
-  '  Debian, Ubuntu:  sudo apt-get update && sudo apt-get install -y --no-install-recommends chromium',
-  '  elsewhere:       install Chromium or Chrome, and set CHROMIUM_PATH to its executable'
-].join('\n')
+/** Says what is missing, and how to get it. */
+export function howToGet(browser) {
+  const { title, packages, elsewhere } = BROWSERS[browser]
+  return [
+    `There is no ${title} here, which some of the browser checks need. To get it:`,
+    `  Debian, Ubuntu:  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages.join(' ')}`,
+    `  elsewhere:       ${elsewhere}`
+  ].join('\n')
+}
 
 /** Ends the process with a message when this Node is too old to run the package. */
 export function requireNode() {
@@ -60,9 +83,15 @@ function dependenciesAreCurrent() {
   })
 }
 
-/** The path of a Chromium, or `undefined`. */
-export function findBrowser() {
-  return BROWSERS.find(path => path !== undefined && isExecutable(path))
+/** The path of a browser, of its driver for WebKitGTK, or `undefined`. */
+export function findBrowser(browser = 'chromium') {
+  const found = BROWSERS[browser].paths.map(paths => paths.find(path => path !== undefined && isExecutable(path)))
+  return found.includes(undefined) ? undefined : found[0]
+}
+
+/** Whether the checks in a browser cannot be left out: it is there, or should be. */
+export function needsBrowser(browser) {
+  return browser === 'chromium' || mayInstall() || findBrowser(browser) !== undefined
 }
 
 function isExecutable(path) {
@@ -74,17 +103,22 @@ function isExecutable(path) {
   }
 }
 
-/** Installs Chromium through apt when there is none and we may; otherwise says how to get it. Returns whether there is one. */
-export function installBrowser() {
-  if (findBrowser() !== undefined) return true
-  const mayInstall = process.getuid?.() === 0 && isExecutable('/usr/bin/apt-get')
-  if (mayInstall) {
-    console.log('Installing Chromium (apt-get) ...')
-    run('apt-get', ['update', '-qq']) && run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'])
+function mayInstall() {
+  return process.getuid?.() === 0 && isExecutable('/usr/bin/apt-get')
+}
+
+/** Installs the browsers that are missing through apt where we may; otherwise says how to get them, and what happens without. */
+export function installBrowsers() {
+  const missing = () => Object.keys(BROWSERS).filter(browser => findBrowser(browser) === undefined)
+  if (missing().length > 0 && mayInstall()) {
+    const packages = missing().flatMap(browser => BROWSERS[browser].packages)
+    console.log(`Installing ${packages.join(', ')} (apt-get) ...`)
+    run('apt-get', ['update', '-qq']) && run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages])
   }
-  if (findBrowser() !== undefined) return true
-  console.error(HOW_TO_GET_A_BROWSER)
-  return false
+  for (const browser of missing()) {
+    console.error(howToGet(browser))
+    console.error(needsBrowser(browser) ? 'The checks in it will fail.' : 'The checks in it are left out, and counted as skipped.')
+  }
 }
 
 /** Runs a command in the project's folder, its output passed on; returns whether it succeeded. */

@@ -1,12 +1,13 @@
 /**
- * `npm test`: installs what is missing, runs every check of the project in order, and ends with `N passed, N failed`.
+ * `npm test`: installs what is missing, runs every check of the project in order, and ends with `N passed, N failed`, and `, N skipped` where
+ * a browser is missing that may be.
  * A step counts as one check, one that runs tests as many as it has tests. A failing step does not stop those after it,
  * but what needs a build is not run without one.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { installBrowser, installDependencies, requireNode, root } from './setup.mjs'
+import { installBrowsers, installDependencies, requireNode, root } from './setup.mjs'
 
 const WORK = join(root, '.build')
 const SUMMARY = join(WORK, 'summary')
@@ -26,7 +27,7 @@ const STEPS = [
 requireNode()
 rmSync(SUMMARY, { force: true })
 installDependencies()
-installBrowser()
+installBrowsers()
 mkdirSync(WORK, { recursive: true })
 
 const results = []
@@ -34,7 +35,7 @@ for (const step of STEPS) {
   const build = results.find(({ name }) => name === 'build')
   if (step.needsBuild && build.failed > 0) {
     console.log(`\n== ${step.name}: not run, there is no build`)
-    results.push({ name: step.name, passed: 0, failed: 1, seconds: '0.0' })
+    results.push({ name: step.name, passed: 0, failed: 1, skipped: 0, seconds: '0.0' })
     continue
   }
   console.log(`\n== ${step.name}`)
@@ -45,14 +46,13 @@ for (const step of STEPS) {
 
 console.log('\n== summary')
 for (const result of results) console.log(`${result.failed > 0 ? 'FAILED' : 'ok    '}  ${result.name}: ${describe(result)}`)
-const passed = sum('passed')
 const failed = sum('failed')
-const summary = `${passed} passed, ${failed} failed`
+const summary = count({ passed: sum('passed'), failed, skipped: sum('skipped') })
 writeFileSync(SUMMARY, `${summary}\n`)
 console.log(`\n${summary}`)
 process.exitCode = failed > 0 ? 1 : 0
 
-/** Runs a step; returns how many checks passed and failed, and its time in seconds. */
+/** Runs a step; returns how many checks passed, failed and were skipped, and its time in seconds. */
 function perform(step) {
   const start = process.hrtime.bigint()
   const counts = step.suite === undefined ? runScript(step) : runSuite(step)
@@ -60,7 +60,7 @@ function perform(step) {
 }
 
 function runScript({ script, args }) {
-  return node(script, args) ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 }
+  return node(script, args) ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 }
 }
 
 function runSuite({ suite, config }) {
@@ -68,16 +68,16 @@ function runSuite({ suite, config }) {
   rmSync(report, { force: true })
   const vitest = ['run', '--config', config, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
   const succeeded = node('node_modules/vitest/vitest.mjs', vitest)
-  const { numPassedTests: passed, numFailedTests: failed } = read(report)
+  const { numPassedTests: passed, numFailedTests: failed, numPendingTests: skipped } = read(report)
   // A run can fail without a failed test: a file that does not load, an error that nobody caught, no report at all.
-  return { passed, failed: succeeded ? failed : Math.max(failed, 1) }
+  return { passed, failed: succeeded ? failed : Math.max(failed, 1), skipped }
 }
 
 function read(report) {
   try {
     return JSON.parse(readFileSync(report, 'utf8'))
   } catch {
-    return { numPassedTests: 0, numFailedTests: 0 }
+    return { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0 }
   }
 }
 
@@ -85,8 +85,12 @@ function node(script, args) {
   return spawnSync(process.execPath, [script, ...args], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] }).status === 0
 }
 
-function describe({ passed, failed, seconds }) {
-  return `${passed} passed, ${failed} failed, ${seconds} s`
+function describe(result) {
+  return `${count(result)}, ${result.seconds} s`
+}
+
+function count({ passed, failed, skipped }) {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
 }
 
 function sum(field) {

@@ -21,6 +21,9 @@ const LISTS = [
   { name: 'HAZARDS.md', letter: 'H', count: 47, source: 'hazards.md' }
 ]
 
+/** Where a browser may be missing that not everybody can install: their titles say how to get it, and `npm test` counts them as skipped. */
+const MAY_BE_SKIPPED = ['e2e/browsers.test.ts:', 'it.skipIf']
+
 /** What is not built yet, and so has no test. */
 const LATER = ['C54', 'C56', 'C57']
 
@@ -143,7 +146,8 @@ describe('all tests', () => {
   it('are run: none is skipped, singled out or only planned', () => {
     const files = [...filesBelow('test'), ...filesBelow('e2e')]
     expect(files.length).toBeGreaterThan(80)
-    expect(files.flatMap(file => leftOutIn(parse(file)))).toEqual([])
+    const isMeant = (place: string): boolean => MAY_BE_SKIPPED.every(part => place.includes(part))
+    expect(files.flatMap(file => leftOutIn(parse(file))).filter(place => !isMeant(place))).toEqual([])
   })
 
   it.each([

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromium } from 'playwright-core'
 import type { BrowserContext } from 'playwright-core'
-import { HOW_TO_GET_A_BROWSER, findBrowser } from '../../scripts/setup.mjs'
+import { findBrowser, howToGet } from '../../scripts/setup.mjs'
 
 const QUIET = ['--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 
@@ -17,16 +17,17 @@ export interface OpenBrowser {
   crash(): Promise<OpenBrowser>
 }
 
-export async function openBrowser(profile = mkdtempSync(join(tmpdir(), 'paychan-profile-'))): Promise<OpenBrowser> {
+/** Opens it with further flags, over a profile of its own or one that is left. */
+export async function openBrowser(flags: readonly string[] = [], profile = mkdtempSync(join(tmpdir(), 'paychan-profile-'))): Promise<OpenBrowser> {
   const executablePath = findBrowser()
-  if (executablePath === undefined) throw new Error(HOW_TO_GET_A_BROWSER)
+  if (executablePath === undefined) throw new Error(howToGet('chromium'))
   // Chromium's sandbox refuses to run as root.
   const isRoot = process.getuid?.() === 0
   const context = await chromium.launchPersistentContext(profile, {
     executablePath,
     headless: true,
     chromiumSandbox: !isRoot,
-    args: isRoot ? ['--no-sandbox', ...QUIET] : QUIET
+    args: [...isRoot ? ['--no-sandbox'] : [], ...QUIET, ...flags]
   })
   return {
     context,
@@ -40,7 +41,7 @@ export async function openBrowser(profile = mkdtempSync(join(tmpdir(), 'paychan-
       const pid = Number(readlinkSync(join(profile, 'SingletonLock')).split('-').pop())
       process.kill(-pid, 'SIGKILL')
       await closed
-      return openBrowser(profile)
+      return openBrowser(flags, profile)
     }
   }
 }
