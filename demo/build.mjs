@@ -3,7 +3,7 @@
  * documents. The package is taken by its name, as any user of it would.
  */
 import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rolldown } from 'rolldown'
@@ -35,6 +35,9 @@ async function buildDemo() {
   for (const name of ['index.html', 'early-theme.js', 'icon.svg']) copyFileSync(join(here, 'page', name), join(page, name))
   renderDocuments(join(here, 'docs'), join(page, 'docs'))
   writeFileSync(join(page, 'docs', 'documents.css'), [styles[0], readFileSync(join(here, 'docs', 'documents.css'), 'utf8')].join('\n'))
+  // What is shown where the reference would be.
+  mkdirSync(join(page, 'api'))
+  renameSync(join(page, 'docs', 'api.html'), join(page, 'api', 'index.html'))
   mkdirSync(join(page, 'small'))
   copyFileSync(join(here, 'small', 'index.html'), join(page, 'small', 'index.html'))
   copyFileSync(join(root, 'dist', 'ilp-plugin-paychan.umd.js'), join(page, 'small', 'ilp-plugin-paychan.umd.js'))

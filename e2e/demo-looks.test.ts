@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { root } from '../scripts/setup.mjs'
 import { openBrowser } from './support/browser.js'
 import type { OpenBrowser } from './support/browser.js'
-import { accountsFolder, expectBooks, openWallet, pay, startDemo } from './support/demo.js'
+import { accountsFolder, expectBooks, openNew, openWallet, pay, startDemo } from './support/demo.js'
 import type { Demo } from './support/demo.js'
 
 const DOCUMENTS = ['/docs/wallet-in-30-lines.html', '/docs/what-survives-what.html', '/docs/from-the-old-package.html']
@@ -20,19 +20,20 @@ let demo: Demo
 let browser: OpenBrowser
 let page: Page
 
-beforeAll(async () => { demo = await startDemo(folder.path) })
+beforeAll(async () => {
+  demo = await startDemo(folder.path)
+  browser = await openBrowser()
+})
 
 afterAll(async () => {
+  await browser.close()
   await demo.stop()
   folder.remove()
 })
 
-beforeEach(async () => {
-  browser = await openBrowser()
-  page = await browser.context.newPage()
-})
+beforeEach(async () => { page = await openNew(browser, demo.url) })
 
-afterEach(async () => { await browser.close() })
+afterEach(async () => { await page.close() })
 
 /** What axe-core has to say against the page as it is now. */
 async function violations(): Promise<string[]> {

@@ -1,9 +1,14 @@
 /**
  * Which account this browser's wallet has with the Node peer. It is opened at the first visit, and found again afterwards.
+ *
+ * It lies in a store of its own: unlike localStorage that one is durable when it says so, and of two tabs that open an account at the
+ * same time one wins.
  */
+import { IndexedDBStore } from 'ilp-plugin-paychan'
 import { newSecret } from '../shared/invoices.js'
 
-const KEY = 'paychan-demo-account'
+const KEY = 'account'
+const store = new IndexedDBStore({ name: 'paychan-demo' })
 
 export interface WalletAccount {
   readonly id: string
@@ -13,25 +18,21 @@ export interface WalletAccount {
   readonly secret: string
 }
 
-/** The account of before, or a new one. @throws Error when the server cannot be reached, or refuses */
+/** The account of before, or a new one. @throws Error when the server cannot be reached, or refuses; StoreError */
 export async function findAccount(): Promise<WalletAccount> {
-  const known = read()
-  if (known !== undefined) return known
+  const known = await store.get(KEY)
+  if (known !== undefined) return JSON.parse(known) as WalletAccount
   const response = await fetch('/accounts', { method: 'POST' })
   if (!response.ok) throw new Error(`no account could be opened: ${await response.text()}`)
   const { id, token } = await response.json() as Pick<WalletAccount, 'id' | 'token'>
   const account = { id, token, secret: newSecret() }
-  try {
-    localStorage.setItem(KEY, JSON.stringify(account))
-  } catch {
-    // Where nothing may be kept the wallet lasts as long as the page.
-  }
-  return account
+  const isOurs = await store.commit({ guards: [[KEY, undefined]], puts: [[KEY, JSON.stringify(account)]] })
+  return isOurs ? account : findAccount()
 }
 
 /** Lets the account go, so that the next visit opens another. */
-export function forgetAccount(): void {
-  localStorage.removeItem(KEY)
+export async function forgetAccount(): Promise<void> {
+  await store.commit({ deletes: [KEY] })
 }
 
 /** A call about the account; see demo/peer/web.ts. */
@@ -40,12 +41,4 @@ export async function callServer({ id, token }: WalletAccount, what?: 'cut' | 'm
   const response = await fetch(path, { method: what === undefined ? 'GET' : 'POST', headers: { authorization: `Bearer ${token}` } })
   if (!response.ok) throw new Error(`the server does not know this account`)
   return await response.json() as { isCut: boolean }
-}
-
-function read(): WalletAccount | undefined {
-  try {
-    return JSON.parse(localStorage.getItem(KEY) ?? 'null') as WalletAccount | null ?? undefined
-  } catch {
-    return undefined
-  }
 }

@@ -81,7 +81,7 @@ export class PacketLog {
       type: packet.type,
       summary,
       fields,
-      isStatus: request?.isStatus ?? own === 'method status',
+      isStatus: request?.isStatus ?? own === 'status',
       text: [packet.type, summary, ...fields.map(({ name, value }) => `${name} ${value}`)].join(' ').toLowerCase()
     }
     if (isAnswer) this.#asked.delete(`${asker} ${packet.requestId}`)

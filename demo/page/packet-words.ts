@@ -3,6 +3,7 @@
  */
 import type { Packet, SubProtocol } from 'ilp-plugin-paychan'
 import { CURRENCY, formatAmount } from '../shared/ledger.js'
+import { timeOfDay } from './clock.js'
 
 /** One field of a packet, or of its protocol data. */
 export interface Field {
@@ -18,7 +19,7 @@ const MOST_BYTES = 2048
 /** What a packet is about, in one line. Of an answer, what was asked is to be added. */
 export function summarise(packet: Packet): string {
   switch (packet.type) {
-    case 'prepare': return `${formatAmount(packet.amount)} ${CURRENCY}, transfer ${short(packet.transferId)}, until ${packet.expiresAt.toLocaleTimeString()}`
+    case 'prepare': return `${formatAmount(packet.amount)} ${CURRENCY}, transfer ${short(packet.transferId)}, until ${timeOfDay(packet.expiresAt.getTime())}`
     case 'fulfill': return `transfer ${short(packet.transferId)}, with its preimage`
     case 'reject': return `transfer ${short(packet.transferId)}`
     case 'message': return summariseData(packet.protocolData)
@@ -40,7 +41,7 @@ export function fieldsOf(packet: Packet): Field[] {
 function summariseData(protocolData: readonly SubProtocol[]): string {
   return protocolData.map(sub => {
     const value = sub.protocolName === 'custom' ? parse(textOf(sub)) : undefined
-    return value === undefined ? sub.protocolName : Object.entries(value).map(([name, field]) => `${name} ${brief(field)}`).join(', ')
+    return value === undefined ? sub.protocolName : Object.entries(value).map(([name, field]) => (name === 'method' ? brief(field) : `${name} ${brief(field)}`)).join(', ')
   }).join(', ')
 }
 

@@ -2,7 +2,7 @@
  * The wallet behind the page: a plugin, and what the page shows of it as signals.
  */
 import { computed, signal } from '@preact/signals'
-import PaychanPlugin, { IndexedDBStore } from 'ilp-plugin-paychan'
+import PaychanPlugin, { IndexedDBStore, errors } from 'ilp-plugin-paychan'
 import type { LedgerPlugin, Persistence, Role } from 'ilp-plugin-paychan'
 import { newTransferId } from '../shared/invoices.js'
 import { formatAmount, CURRENCY, LIMIT } from '../shared/ledger.js'
@@ -51,6 +51,8 @@ export class Wallet {
   readonly canPay = computed(() => ['connected', 'standby'].includes(this.connection.value))
   /** Why the connection failed for good. */
   readonly failure = signal('')
+  /** The wallet's ILP address; empty until it was connected once. */
+  readonly address = signal('')
   /** How long the browser keeps the wallet. */
   readonly persistence = signal<Persistence>('unknown')
   /** Base units; `undefined` until it is known. */
@@ -111,6 +113,7 @@ export class Wallet {
       this.#changed()
       await this.#plugin.connect({ timeout: Infinity })
       this.#connected()
+      this.address.value = this.#plugin.getAccount()
       this.persistence.value = await this.#store.persistence()
     } catch (error) {
       this.#failed(error)
@@ -202,7 +205,7 @@ export class Wallet {
       const waitMs = this.#mustLook ? LOOK_MS : ASK_AGAIN_MS
       this.#mustLook = false
       isSettled = await this.#read().catch((error: unknown) => {
-        console.warn('The ledger could not be read', error)
+        if (!(error instanceof errors.UnreachableError)) console.warn('The ledger could not be read', error)
         return !this.canPay.value
       })
       await new Promise(resolve => { setTimeout(resolve, waitMs) })

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { expect } from 'vitest'
 import { root } from '../../scripts/setup.mjs'
+import type { OpenBrowser } from './browser.js'
 
 export interface Demo {
   /** Where the page is, without a slash at its end. */
@@ -67,6 +68,17 @@ export async function expectBooks(page: Page, own: string, peer: string): Promis
     await page.locator('#peer-books').textContent(),
     await page.locator('#agreement').textContent()
   ]).toEqual([`${own} XTS`, `${peer} XTS`, ' Both sides agree'])
+}
+
+/** A page on which no wallet has been opened yet, and nothing was chosen. */
+export async function openNew({ context }: OpenBrowser, url: string): Promise<Page> {
+  const page = await context.newPage()
+  await page.goto(`${url}/icon.svg`)
+  await page.evaluate(() => new Promise((resolve, reject) => {
+    localStorage.clear()
+    Object.assign(indexedDB.deleteDatabase('paychan-demo'), { onsuccess: resolve, onerror: reject, onblocked: reject })
+  }))
+  return page
 }
 
 /** Opens the wallet page and waits until it is connected. */

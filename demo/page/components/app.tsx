@@ -6,6 +6,7 @@ import { forgetAccount } from '../account.js'
 import type { Wallet } from '../wallet.js'
 import { Balance } from './balance.js'
 import { Flights } from './flights.js'
+import { Footer } from './footer.js'
 import { Header } from './header.js'
 import { History } from './history.js'
 import { Limits } from './limits.js'
@@ -32,6 +33,7 @@ export function App({ wallet }: { wallet: Wallet }): JSX.Element {
         <History wallet={wallet} />
         <Packets wallet={wallet} />
       </main>
+      <Footer wallet={wallet} />
     </>
   )
 }
@@ -42,10 +44,7 @@ function Failure({ wallet }: { wallet: Wallet }): JSX.Element {
       <h2>The wallet cannot go on</h2>
       <p>{wallet.failure.value}</p>
       <p class="quiet">When the folder of the Node side's accounts was emptied, this wallet's account is gone with it.</p>
-      <button type="button" onClick={() => {
-        forgetAccount()
-        location.reload()
-      }}>Open a new account</button>
+      <button type="button" onClick={() => { void forgetAccount().then(() => { location.reload() }) }}>Open a new account</button>
     </section>
   )
 }

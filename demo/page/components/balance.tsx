@@ -48,7 +48,7 @@ function inWords(balance: string): string {
 }
 
 const AGREEMENTS: Readonly<Record<Agreement, { icon: IconName; text: string }>> = {
-  unknown: { icon: 'waiting', text: 'The peer has not been asked yet' },
+  unknown: { icon: 'waiting', text: 'The peer cannot be asked now' },
   moving: { icon: 'waiting', text: 'Payments are under way' },
   agree: { icon: 'check', text: 'Both sides agree' },
   differ: { icon: 'cross', text: 'The two sides differ' }
@@ -57,17 +57,15 @@ const AGREEMENTS: Readonly<Record<Agreement, { icon: IconName; text: string }>> 
 /** Both sides' books beside each other. */
 function Sides({ wallet }: { wallet: Wallet }): JSX.Element {
   const [own, peer] = [wallet.balance.value, wallet.peer.value]
-  const { icon, text } = AGREEMENTS[wallet.agreement.value]
-  const isOld = !wallet.canPay.value
+  const agreement = wallet.canPay.value ? wallet.agreement.value : 'unknown'
+  const { icon, text } = AGREEMENTS[agreement]
   return (
     <div class="sides">
       <dl>
         <div><dt>This wallet's books</dt><dd id="own-books">{own === undefined ? '\u2013' : <Amount units={own} isSigned />}</dd></div>
-        <div><dt>The peer's books</dt><dd id="peer-books">{peer === undefined ? '\u2013' : <Amount units={peer.balance} isSigned />}</dd></div>
+        <div><dt>The peer's books{agreement === 'unknown' && peer !== undefined ? ', last known' : ''}</dt><dd id="peer-books">{peer === undefined ? '\u2013' : <Amount units={peer.balance} isSigned />}</dd></div>
       </dl>
-      <p class="agreement" id="agreement" data-agreement={wallet.agreement.value}>
-        <Icon name={icon} /> {isOld && peer !== undefined ? `${text}, when last asked` : text}
-      </p>
+      <p class="agreement" id="agreement" data-agreement={agreement}><Icon name={icon} /> {text}</p>
     </div>
   )
 }

@@ -6,7 +6,7 @@ import type { JSX } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import uPlot from 'uplot'
 import { SCALE, formatAmount } from '../../shared/ledger.js'
-import { now } from '../clock.js'
+import { now, timeOfDay } from '../clock.js'
 import { colours } from '../theme.js'
 import type { Sample } from '../timeline.js'
 import type { Wallet } from '../wallet.js'
@@ -98,7 +98,7 @@ function draw(element: HTMLElement): uPlot {
       y: { range: (_plot, low, high) => [Math.min(low, 0) - room(low, high), Math.max(high, 0) + room(low, high)] }
     },
     axes: [
-      { ...axis, grid: { show: false }, space: 90, size: 30, values: (_plot, times) => times.map(timeOf) },
+      { ...axis, grid: { show: false }, space: 90, size: 30, values: (_plot, seconds) => seconds.map(second => timeOfDay(second * 1000)) },
       { ...axis, size: 72, space: 40, values: (_plot, values) => values.map(value => formatAmount(BigInt(Math.round(value * UNITS)))) }
     ],
     series: [
@@ -120,11 +120,6 @@ function colourOf(element: HTMLElement, property: string): string {
   const { color } = getComputedStyle(element)
   element.style.color = ''
   return color
-}
-
-/** The time of day of seconds since 1970. */
-function timeOf(seconds: number): string {
-  return new Date(seconds * 1000).toTimeString().slice(0, 8)
 }
 
 function room(low: number, high: number): number {

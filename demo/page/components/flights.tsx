@@ -7,7 +7,8 @@ import type { Flight, Wallet } from '../wallet.js'
 import { Amount } from './amount.js'
 import { Icon } from './icons.js'
 
-const MOST_SHOWN = 5
+/** So many that the page does not jump when payments come and go. */
+const MOST_SHOWN = 3
 
 export function Flights({ wallet }: { wallet: Wallet }): JSX.Element {
   const flights = wallet.flights.value

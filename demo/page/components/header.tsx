@@ -8,8 +8,8 @@ import type { ConnectionState, Wallet } from '../wallet.js'
 
 const STATES: Readonly<Record<ConnectionState, string>> = {
   connecting: 'Connecting',
-  connected: 'Connected by this tab',
-  standby: 'Standing by: another tab is connected',
+  connected: 'Connected: this tab holds the connection',
+  standby: 'Standing by: another tab holds the connection',
   lost: 'Connection lost, dialling again',
   failed: 'Not connected'
 }
@@ -21,13 +21,14 @@ export function Header({ wallet }: { wallet: Wallet }): JSX.Element {
   return (
     <header class="top">
       <h1><img src="/icon.svg" alt="" width="32" height="32" /> Payment channel wallet</h1>
-      <p class="pill" role="status" data-state={state}>{STATES[state]}</p>
       <nav aria-label="Documents">
         <a href="/docs/wallet-in-30-lines.html">A wallet in 30 lines</a>
         <a href="/docs/what-survives-what.html">What survives what</a>
         <a href="/docs/from-the-old-package.html">From the old package</a>
+        <a href="/api/">Reference</a>
       </nav>
       <ThemeSwitch />
+      <p class="pill" role="status" data-state={state}>{STATES[state]}</p>
     </header>
   )
 }

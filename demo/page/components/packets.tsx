@@ -4,6 +4,7 @@
 import type { JSX } from 'preact'
 import { useSignal } from '@preact/signals'
 import type { Role } from 'ilp-plugin-paychan'
+import { timeOfDay } from '../clock.js'
 import type { LoggedPacket, PacketLog } from '../packet-log.js'
 import { PACKET_TYPES } from '../packet-words.js'
 import type { Wallet } from '../wallet.js'
@@ -95,5 +96,5 @@ function Row({ packet, packets }: { packet: LoggedPacket; packets: PacketLog }):
 
 /** The time of day, to the millisecond. */
 function timeOf(at: number): string {
-  return `${new Date(at).toTimeString().slice(0, 8)}.${String(at % 1000).padStart(3, '0')}`
+  return `${timeOfDay(at)}.${String(at % 1000).padStart(3, '0')}`
 }

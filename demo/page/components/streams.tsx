@@ -32,7 +32,7 @@ export function Streams({ wallet }: { wallet: Wallet }): JSX.Element {
         </div>
       </div>
       <div class="actions">
-        <Toggle name="paying" direction="out" running={wallet.stream.value} settings={settings} isOff={!wallet.canPay.value}
+        <Toggle name="paying" direction="out" running={wallet.stream.value} settings={settings} isOff={!wallet.canPay.value && wallet.stream.value === null}
           onChange={chosen => { wallet.streamOut(chosen) }} />
         <Toggle name="being paid" direction="in" running={wallet.peer.value?.stream ?? null} settings={settings} isOff={!wallet.canPay.value}
           onChange={chosen => { void wallet.streamIn(chosen) }} />

@@ -2,15 +2,8 @@
  * What one may do to the wallet, to see that nothing is lost.
  */
 import type { JSX } from 'preact'
-import type { Persistence } from 'ilp-plugin-paychan'
 import type { Wallet } from '../wallet.js'
 import { Icon } from './icons.js'
-
-const KEPT: Readonly<Record<Persistence, string>> = {
-  'persistent': 'The browser keeps this wallet until you remove it.',
-  'best-effort': 'The browser keeps this wallet as long as it has space.',
-  'unknown': 'The wallet is kept in this browser.'
-}
 
 export function Trials({ wallet }: { wallet: Wallet }): JSX.Element {
   const isCut = wallet.isCut.value
@@ -25,7 +18,6 @@ export function Trials({ wallet }: { wallet: Wallet }): JSX.Element {
         <button type="button" onClick={() => { location.reload() }}><Icon name="reload" /> Reload this page</button>
         <a class="button" href="/" target="_blank" rel="noopener"><Icon name="tab" /> Open a second tab</a>
       </div>
-      <p class="quiet kept">{KEPT[wallet.persistence.value]}</p>
     </section>
   )
 }
