@@ -2,6 +2,7 @@
  * IndexedDBStore in a real browser, with a profile on the disk: the suite that all stores pass, and what only happens to a browser's.
  */
 import { randomUUID } from 'node:crypto'
+import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { CDPSession, Page } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest'
@@ -414,7 +415,40 @@ describe('IndexedDBStore: a crash', () => {
       expect(await store.get('n')).toBe(`${left.length}`)
     }
   })
+
+  it('H6: holds everything after two crashes, the first of which cut off a write', async () => {
+    let store = await PageStore.make(await openThere(), 'wallet')
+    await store.commit({ puts: [['a', '1']] })
+    crashing = await crashing.crash()
+    const [log = ''] = logsOf(crashing.profile)
+    // The head of a record of 200 bytes, and nothing of them.
+    appendFileSync(log, Buffer.from([1, 2, 3, 4, 200, 0, 1]))
+    store = await PageStore.make(await openThere(), 'wallet')
+    expect(await store.get('a')).toBe('1')
+    await store.commit({ puts: [['b', '2']] })
+    await expect.poll(() => logsOf(crashing.profile), { timeout: 20_000 }).not.toContain(log)
+    crashing = await crashing.crash()
+    store = await PageStore.make(await openThere(), 'wallet')
+    expect(await store.list('')).toEqual([['a', '1'], ['b', '2']])
+  })
+
+  it('says that the browser has lost the data, and begins anew', async () => {
+    let store = await PageStore.make(await openThere(), 'wallet')
+    await store.commit({ puts: [['a', '1']] })
+    crashing = await crashing.crash()
+    for (const log of logsOf(crashing.profile)) writeFileSync(log, readFileSync(log).map((byte, at) => at === 20 ? byte ^ 1 : byte))
+    store = await PageStore.make(await openThere(), 'wallet')
+    await expect(store.get('a')).rejects.toThrow(/wallet: the browser has found the data of this site damaged/)
+    expect(await store.commit({ puts: [['a', '2']], guards: [['a', undefined]] })).toBe(true)
+  })
 })
+
+/** The logs into which Chromium writes what is committed in databases of the site, by their paths. */
+function logsOf(profile: string): string[] {
+  const origin = new URL(site.urlOf('/'))
+  const folder = join(profile, 'Default', 'IndexedDB', `http_localhost_${origin.port}.indexeddb.leveldb`)
+  return readdirSync(folder).filter(name => name.endsWith('.log')).map(name => join(folder, name))
+}
 
 /** Runs in a page: commits pairs of records without an end, several at a time, and tells how many there are. */
 async function commitPairs(): Promise<void> {

@@ -12,6 +12,8 @@ const QUIET = ['--disable-gpu', '--disable-quic', '--disable-background-networki
 
 export interface OpenBrowser {
   context: BrowserContext
+  /** The folder of the profile. */
+  profile: string
   close(): Promise<void>
   /** Ends the browser's processes at once, as a crash or the system does, and starts it again with the same profile. */
   crash(): Promise<OpenBrowser>
@@ -31,6 +33,7 @@ export async function openBrowser(flags: readonly string[] = [], profile = mkdte
   })
   return {
     context,
+    profile,
     async close() {
       await context.close()
       rmSync(profile, { recursive: true, force: true, maxRetries: 5 })

@@ -40,9 +40,11 @@ const GREATEST_COUNT = 2 ** 32 - 1
  *
  * The database is opened on first use, and again at the next use after it was closed from outside: by the browser, or for a tab that
  * upgrades it. Once it is open the browser is asked to keep the data even when it is short of space; `persistence` tells what it does.
+ * A second database, whose name begins with the same, is made then and deleted at once, for the sake of what survives a crash in Chromium.
  *
  * Errors are StoreErrors that say what to do: where there is no IndexedDB (Node, some private windows, pages without an origin), where
- * there is no space left, where a newer version of the app has the database. The store works again as soon as the browser does.
+ * there is no space left, where a newer version of the app has the database, where the browser has lost it. The store works again as
+ * soon as the browser does.
  */
 export class IndexedDBStore implements Store {
   /** The other tabs and workers of this origin have the same data under the same name. */
@@ -52,7 +54,7 @@ export class IndexedDBStore implements Store {
   #opening: Promise<IDBDatabase> | undefined
   /** What was opened last, while it is of use. */
   #database: IDBDatabase | undefined
-  #hasAsked = false
+  #hasOpened = false
   #closed = false
   readonly #underWay = new Set<Promise<unknown>>()
 
@@ -171,8 +173,11 @@ export class IndexedDBStore implements Store {
       database.onversionchange = () => { this.#leave(database, 'another tab upgrades or deletes the database') }
       database.onclose = () => { this.#leave(database, CLOSED_BY_BROWSER) }
       this.#database = database
-      if (!this.#hasAsked) void this.#askToBeKept()
-      this.#hasAsked = true
+      if (!this.#hasOpened) {
+        this.#hasOpened = true
+        void this.#askToBeKept()
+        renewLog(this.#name).catch((error: unknown) => { this.#tell('warn', `${this.#name} is less safe from crashes: ${reasonOf(error)}`) })
+      }
       return database
     } catch (error) {
       this.#opening = undefined
@@ -280,8 +285,11 @@ async function openDatabase(name: string): Promise<IDBDatabase> {
   const { indexedDB } = globalThis as { indexedDB?: IDBFactory | null }
   if (!indexedDB) throw new StoreError('there is no IndexedDB here: use another store in Node, and in a page that may keep nothing')
   const request = indexedDB.open(name, VERSION)
-  request.onupgradeneeded = ({ oldVersion }) => {
-    if (oldVersion < 1) request.result.createObjectStore(OBJECT_STORE)
+  let loss: string | undefined
+  request.onupgradeneeded = event => {
+    // Chromium alone tells.
+    loss = (event as { dataLoss?: string }).dataLoss
+    if (event.oldVersion < 1) request.result.createObjectStore(OBJECT_STORE)
   }
   const opened = promisifyRequest(request)
   const blocked = new Promise<never>((_resolve, reject) => {
@@ -292,9 +300,25 @@ async function openDatabase(name: string): Promise<IDBDatabase> {
     }
   })
   const database = await Promise.race([opened, blocked])
-  if (database.objectStoreNames.contains(OBJECT_STORE)) return database
+  const isOurs = database.objectStoreNames.contains(OBJECT_STORE)
+  if (isOurs && loss !== 'total') return database
   database.close()
+  // Told once: the next call begins with an empty database, since there is nothing else to be had.
+  if (isOurs) throw new StoreError('the browser has found the data of this site damaged, and removed them all')
   throw new StoreError('there is a database of this name that was not made by this store: choose another name')
+}
+
+/**
+ * Makes Chromium begin a new log, which it does when a database is deleted. After a crash it would go on writing behind a record that was
+ * cut off, and so at the next start find the log damaged, and remove all that this site has (https://github.com/google/leveldb/issues/1287).
+ */
+async function renewLog(name: string): Promise<void> {
+  const spare = `${name} (made to be deleted)`
+  const request = indexedDB.open(spare)
+  request.onupgradeneeded = () => { request.result.createObjectStore(OBJECT_STORE) }
+  const database = await promisifyRequest(request)
+  database.close()
+  await promisifyRequest(indexedDB.deleteDatabase(spare))
 }
 
 /** The keys of a listing; `undefined` where there can be none. */
