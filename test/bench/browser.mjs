@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { text } from 'node:stream/consumers'
 import { buildWhenStale } from '../../scripts/build.mjs'
-import { HOW_TO_GET_A_BROWSER, findBrowser, root } from '../../scripts/setup.mjs'
+import { findBrowser, howToGet, root } from '../../scripts/setup.mjs'
 import { median, startPeer } from './peers.mjs'
 
 const KINDS = {
@@ -53,7 +53,7 @@ async function serve(orders) {
 
 function launch(profile, url) {
   const executablePath = findBrowser()
-  if (executablePath === undefined) throw new Error(HOW_TO_GET_A_BROWSER)
+  if (executablePath === undefined) throw new Error(howToGet('chromium'))
   // Chromium's sandbox refuses to run as root.
   const flags = process.getuid?.() === 0 ? [...FLAGS, '--no-sandbox'] : FLAGS
   return spawn(executablePath, [...flags, `--user-data-dir=${profile}`, url], { stdio: 'ignore' })
