@@ -7,7 +7,8 @@
 import { spawn } from 'node:child_process'
 import console from 'node:console'
 import { EventEmitter, once } from 'node:events'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import process from 'node:process'
@@ -88,6 +89,6 @@ try {
   if (browser?.kill()) await once(browser, 'exit')
   if (peer.child.connected) peer.child.disconnect()
   site?.server.close()
-  // The browser's other processes end a little later, and write until then.
-  rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 })
+  // The browser's other processes end a little later, and write until then (rmSync would not look again at what is in a folder).
+  await rm(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 }
