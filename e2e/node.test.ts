@@ -6,6 +6,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, inject, it } from 'vitest'
 import { root } from '../scripts/setup.mjs'
+import { PAY } from './support/programs.js'
 
 const project = inject('project')
 
@@ -71,18 +72,7 @@ describe('in Node', () => {
        await server.connect()
        const client = new Required({ server: 'btp+ws://:secret@localhost:' + listener.port, ...limits, store: new Required.MemoryStore() })
        await client.connect()
-       async function pay(from, to, amount) {
-         const preimage = randomBytes(32)
-         const fulfillment = preimage.toString('base64url')
-         const taken = new Promise(resolve => to.once('incoming_prepare', ({ id }) => resolve(to.fulfillCondition(id, fulfillment))))
-         const fulfilled = new Promise(resolve => from.once('outgoing_fulfill', (_transfer, given) => resolve(given)))
-         await from.sendTransfer({
-           id: randomUUID(), amount, executionCondition: createHash('sha256').update(preimage).digest('base64url'),
-           expiresAt: new Date(Date.now() + 10000).toISOString(), to: from.getPeerAccount()
-         })
-         if (await fulfilled !== fulfillment) throw new Error('another fulfillment')
-         await taken
-       }
+       ${PAY}
        await pay(client, server, '7')
        await pay(server, client, '3')
        const balances = [await client.getBalance(), await server.getBalance()]

@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, inject, it } from 'vitest'
 import { NODE_VERSIONS, nodeOf } from './support/node-versions.js'
+import { PAY } from './support/programs.js'
 
 const HEADS: Readonly<Record<string, string>> = {
   mjs: `import { createHash, randomBytes, randomUUID } from 'node:crypto'
@@ -20,18 +21,7 @@ const PROGRAM = `
   const [, , storeName, folder] = process.argv
   const openStore = name => storeName === 'LmdbStore' ? new LmdbStore({ path: folder + '/' + name }) : new MemoryStore()
 
-  async function pay(from, to, amount) {
-    const preimage = randomBytes(32)
-    const fulfillment = preimage.toString('base64url')
-    const taken = new Promise(resolve => to.once('incoming_prepare', ({ id }) => resolve(to.fulfillCondition(id, fulfillment))))
-    const fulfilled = new Promise(resolve => from.once('outgoing_fulfill', (_transfer, given) => resolve(given)))
-    await from.sendTransfer({
-      id: randomUUID(), amount, executionCondition: createHash('sha256').update(preimage).digest('base64url'),
-      expiresAt: new Date(Date.now() + 20000).toISOString(), to: from.getPeerAccount()
-    })
-    if (await fulfilled !== fulfillment) throw new Error('another fulfillment')
-    await taken
-  }
+  ${PAY}
 
   async function main() {
     const listener = new BtpListener({ port: 0 })

@@ -395,7 +395,7 @@ export class Committer {
 
   /** Why a group was refused: whether this instance owns the store still, and the group expected to be absent what is there. */
   async #isExpected(group: GroupInProgress, current: Head): Promise<boolean> {
-    return group.expectations.length > 0 && await this.#options.store.get(HEAD_KEY) === current.text
+    return group.expectations.length > 0 && await this.get(HEAD_KEY) === current.text
   }
 
   #decideAgain(group: GroupInProgress): void {

@@ -29,7 +29,7 @@ import type {
   ConnectOptions, DisconnectOptions, LedgerInfo, LedgerPluginV1, Message, OutgoingMessage, OutgoingTransfer, RejectionReason,
   RequestHandler, Transfer
 } from './lpi.js'
-import { ModuleRunner, logNameOf, validateModule } from './module.js'
+import { ModuleRunner, logNameOf } from './module.js'
 import type { AnyModule } from './module.js'
 import { isAcceptor, parseOptions } from './options.js'
 import type { Credentials, PluginOptions, PluginServices, Settings } from './options.js'
@@ -92,7 +92,6 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   constructor(environment: Environment, module: AnyModule | undefined, options: PluginOptions, services: PluginServices = {}) {
     super(message => { this.#log.warn(message) })
-    if (module !== undefined) validateModule(module)
     this.#environment = environment
     this.#settings = parseOptions(options, services, { module: module !== undefined, token: module?.getAuthToken !== undefined })
     const { clock, random } = environment

@@ -138,7 +138,8 @@ describe('disconnect() while the store does not answer', () => {
 })
 
 describe('disconnect() in the middle of connecting', () => {
-  it('a module whose connect succeeds after it is disconnected too', async () => {
+  /** A side whose module connects when it is told to. */
+  async function withSlowModule() {
     const calls: string[] = []
     const connects: Array<() => void> = []
     const module = aModule({
@@ -147,6 +148,11 @@ describe('disconnect() in the middle of connecting', () => {
     })
     const lab = new Lab({ alice: { module } })
     await lab.bob.start()
+    return { lab, calls, connects }
+  }
+
+  it('a module whose connect succeeds after it is disconnected too', async () => {
+    const { lab, calls, connects } = await withSlowModule()
     const connecting = watch(lab.alice.make().connect())
     await lab.settle()
     await lab.alice.plugin.disconnect()
@@ -157,14 +163,7 @@ describe('disconnect() in the middle of connecting', () => {
   })
 
   it('not so where the next connect has begun, which wants it', async () => {
-    const calls: string[] = []
-    const connects: Array<() => void> = []
-    const module = aModule({
-      connect: () => new Promise<void>(resolve => { connects.push(resolve) }),
-      disconnect: () => { calls.push('disconnect') }
-    })
-    const lab = new Lab({ alice: { module } })
-    await lab.bob.start()
+    const { lab, calls, connects } = await withSlowModule()
     watch(lab.alice.make().connect())
     await lab.settle()
     await lab.alice.plugin.disconnect()

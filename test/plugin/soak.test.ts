@@ -12,10 +12,11 @@ import { chooser } from '../support/chooser.js'
 import type { Chooser } from '../support/chooser.js'
 import { Lab, PREFIX, settle, watch } from '../support/lab.js'
 import type { Outcome, Payment, Side, SideName } from '../support/lab.js'
+import { soak, soakRuns } from '../support/soak.js'
+import type { SoakRun } from '../support/soak.js'
 
 const MAXIMUM = 200
-const RUNS = Number(process.env['PAYCHAN_SOAK_RUNS'] ?? 200)
-const ONLY = process.env['PAYCHAN_SOAK_SEED']
+const RUNS = soakRuns(200)
 /** The longest time that a transfer of this test may be in flight. */
 const LONGEST_MS = 15_000
 
@@ -27,7 +28,7 @@ const EVENTS = [
 
 type Call = { kind: 'send' | 'fulfill' | 'reject'; side: SideName; payment: Payment; outcome: Outcome<unknown> }
 
-class Run {
+class Run implements SoakRun {
   readonly lab: Lab
   readonly #random: Chooser
   readonly #payments = new Map<string, { payment: Payment; from: SideName }>()
@@ -260,20 +261,5 @@ class Run {
 }
 
 it('I1, I2, I3, I4, I5, I8: whatever fails, both sides end alike, once, as the hosts were told, and a new transfer goes through', async () => {
-  const seeds = ONLY === undefined ? Array.from({ length: RUNS }, (_, n) => 1000 + n * 7919) : [Number(ONLY)]
-  let busy = 0
-  for (const seed of seeds) {
-    const run = new Run(seed)
-    try {
-      await run.play()
-      await run.heal()
-      await run.check()
-      await run.payOnceMore()
-    } catch (error) {
-      throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error })
-    }
-    if (run.isBusy) busy++
-  }
-  // A run in which nothing happens proves nothing.
-  expect(busy).toBeGreaterThan(seeds.length / 2)
+  await soak(RUNS, n => 1000 + n * 7919, seed => new Run(seed))
 }, 20_000 + 400 * RUNS)

@@ -11,11 +11,12 @@ import { chooser } from '../support/chooser.js'
 import type { Chooser } from '../support/chooser.js'
 import { Lab, PREFIX, settle, watch } from '../support/lab.js'
 import type { Outcome, Payment, SideName } from '../support/lab.js'
+import { soak, soakRuns } from '../support/soak.js'
+import type { SoakRun } from '../support/soak.js'
 import { Tabs } from '../support/tabs.js'
 import type { Tab } from '../support/tabs.js'
 
-const RUNS = Number(process.env['PAYCHAN_SOAK_RUNS'] ?? 100)
-const ONLY = process.env['PAYCHAN_SOAK_SEED']
+const RUNS = soakRuns(100)
 const MAXIMUM = 300
 /** The longest time that a transfer of this test may be in flight. */
 const LONGEST_MS = 15_000
@@ -29,7 +30,7 @@ interface Call {
   outcome: Outcome<unknown>
 }
 
-class Run {
+class Run implements SoakRun {
   readonly lab: Lab
   readonly tabs: Tabs
   readonly #random: Chooser
@@ -245,20 +246,5 @@ class Run {
 }
 
 it('I1, I3: whatever becomes of its tabs, a wallet and its peer end alike, one tab holds, and every tab was told the truth', async () => {
-  const seeds = ONLY === undefined ? Array.from({ length: RUNS }, (_, n) => 500 + n * 6067) : [Number(ONLY)]
-  let busy = 0
-  for (const seed of seeds) {
-    const run = new Run(seed)
-    try {
-      await run.play()
-      await run.heal()
-      await run.check()
-      await run.payOnceMore()
-    } catch (error) {
-      throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error })
-    }
-    if (run.isBusy) busy++
-  }
-  // A run in which nothing happens proves nothing.
-  expect(busy).toBeGreaterThan(seeds.length / 2)
+  await soak(RUNS, n => 500 + n * 6067, seed => new Run(seed))
 }, 20_000 + 800 * RUNS)
