@@ -1,6 +1,6 @@
 /**
  * The packed package's files for browsers over http, and pages that load them: two have what they export as the global `library`,
- * `wallet.html` has a wallet (see page/main.js), `load.html` a peer of a kill test (see page/load.js).
+ * `wallet.html` has a wallet (see page/main.js), `framed.html` one in a frame without an origin, `load.html` a peer of a kill test (see page/load.js).
  */
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
@@ -17,6 +17,7 @@ const HTML: Readonly<Record<string, string>> = {
   '/umd.html': '<script src="ilp-plugin-paychan.umd.js"></script><script>library = IlpPluginPaychan</script>',
   '/esm.html': '<script type="module">import * as library from "./browser.js"; globalThis.library = library</script>',
   '/wallet.html': '<script type="module" src="main.js"></script>',
+  '/framed.html': '<iframe sandbox="allow-scripts" src="wallet.html"></iframe>',
   '/load.html': '<script type="module" src="load.js"></script>'
 }
 

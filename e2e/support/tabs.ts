@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { firefox } from 'playwright-core'
-import type { BrowserContext } from 'playwright-core'
+import type { BrowserContext, Frame, Page } from 'playwright-core'
 import { Builder, Capabilities } from 'selenium-webdriver'
 import type { WebDriver } from 'selenium-webdriver'
 import { DriverService } from 'selenium-webdriver/remote'
@@ -29,6 +29,11 @@ export interface TabBrowser {
   close(): Promise<void>
 }
 
+/** The wallet that a page or a frame has. */
+export function walletIn(page: Page | Frame): Wallet {
+  return walletOver(async (name, values) => valueOf(await page.evaluate(callInPage, { name, values })))
+}
+
 /** Opens tabs in a browser that Playwright drives. */
 export async function openPlaywrightTab(context: BrowserContext, url: string): Promise<Tab> {
   const page = await context.newPage()
@@ -36,7 +41,7 @@ export async function openPlaywrightTab(context: BrowserContext, url: string): P
   await page.goto(url)
   await ready()
   return {
-    wallet: walletOver(async (name, values) => valueOf(await page.evaluate(callInPage, { name, values }))),
+    wallet: walletIn(page),
     async reload() {
       await page.reload()
       await ready()
@@ -82,7 +87,7 @@ async function openWebKit(driverPath: string): Promise<TabBrowser> {
   const capabilities = new Capabilities({ browserName: 'MiniBrowser' })
   const driver = await new Builder().usingServer(await service.start()).withCapabilities(capabilities).build()
   await driver.manage().setTimeouts({ script: 60_000 })
-  const windows = new WebKitWindows(driver)
+  const windows = new WebKitWindows(driver, await driver.getWindowHandle())
   return {
     openTab: url => windows.open(url),
     async close() {
@@ -97,18 +102,18 @@ async function openWebKit(driverPath: string): Promise<TabBrowser> {
 /** The windows of a browser that is told what to do in one of them after the other. */
 class WebKitWindows {
   readonly #driver: WebDriver
+  /** Shows nothing, and stays: the browser ends with its last window. */
+  readonly #first: string
   #last: Promise<unknown> = Promise.resolve()
-  #hasFirst = false
 
-  constructor(driver: WebDriver) {
+  constructor(driver: WebDriver, first: string) {
     this.#driver = driver
+    this.#first = first
   }
 
   async open(url: string): Promise<Tab> {
-    const handle = await this.#inTurn(async () => {
-      // The browser begins with a window that shows nothing.
-      if (this.#hasFirst) await this.#driver.switchTo().newWindow('tab')
-      this.#hasFirst = true
+    const handle = await this.#in(this.#first, async () => {
+      await this.#driver.switchTo().newWindow('tab')
       await this.#driver.get(url)
       await this.#untilReady()
       return this.#driver.getWindowHandle()
@@ -133,14 +138,10 @@ class WebKitWindows {
   }
 
   #in<T>(handle: string, action: () => Promise<T>): Promise<T> {
-    return this.#inTurn(async () => {
+    const result = this.#last.then(async () => {
       await this.#driver.switchTo().window(handle)
       return action()
     })
-  }
-
-  #inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(action)
     this.#last = result.catch(() => undefined)
     return result
   }

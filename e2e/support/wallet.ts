@@ -3,6 +3,7 @@
  */
 import { join } from 'node:path'
 import { inject } from 'vitest'
+import type { Role } from '../../src/plugin/account.js'
 import type { Report } from '../../test/crash/audit.js'
 import type { Payment } from './library.js'
 import './page/wallet.js'
@@ -10,6 +11,7 @@ import './page/wallet.js'
 export interface Wallet {
   connect(options: object): Promise<number | undefined>
   reconnect(): Promise<number | undefined>
+  role(): Promise<Role>
   call(method: string, ...values: unknown[]): Promise<unknown>
   begin(method: string, ...values: unknown[]): Promise<void>
   until(what: string): Promise<void>
@@ -28,6 +30,7 @@ export function walletOver(carry: Carrier): Wallet {
   return {
     connect: options => carry('connect', [options]) as Promise<number | undefined>,
     reconnect: () => carry('reconnect', []) as Promise<number | undefined>,
+    role: () => carry('role', []) as Promise<Role>,
     call: (method, ...values) => carry('call', [method, ...values]),
     begin: (method, ...values) => carry('begin', [method, ...values]) as Promise<void>,
     until: what => carry('until', [what]) as Promise<void>,

@@ -283,7 +283,7 @@ function abort(transaction: IDBTransaction): void {
 
 async function openDatabase(name: string): Promise<IDBDatabase> {
   const { indexedDB } = globalThis as { indexedDB?: IDBFactory | null }
-  if (!indexedDB) throw new StoreError('there is no IndexedDB here: use another store in Node, and in a page that may keep nothing')
+  if (!indexedDB) throw new StoreError('there is no IndexedDB here: in Node use LmdbStore, elsewhere MemoryStore, which forgets everything when the page goes')
   const request = indexedDB.open(name, VERSION)
   let loss: string | undefined
   request.onupgradeneeded = event => {
@@ -346,7 +346,7 @@ function reasonOf(thrown: unknown): string {
   const message = messageOf(thrown)
   switch (nameOf(thrown)) {
     case 'QuotaExceededError': return 'the browser gives this site no more space: remove something, or prune the history'
-    case 'SecurityError': return 'the browser does not let this page keep data: allow it, or use another store'
+    case 'SecurityError': return 'the browser does not let this page keep data: allow it, or use MemoryStore, which forgets everything when the page goes'
     case 'VersionError': return 'a newer version of this app has been here: reload the page'
     default: return message === '' ? 'the browser does not say why' : message
   }

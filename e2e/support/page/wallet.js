@@ -105,7 +105,7 @@
 
   /**
    * Makes the functions that a test calls, over the package. They take and give JSON. Waiting is for an event and its transfer,
-   * `outgoing_fulfill 1b4e...`, or for a call that was held up, `held at commit`, from the beginning on.
+   * `outgoing_fulfill 1b4e...`, for a role, `role holder`, or for a call that was held up, `held at commit`; from the beginning on.
    */
   globalThis.makeWallet = library => {
     const journal = new Journal()
@@ -124,6 +124,7 @@
         const Plugin = module === undefined ? library.PaychanPlugin : library.makePaymentChannelPlugin(module)
         plugin = new Plugin({ store, ...LIMITS, ...options })
         for (const event of EVENTS) plugin.on(event, about => journal.note(about?.id === undefined ? event : `${event} ${about.id}`))
+        plugin.on('role', role => journal.note(`role ${role}`))
         await plugin.connect({ timeout: 30_000 })
         return plugin.port
       },
@@ -134,6 +135,7 @@
         return plugin.port
       },
 
+      role: () => plugin.role,
       call: (method, ...values) => plugin[method](...values),
 
       /** Begins a call whose end nobody waits for; resolves when what it writes first is stored. */
