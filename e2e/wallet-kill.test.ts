@@ -21,12 +21,6 @@ import { openSite } from './support/site.js'
 const KILLS = 20
 /** Transfers that each side has under way at a time. */
 const IN_FLIGHT = 32
-/**
- * Chromium's newer files for IndexedDB, over SQLite. Its older ones, over LevelDB, do not survive kills reliably, whatever a page does: a log whose
- * last record was torn by a kill is written on behind that record, is found damaged when the browser is started once more, and all
- * databases of the site are deleted. Some three kills in a hundred do that here.
- */
-const SQLITE = '--enable-features=IdbSqliteBackingStore,IdbSqliteOnDiskRollout'
 const SEED = Number(process.env['CRASH_SEED'] ?? Math.trunc(Math.random() * 2 ** 31))
 
 /** What page/load.js has as globals. */
@@ -103,7 +97,7 @@ it(`I1, I3, I7, I8, H5, H6: a wallet page whose browser is killed ${KILLS} times
   const site = await openSite()
   const peer = new Peer({ entry: join(root, 'dist', 'node.js'), path: folder, inFlight: IN_FLIGHT, witness })
   await peer.start()
-  const wallet = new WalletPage(site.urlOf('/load.html'), `btp+ws://:secret@127.0.0.1:${peer.port}`, witness, await openBrowser([SQLITE]))
+  const wallet = new WalletPage(site.urlOf('/load.html'), `btp+ws://:secret@127.0.0.1:${peer.port}`, witness, await openBrowser())
   try {
     await wallet.open()
     await wallet.load()
