@@ -1,6 +1,7 @@
 /**
  * The demo's Node side, as `npm start` runs it: what it takes, whom it answers, what it prints.
  */
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer, connect } from 'node:net'
@@ -9,6 +10,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Console } from '../demo/peer/console.js'
 import { isOurHost, isOurOrigin } from '../demo/peer/origin.js'
+import PaychanPlugin from '../src/node.js'
 import { accountsFolder, runDemo, startDemo } from './support/demo.js'
 import type { Demo } from './support/demo.js'
 
@@ -98,6 +100,24 @@ describe('npm start', () => {
     const second = await startDemo(other.path)
     await expect.poll(() => second.output()).toContain('1 wallet has its account')
     expect(await second.stop()).toBe(0)
+    other.remove()
+  })
+
+  it('ends within seconds while it holds a payment that it was asked not to take', async () => {
+    const other = accountsFolder()
+    const started = await startDemo(other.path)
+    const { id, token } = await (await fetch(`${started.url}/accounts`, { method: 'POST' })).json() as { id: string; token: string }
+    const wallet = new PaychanPlugin({ server: `btp+ws://:${token}@${new URL(started.url).host}/btp/${id}`, answerTimeoutMs: 20_000 })
+    await wallet.connect({ timeout: 20_000 })
+    const to = wallet.getPeerAccount()
+    const { custom } = await wallet.sendRequest({ to, custom: { method: 'invoice', amount: '1' } })
+    const { condition: executionCondition } = custom as { condition: string }
+    const expiresAt = new Date(Date.now() + 50_000).toISOString()
+    await wallet.sendTransfer({ id: randomUUID(), to, amount: '1', executionCondition, expiresAt, custom: { ...custom, holdMs: 60_000 } })
+    const before = Date.now()
+    expect(await started.stop()).toBe(0)
+    expect(Date.now() - before).toBeLessThan(20_000)
+    await wallet.disconnect()
     other.remove()
   })
 

@@ -75,6 +75,7 @@ export class Account {
   async close(): Promise<void> {
     this.#payments.stream.stop()
     await this.#plugin.disconnect({ drainMs: 1000 })
+    this.#payments.forgetReleases()
     await this.#store.close()
   }
 

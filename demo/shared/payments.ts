@@ -74,6 +74,11 @@ export class Payments {
     this.#options.onChange()
   }
 
+  /** Leaves the incoming transfers that are held to the next life, or to the end of their time. */
+  forgetReleases(): void {
+    for (const timer of this.#releases.values()) clearTimeout(timer)
+  }
+
   /**
    * Pays the other side an amount of base units. Resolves when the other side holds it; what came of it is told by `onEnd`, and by
    * `outcome`.
