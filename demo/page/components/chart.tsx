@@ -89,7 +89,7 @@ function draw(element: HTMLElement): uPlot {
   }
   return new uPlot({
     ...sizeOf(element),
-    padding: [12, 8, 0, 0],
+    padding: [12, 26, 0, 0],
     legend: { show: false },
     cursor: { y: false, drag: { x: false }, points: { size: 8 } },
     scales: {
