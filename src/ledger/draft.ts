@@ -4,10 +4,11 @@
  */
 import { formatAmount, parseAmount } from '../core/amounts.js'
 import type { Amount, Limit } from '../core/amounts.js'
-import { DuplicateIdError, NotAcceptedError } from '../core/errors.js'
+import { DuplicateIdError, NotAcceptedError, StoreError } from '../core/errors.js'
 import type { Group } from './committer.js'
-import { isImplied, jsonOf } from './records.js'
-import type { LedgerKeys, LoggedTransfer, OpenRecord, TransferWithInfo } from './records.js'
+import type { OpenPages } from './open-pages.js'
+import { historyPageOf, isImplied, jsonOf } from './records.js'
+import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, TransferWithInfo } from './records.js'
 import { MOVES, STATE_OF } from './stages.js'
 import type { Stage, TransferState } from './stages.js'
 
@@ -64,10 +65,17 @@ export interface View<T extends LoggedTransfer = LoggedTransfer> {
 export interface Memory<T extends LoggedTransfer> {
   readonly sums: Sums
   readonly limits: Limits
+  readonly pages: OpenPages
+  /** Final transfers about which nothing is left to be done, and which lie in the pages still. */
+  readonly closing: ReadonlySet<string>
   knows(id: string): boolean
   get(id: string): Entry<T> | undefined
   apply(sums: Sums, limits: Limits, entries: Map<string, Entry<T> | undefined>): void
 }
+
+/** The most transfers in a page of the history, and the longest time between the first and the last of them. */
+const HISTORY_PAGE = 32
+export const HISTORY_SPAN_MS = 1000
 
 /** The changes of one group. */
 export class Draft<T extends LoggedTransfer> implements View<T> {
@@ -76,6 +84,10 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   readonly #keys: LedgerKeys
   readonly #inOldLayout: boolean
   readonly #entries = new Map<string, Entry<T> | undefined>()
+  /** Whose open records change: written anew elsewhere, or gone. */
+  readonly #leaving = new Set<string>()
+  /** What was prepared. */
+  readonly #prepared: Moment[] = []
   readonly #sums: Sums
   readonly #limits: Limits
 
@@ -87,7 +99,11 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     this.#inOldLayout = inOldLayout
     this.#sums = { ...memory.sums }
     this.#limits = { ...memory.limits }
-    group.onSealed(() => { this.#writeSums() })
+    group.onSealed(() => {
+      this.#writeSums()
+      this.#writeOpen()
+      this.#writeHistory()
+    })
     group.onDurable(() => { memory.apply(this.#sums, this.#limits, this.#entries) })
   }
 
@@ -112,7 +128,8 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     }
     this.#checkLimits(entry)
     hold(this.#sums, entry, 1)
-    this.#group.put(this.#keys.history(open.at, id), '')
+    // What the module has not agreed to may be forgotten again.
+    if (open.stage !== 'checking') this.#prepared.push([open.at, id])
     this.#write(entry, undefined)
     return entry
   }
@@ -144,15 +161,22 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
       stage,
       open: staysOpen ? { v: 1, stage, at: entry.open?.at ?? 0, ...details } : undefined
     }
-    // What the old package left prepared has no open record: it is counted from its first move on, whatever the limits are, since
-    // the peer holds it too.
-    const wasCounted = entry.open !== undefined && entry.info.state === 'prepared'
-    if (wasCounted && state !== 'prepared') hold(this.#sums, entry, -1)
-    if (!wasCounted && state === 'prepared') hold(this.#sums, moved, 1)
-    if (state === 'fulfilled') this.#credit(moved)
+    this.#count(entry, moved)
+    if (entry.stage === 'checking') this.#prepared.push([entry.open?.at ?? 0, entry.id])
     if (stage === 'disputed') this.#group.put(this.#keys.disputed(entry.id), JSON.stringify(entry.open))
     this.#write(moved, entry)
     return moved
+  }
+
+  /** Moves the sums along with a transfer. */
+  #count(entry: Entry<T>, moved: Entry<T>): void {
+    const [before, after] = [entry.info.state, moved.info.state]
+    // What the old package left prepared has no open record: it is counted from its first move on, whatever the limits are, since
+    // the peer holds it too.
+    const wasCounted = entry.open !== undefined && before === 'prepared'
+    if (wasCounted && after !== 'prepared') hold(this.#sums, entry, -1)
+    if (!wasCounted && after === 'prepared') hold(this.#sums, moved, 1)
+    if (after === 'fulfilled') this.#credit(moved)
   }
 
   /** An entry that is not the newest has been moved already: moving it again would count it twice (I3). */
@@ -178,24 +202,50 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
       throw new NotAcceptedError(`transfer ${entry.id} is ${entry.stage}: it cannot be forgotten`)
     }
     hold(this.#sums, entry, -1)
-    this.erase(entry, entry.open.at)
+    this.erase(entry)
   }
 
   /** Deletes the records of a transfer that is not counted in the holds. */
-  erase(entry: Entry<T>, preparedAt: number): void {
-    this.#group.delete(this.#keys.transfer(entry.id))
-    this.#group.delete(this.#keys.open(entry.id))
-    this.#group.delete(this.#keys.history(preparedAt, entry.id))
+  erase(entry: Entry<T>): void {
+    // One that was never prepared has no record of its own, but where the old package's layout gives it one.
+    if (entry.open === undefined || this.#inOldLayout) this.#group.delete(this.#keys.transfer(entry.id))
+    this.#leaving.add(entry.id)
     this.#entries.set(entry.id, undefined)
   }
 
   #write(entry: Entry<T>, before: Entry<T> | undefined): void {
     const { id, open, info: { state } } = entry
     if (state !== before?.info.state && (state !== 'prepared' || this.#inOldLayout)) this.#group.put(this.#keys.transfer(id), recordOf(entry))
-    if (open === undefined) this.#group.delete(this.#keys.open(id))
-    else if (state === 'prepared' && !this.#inOldLayout) this.#group.put(this.#keys.open(id), openRecordOf(entry, open))
-    else if (before?.stage !== 'offered' || !isImplied(open)) this.#group.put(this.#keys.open(id), JSON.stringify(open))
+    if (open === undefined || before?.stage !== 'offered' || !isImplied(open)) this.#leaving.add(id)
     this.#entries.set(id, entry)
+  }
+
+  #writeOpen(): void {
+    const leaving = this.#leaving
+    const arriving = [...leaving].filter(id => this.#entries.get(id)?.open !== undefined)
+    for (const id of this.#memory.closing) {
+      // Unless something has become open about it since.
+      if (this.get(id)?.open === undefined) leaving.add(id)
+    }
+    this.#memory.pages.write(this.#group, { leaving, arriving, record: id => this.#openRecord(id) })
+  }
+
+  #openRecord(id: string): string {
+    const entry = this.get(id)
+    if (entry?.open === undefined) throw new StoreError(`transfer ${id} is not open`)
+    const record = JSON.stringify({ id, ...entry.open })
+    const { isIncoming, state } = entry.info
+    if (state !== 'prepared' || this.#inOldLayout) return record
+    return `${record.slice(0, -1)},"isIncoming":${String(isIncoming)},"transfer":${entry.json}}`
+  }
+
+  #writeHistory(): void {
+    const newestFirst = this.#prepared.reverse().sort(([a], [b]) => b - a)
+    for (let page: Moment[] = []; newestFirst.length > 0; page = []) {
+      const [at, id] = newestFirst[0] as Moment
+      while (newestFirst[0] !== undefined && page.length < HISTORY_PAGE && at - newestFirst[0][0] < HISTORY_SPAN_MS) page.push(newestFirst.shift() as Moment)
+      this.#group.put(this.#keys.history(at, id), historyPageOf(page))
+    }
   }
 
   setLimit(which: keyof Limits, value: Limit): void {
@@ -216,11 +266,6 @@ function infoAfter<T extends LoggedTransfer>(entry: Entry<T>, state: TransferSta
   const { transfer, isIncoming } = entry.info
   const fulfillment = state === 'fulfilled' ? details.fulfillment ?? entry.open?.fulfillment : undefined
   return fulfillment === undefined ? { transfer, isIncoming, state } : { transfer, isIncoming, state, fulfillment }
-}
-
-/** The record of an open transfer that has no other record yet. */
-function openRecordOf({ info: { isIncoming }, json }: Entry, open: OpenRecord): string {
-  return `${JSON.stringify(open).slice(0, -1)},"isIncoming":${String(isIncoming)},"transfer":${json}}`
 }
 
 /** The record of a transfer: the members in the old package's order, since its records compare as texts. */

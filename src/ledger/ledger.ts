@@ -9,16 +9,20 @@ import type { Limit } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
 import { InvalidFieldsError, StoreError } from '../core/errors.js'
 import type { Committer, Group } from './committer.js'
-import { Draft, hold } from './draft.js'
+import { Draft, HISTORY_SPAN_MS, hold } from './draft.js'
 import type { Entry, Limits, Memory, Sums, View } from './draft.js'
-import { afterFinal, ledgerKeys, parseHistoryCursor, parseOpenRecord, parseStoredLimit, parseStoredSum, parseTransferRecord } from './records.js'
-import type { LedgerKeys, LoggedTransfer, OpenRecord, TransferWithInfo } from './records.js'
+import { OpenPages } from './open-pages.js'
+import {
+  afterFinal, historyPageOf, ledgerKeys, parseHistoryPage, parseOpenPage, parseStoredLimit, parseStoredSum, parseTransferRecord
+} from './records.js'
+import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, StoredOpen, TransferWithInfo } from './records.js'
 import { STATE_OF } from './stages.js'
 import type { Stage } from './stages.js'
 
 /** Final transfers kept in memory, for repeats of what was just done. */
 const CACHE_LIMIT = 1000
-const PAGE = 500
+/** Records read at once. */
+const PAGE = 100
 
 /** What a change returns that has to know first what the store has. */
 const UNREAD = Symbol('unread')
@@ -29,6 +33,13 @@ interface Reading<T extends LoggedTransfer> {
   isDone: boolean
   entry: Entry<T> | undefined
   waiting: number
+}
+
+/** Where the history names a transfer. */
+interface HistoryPlace {
+  at: number
+  id: string
+  cursor: string
 }
 
 export interface HistoryPage<T extends LoggedTransfer = LoggedTransfer> {
@@ -48,6 +59,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #sums: Sums = { incomingFulfilled: 0n, outgoingFulfilled: 0n, incomingHeld: 0n, outgoingHeld: 0n }
   #limits: Limits
   #open = new Map<string, Entry<T>>()
+  #pages: OpenPages
   /** Final ones, oldest first. */
   #cache = new Map<string, Entry<T>>()
   #readings = new Map<string, Reading<T>>()
@@ -62,6 +74,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#keys = ledgerKeys(key)
     this.#defaults = limits
     this.#limits = limits
+    this.#pages = new OpenPages(this.#keys)
     committer.onTakeOver(() => { this.#forget() })
   }
 
@@ -70,6 +83,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#loading = undefined
     this.#loaded = false
     this.#open = new Map()
+    this.#pages = new OpenPages(this.#keys)
     this.#cache = new Map()
     this.#readings = new Map()
     this.#closing = new Set()
@@ -116,9 +130,11 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     const [incoming, outgoing, maximum, minimum] = await Promise.all(
       [keys.incomingFulfilled, keys.outgoingFulfilled, keys.maximum, keys.minimum].map(key => this.#committer.get(key)))
     const open = new Map<string, Entry<T>>()
+    const pages = new OpenPages(keys)
     for await (const [key, text] of this.#listAll(keys.openPrefix)) {
-      const entry = await this.#readOpen(key.slice(keys.openPrefix.length), key, text)
-      open.set(entry.id, entry)
+      const stored = parseOpenPage(key, text)
+      pages.add(Number(key.slice(keys.openPrefix.length)), stored.map(({ id }) => id))
+      for (const entry of await Promise.all(stored.map(one => this.#readOpen(key, one)))) open.set(entry.id, entry)
     }
     const sums: Sums = {
       incomingFulfilled: parseStoredSum(keys.incomingFulfilled, incoming ?? '0'),
@@ -136,6 +152,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#sums = sums
     this.#limits = limits
     this.#open = open
+    this.#pages = pages
     this.#cache = new Map()
     this.#loaded = true
   }
@@ -151,8 +168,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   /** An open transfer lies in its open record, or has a record of its own; one that was offered may have become final in that one only. */
-  async #readOpen(id: string, openKey: string, openText: string): Promise<Entry<T>> {
-    const { open, info } = parseOpenRecord(openKey, openText)
+  async #readOpen(openKey: string, { id, open, info }: StoredOpen): Promise<Entry<T>> {
     if (info !== undefined && open.stage !== 'offered') return this.#entryOf(id, openKey, info, open)
     const key = this.#keys.transfer(id)
     const text = await this.#committer.get(key)
@@ -218,30 +234,54 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   /**
-   * Newest first. `before` is the cursor of the last entry of the page before. Reads one page from the store; a page shorter than
-   * `limit` is the last one.
+   * Newest first. `before` is the cursor of the last entry of the page before. Reads no more than it needs, give or take a record of
+   * the store; a page shorter than `limit` is the last one.
    */
   async history(before: string | undefined, limit: number): Promise<HistoryPage<T>> {
     await this.#loadFresh()
-    const { historyPrefix } = this.#keys
     const entries: HistoryPage<T>['entries'] = []
-    let after = before === undefined ? undefined : historyPrefix + before
-    while (entries.length < limit) {
-      const wanted = limit - entries.length
-      const keys = await this.#committer.list(historyPrefix, after === undefined ? { limit: wanted } : { after, limit: wanted })
-      const found = await Promise.all(keys.map(([key]) => this.#historyEntry(key.slice(historyPrefix.length))))
-      // Absent where it was pruned since the keys were listed: the next keys make the page full.
-      for (const entry of found) if (entry !== undefined) entries.push(entry)
-      if (keys.length < wanted) break
-      after = keys.at(-1)?.[0]
+    let places: HistoryPlace[] = []
+    const take = async (): Promise<void> => {
+      const found = await Promise.all(places.map(({ id }) => this.#find(id)))
+      // Absent where it was pruned since its page was read: the next ones make this page full.
+      for (const [index, { at, cursor }] of places.entries()) {
+        const entry = found[index]
+        if (entry !== undefined) entries.push({ ...entry.info, preparedAt: at, cursor })
+      }
+      places = []
     }
+    for await (const place of this.#historyFrom(before, limit)) {
+      places.push(place)
+      if (entries.length + places.length === limit) await take()
+      if (entries.length === limit) break
+    }
+    await take()
     return { entries }
   }
 
-  async #historyEntry(cursor: string): Promise<HistoryPage<T>['entries'][number] | undefined> {
-    const { at, id } = parseHistoryCursor(cursor)
-    const entry = await this.#find(id)
-    return entry === undefined ? undefined : { ...entry.info, preparedAt: at, cursor }
+  /** A cursor is the place of an entry in its page, and the key of that. */
+  async * #historyFrom(before: string | undefined, limit: number): AsyncGenerator<HistoryPlace> {
+    const { historyPrefix } = this.#keys
+    let after: string | undefined
+    if (before !== undefined) {
+      const dot = before.indexOf('.')
+      after = historyPrefix + before.slice(dot + 1)
+      const text = await this.#committer.get(after)
+      if (text !== undefined) yield * this.#placesIn(after, text, Number(before.slice(0, dot)) + 1)
+    }
+    for (;;) {
+      const pages = await this.#committer.list(historyPrefix, after === undefined ? { limit } : { after, limit })
+      for (const [key, text] of pages) yield * this.#placesIn(key, text, 0)
+      if (pages.length < limit) return
+      after = pages.at(-1)?.[0]
+    }
+  }
+
+  * #placesIn(key: string, text: string, from: number): Generator<HistoryPlace> {
+    const { historyPrefix } = this.#keys
+    for (const [place, moment] of parseHistoryPage(key, text, historyPrefix).entries()) {
+      if (place >= from && moment !== null) yield { at: moment[0], id: moment[1], cursor: `${place}.${key.slice(historyPrefix.length)}` }
+    }
   }
 
   // ---- changing
@@ -358,6 +398,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return {
       sums: this.#sums,
       limits: this.#limits,
+      pages: this.#pages,
+      closing: this.#closing,
       knows: id => this.#knows(id),
       get: id => this.peek(id),
       apply: (sums, limits, entries) => { this.#apply(sums, limits, entries) }
@@ -390,14 +432,11 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#committer.submitLater(this.#keys.openPrefix, this.#deleteClosed)
   }
 
+  /** A draft deletes by itself what is closing. */
   readonly #deleteClosed = (group: Group): void => {
-    const draft = this.#draftIn(group)
-    const ids = [...this.#closing]
-    for (const id of ids) {
-      // Unless something has become open about it since.
-      if (draft.get(id)?.open === undefined) group.delete(this.#keys.open(id))
-    }
-    group.onDurable(() => { for (const id of ids) this.#closing.delete(id) })
+    this.#draftIn(group)
+    const closing = [...this.#closing]
+    group.onDurable(() => { for (const id of closing) this.#closing.delete(id) })
   }
 
   #remember(id: string, entry: Entry<T>): void {
@@ -419,26 +458,42 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     await this.#committer.ready()
     await this.load()
     const { historyPrefix } = this.#keys
-    const last = Math.ceil(before) - 1
-    if (last < 0) return 0
-    let after: string | undefined = this.#keys.history(last, '')
+    if (before <= 0) return 0
+    // A page may have begun a little later.
+    let after: string | undefined = this.#keys.history(Math.ceil(before) - 1 + HISTORY_SPAN_MS, '')
     let pruned = 0
     while (after !== undefined) {
-      const page: Array<[string, string]> = await this.#committer.list(historyPrefix, { after, limit: PAGE })
-      const gone = await Promise.all(page.map(([key]) => this.#pruneOne(parseHistoryCursor(key.slice(historyPrefix.length)), mayGo)))
-      pruned += gone.filter(Boolean).length
-      after = page.length < PAGE ? undefined : page.at(-1)?.[0]
+      const pages: Array<[string, string]> = await this.#committer.list(historyPrefix, { after, limit: PAGE })
+      for (const [key, text] of pages) pruned += await this.#prunePage(key, parseHistoryPage(key, text, historyPrefix), before, mayGo)
+      after = pages.length < PAGE ? undefined : pages.at(-1)?.[0]
     }
     return pruned
   }
 
-  #pruneOne({ at, id }: { at: number; id: string }, mayGo: (info: TransferWithInfo<T>) => boolean): Promise<boolean> {
+  /** The transfers go first: where that is interrupted, the page is left with the ids of some that are not there any more. */
+  async #prunePage(key: string, moments: Array<Moment | null>, before: number, mayGo: (info: TransferWithInfo<T>) => boolean): Promise<number> {
+    const outcomes = await Promise.all(moments.map(async moment => {
+      if (moment === null) return 'unknown'
+      return moment[0] < before ? this.#pruneOne(moment[1], mayGo) : 'stays'
+    }))
+    const left = moments.map((moment, place) => outcomes[place] === 'stays' ? moment : null)
+    if (left.some((moment, place) => moment !== moments[place])) {
+      await this.#committer.submit(group => {
+        if (left.every(moment => moment === null)) group.delete(key)
+        else group.put(key, historyPageOf(left))
+      })
+    }
+    return outcomes.filter(outcome => outcome === 'pruned').length
+  }
+
+  #pruneOne(id: string, mayGo: (info: TransferWithInfo<T>) => boolean): Promise<'pruned' | 'stays' | 'unknown'> {
     return this.#change(id, draft => {
       const entry = draft.get(id)
-      const isDone = entry !== undefined && entry.open === undefined && (entry.stage === 'fulfilled' || entry.stage === 'cancelled')
-      if (!isDone || !mayGo(entry.info)) return false
-      draft.erase(entry, at)
-      return true
+      if (entry === undefined) return 'unknown'
+      const isDone = entry.open === undefined && (entry.stage === 'fulfilled' || entry.stage === 'cancelled')
+      if (!isDone || !mayGo(entry.info)) return 'stays'
+      draft.erase(entry)
+      return 'pruned'
     })
   }
 }

@@ -80,9 +80,9 @@ export function ledgerKeys(key: string) {
     maximum: `${key}:tl:maximum`,
     minimum: `${key}:tl:minimum`,
     openPrefix: `${ours}open:`,
-    open: (id: string) => `${ours}open:${id}`,
+    open: (page: number) => `${ours}open:${String(page).padStart(12, '0')}`,
     historyPrefix: `${ours}history:`,
-    /** `<complement of the time>.<id>`: ascending keys are newest first. */
+    /** `<complement of the time>.<id>` of the newest transfer in a page: ascending keys are newest first. */
     history: (at: number, id: string) => `${ours}history:${newestFirst(at)}.${id}`,
     disputed: (id: string) => `${ours}disputed:${id}`
   }
@@ -90,9 +90,23 @@ export function ledgerKeys(key: string) {
 
 export type LedgerKeys = ReturnType<typeof ledgerKeys>
 
-/** The cursor of a history key: what comes after the prefix. */
-export function parseHistoryCursor(cursor: string): { at: number; id: string } {
-  return { at: LATEST - Number(cursor.slice(0, 13)), id: cursor.slice(14) }
+/** When a transfer was prepared, and which. */
+export type Moment = readonly [at: number, id: string]
+
+/** The text of a page of the history, newest first, under the key of its first. What was pruned leaves its place empty. */
+export function historyPageOf(moments: ReadonlyArray<Moment | null>): string {
+  // Most pages of a wallet hold one, which its key tells.
+  return moments.length === 1 ? '' : JSON.stringify(moments)
+}
+
+/** Reads a page of the history. @throws StoreError that names the key, when it does not parse */
+export function parseHistoryPage(key: string, text: string, prefix: string): Array<Moment | null> {
+  if (text === '') return [[LATEST - Number(key.slice(prefix.length, prefix.length + 13)), key.slice(prefix.length + 14)]]
+  const page = parseJson(key, text)
+  const isMoment = (value: unknown): boolean =>
+    value === null || (Array.isArray(value) && typeof value[0] === 'number' && typeof value[1] === 'string')
+  if (!Array.isArray(page) || !page.every(isMoment)) throw new StoreError(`the record under '${printable(key)}' is no page of the history`)
+  return page as Array<Moment | null>
 }
 
 /** Reads a stored transfer. @throws StoreError that names the key, when it does not parse */
@@ -104,22 +118,34 @@ export function parseTransferRecord(key: string, text: string): TransferWithInfo
   return value as unknown as TransferWithInfo
 }
 
-/**
- * Reads what is open about a transfer, and the transfer where it lies within.
- * @throws StoreError that names the key, when it does not parse
- */
-export function parseOpenRecord(key: string, text: string): { open: OpenRecord; info: TransferWithInfo | undefined } {
-  const value = parseJson(key, text)
-  if (!isOpenRecord(value)) throw new StoreError(`the record under '${printable(key)}' is of no version that is known here`)
-  const { isIncoming, transfer, ...open } = value
-  if (transfer === undefined) return { open, info: undefined }
-  if (!isObject(transfer) || typeof isIncoming !== 'boolean') throw new StoreError(`the record under '${printable(key)}' holds no transfer`)
-  return { open, info: { transfer: transfer as unknown as LoggedTransfer, isIncoming, state: STATE_OF[open.stage] } }
+/** What a page says of one open transfer: `info` where the transfer lies within. */
+export interface StoredOpen {
+  readonly id: string
+  readonly open: OpenRecord
+  readonly info: TransferWithInfo | undefined
 }
 
-function isOpenRecord(value: unknown): value is OpenRecord & { isIncoming?: unknown; transfer?: unknown } {
-  const record = value as Partial<Record<keyof OpenRecord, unknown>> | null
-  return isObject(record) && record.v === VERSION && typeof record.at === 'number' &&
+/**
+ * Reads a page of open transfers.
+ * @throws StoreError that names the key, when it does not parse
+ */
+export function parseOpenPage(key: string, text: string): StoredOpen[] {
+  const page = parseJson(key, text)
+  if (!Array.isArray(page)) throw new StoreError(`the record under '${printable(key)}' is no page of open transfers`)
+  return page.map(value => parseOpen(key, value))
+}
+
+function parseOpen(key: string, value: unknown): StoredOpen {
+  if (!isOpenRecord(value)) throw new StoreError(`the record under '${printable(key)}' is of no version that is known here`)
+  const { id, isIncoming, transfer, ...open } = value
+  if (transfer === undefined) return { id, open, info: undefined }
+  if (!isObject(transfer) || typeof isIncoming !== 'boolean') throw new StoreError(`the record under '${printable(key)}' holds no transfer`)
+  return { id, open, info: { transfer: transfer as unknown as LoggedTransfer, isIncoming, state: STATE_OF[open.stage] } }
+}
+
+function isOpenRecord(value: unknown): value is OpenRecord & { id: string; isIncoming?: unknown; transfer?: unknown } {
+  const record = value as Partial<Record<keyof OpenRecord | 'id', unknown>> | null
+  return isObject(record) && record.v === VERSION && typeof record.id === 'string' && typeof record.at === 'number' &&
     typeof record.stage === 'string' && Object.hasOwn(STATE_OF, record.stage)
 }
 

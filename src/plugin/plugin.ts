@@ -448,7 +448,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   async history({ before, limit = 50 }: HistoryOptions = {}): Promise<HistoryEntry[]> {
     this.#lifecycle.mustBeUsable()
     if (!Number.isInteger(limit) || limit < 1 || limit > 1000) throw new InvalidFieldsError('limit must be an integer from 1 to 1000')
-    if (before !== undefined && !/^\d{13}\..+$/.test(before)) throw new InvalidFieldsError('before must be the cursor of an entry')
+    if (before !== undefined && !/^\d+\.\d{13}\..+$/.test(before)) throw new InvalidFieldsError('before must be the cursor of an entry')
     const { entries } = await this.#ledger.history(before, limit)
     return structuredClone(entries)
   }

@@ -13,7 +13,7 @@ describe('getTransferLog', () => {
     expect(await log.getBalance()).toBe('5')
     expect(await sums(ledger)).toEqual({ if: '0', of: '0', ih: '0', oh: '7' })
     expect(Object.keys(await contents(inner)).filter(key => /:tl:|:open:/.test(key)))
-      .toEqual([':paychan:open:a', 'settlements:tl:balance:if', 'settlements:tl:transfer:a'])
+      .toEqual([':paychan:open:000000000001', 'settlements:tl:balance:if', 'settlements:tl:transfer:a'])
   })
 
   it('the same key gives the same object, as a string or in options', () => {

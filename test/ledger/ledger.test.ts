@@ -5,12 +5,14 @@ import { parseLimit } from '../../src/core/amounts.js'
 import { sameTransfer } from '../../src/ledger/records.js'
 import { MemoryStore } from '../../src/store/memory.js'
 import { FaultyStore } from '../support/faulty-store.js'
-import { storedTransfers } from '../support/stored-transfers.js'
+import { openRecords, storedTransfers } from '../support/stored-transfers.js'
 import { settle } from '../support/virtual-clock.js'
 import { contents, move, open, prepare, sums } from './setup.js'
 import type { Transfer } from './setup.js'
 
 const AT = 1_514_764_800_000
+/** The first page of open transfers. */
+const PAGE = ':paychan:open:000000000001'
 
 const openIds = (ledger: { open: Iterable<{ id: string }> }) => [...ledger.open].map(({ id }) => id)
 
@@ -338,7 +340,7 @@ describe('restarts', () => {
     expect(store.counts.commit).toBe(before)
     await prepare(ledger, 'b', '1', true)
     expect(store.counts.commit).toBe(before + 1)
-    expect(await store.get(':paychan:open:a')).toBeUndefined()
+    expect(openRecords(await contents(store))).not.toHaveProperty('a')
     expect((await ledger.find('a'))?.stage).toBe('cancelled')
   })
 
@@ -359,9 +361,9 @@ describe('restarts', () => {
     ledger.close('a')
     store.failNextCommit()
     await expect(prepare(ledger, 'b', '1', true)).rejects.toThrow(StoreError)
-    expect(await store.get(':paychan:open:a')).toBeDefined()
+    expect(openRecords(await contents(store))).toHaveProperty('a')
     await committer.settle()
-    expect(await store.get(':paychan:open:a')).toBeUndefined()
+    expect(openRecords(await contents(store))).not.toHaveProperty('a')
   })
 
   it('a close that was overtaken by a newer report does not take that report away', async () => {
@@ -378,7 +380,7 @@ describe('restarts', () => {
     expect(openIds(ledger)).toEqual(['a', 'b'])
     const again = open(inner)
     await again.ledger.load()
-    expect([...again.ledger.open][0]).toMatchObject({ id: 'a', open: { report: 'reject' } })
+    expect([...again.ledger.open].find(({ id }) => id === 'a')).toMatchObject({ open: { report: 'reject' } })
   })
 
   it('a closed transfer whose id is touched in the same turn stays closed, and is not created again', async () => {
@@ -396,9 +398,9 @@ describe('restarts', () => {
     for (const [key, text] of [
       [':tl:balance:if', 'x'], [':tl:balance:of', '1.5'], [':tl:balance:if', ''], [':tl:balance:of', 'Infinity'], [':tl:balance:if', '-1'],
       [':tl:maximum', 'lots'], [':tl:minimum', '1.5'], [':tl:maximum', 'NaN'],
-      [':paychan:open:a', '{'], [':paychan:open:a', 'null'], [':paychan:open:a', '{"v":2,"stage":"held","at":1}'],
-      [':paychan:open:a', '{"v":1,"stage":"banana","at":1}'], [':paychan:open:a', '{"v":1,"stage":"constructor","at":1}'],
-      [':paychan:open:a', '{"v":1,"stage":"held"}']
+      [PAGE, '{'], [PAGE, 'null'], [PAGE, '{}'], [PAGE, '[null]'], [PAGE, '[{"id":"a","v":2,"stage":"held","at":1}]'],
+      [PAGE, '[{"id":"a","v":1,"stage":"banana","at":1}]'], [PAGE, '[{"id":"a","v":1,"stage":"constructor","at":1}]'],
+      [PAGE, '[{"id":"a","v":1,"stage":"held"}]'], [PAGE, '[{"v":1,"stage":"held","at":1}]']
     ] as const) {
       const { ledger, inner } = open()
       await prepare(ledger, 'a', '5', true)
@@ -421,14 +423,14 @@ describe('restarts', () => {
       await expect(prepare(ledger, 'a', '1', true), text).rejects.toThrow(/:tl:transfer:a/)
       // Others are as they should be.
       await prepare(ledger, 'b', '1', true)
-      await inner.commit({ puts: [[':paychan:open:a', '{"v":1,"stage":"held","at":1}']] })
+      await inner.commit({ puts: [[PAGE, '[{"id":"a","v":1,"stage":"held","at":1}]']] })
       await expect(open(inner).ledger.load(), text).rejects.toThrow(/:tl:transfer:a/)
     }
   })
 
   it('an open record without its transfer is an error, not a transfer less', async () => {
     const { inner } = open()
-    await inner.commit({ puts: [[':paychan:open:a', '{"v":1,"stage":"held","at":1}']] })
+    await inner.commit({ puts: [[PAGE, '[{"id":"a","v":1,"stage":"held","at":1}]']] })
     await expect(open(inner).ledger.load()).rejects.toThrow(/:tl:transfer:a/)
   })
 
@@ -508,7 +510,7 @@ describe('owners', () => {
     second.committer.release()
     await first.committer.takeOver()
     await first.committer.submit(() => undefined)
-    expect(await inner.get(':paychan:open:a')).toBeDefined()
+    expect(openRecords(await contents(inner))).toHaveProperty('a')
     expect(await sums(first.ledger)).toMatchObject({ ih: '7' })
   })
 

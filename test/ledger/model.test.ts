@@ -7,7 +7,7 @@ import { expect, it } from 'vitest'
 import type { Batch } from '../../src/core/store.js'
 import { PaychanError, StandbyError, StoreError } from '../../src/core/errors.js'
 import { MemoryStore } from '../../src/store/memory.js'
-import { storedTransfers } from '../support/stored-transfers.js'
+import { openRecords, storedTransfers } from '../support/stored-transfers.js'
 import { contents, open } from './setup.js'
 
 type State = 'prepared' | 'fulfilled' | 'cancelled'
@@ -18,11 +18,12 @@ const IDS = ['a', 'b', 'c', 'd', 'e', 'f']
 /** What a restart finds in the store of the log named `log`: computed from the transfers alone, and held against the stored sums. */
 function audit(values: Record<string, string>): { incoming: bigint; outgoing: bigint; incomingHeld: bigint; outgoingHeld: bigint } {
   const sums = { incoming: 0n, outgoing: 0n, incomingHeld: 0n, outgoingHeld: 0n }
+  const open = openRecords(values, 'log')
   for (const [id, { transfer, isIncoming, state }] of Object.entries(storedTransfers(values, 'log'))) {
     const amount = BigInt(transfer.amount)
     if (state === 'fulfilled') sums[isIncoming ? 'incoming' : 'outgoing'] += amount
     if (state === 'prepared') sums[isIncoming ? 'incomingHeld' : 'outgoingHeld'] += amount
-    expect(values[`log:paychan:open:${id}`] !== undefined).toBe(state === 'prepared')
+    expect(id in open).toBe(state === 'prepared')
   }
   expect(BigInt(values['log:tl:balance:if'] ?? '0')).toBe(sums.incoming)
   expect(BigInt(values['log:tl:balance:of'] ?? '0')).toBe(sums.outgoing)

@@ -1,6 +1,7 @@
 /** The stages of a transfer and their moves, and the keys of its records. */
 import { describe, expect, it } from 'vitest'
-import { ledgerKeys, parseHistoryCursor } from '../../src/ledger/records.js'
+import { historyPageOf, ledgerKeys, parseHistoryPage } from '../../src/ledger/records.js'
+import type { Moment } from '../../src/ledger/records.js'
 import { MOVES, STATE_OF } from '../../src/ledger/stages.js'
 import type { Stage } from '../../src/ledger/stages.js'
 import { move, open, prepare, sums } from './setup.js'
@@ -69,7 +70,7 @@ describe('keys', () => {
   it('of one ledger are no other ledger\'s, and no prefix lists another\'s', () => {
     const all = ['', 'a', 'ab', 'paychan', 'a-tl'].flatMap(key => {
       const keys = ledgerKeys(key)
-      return [keys.transfer('x'), keys.incomingFulfilled, keys.outgoingFulfilled, keys.maximum, keys.minimum, keys.open('x'), keys.history(1, 'x'), keys.disputed('x')]
+      return [keys.transfer('x'), keys.incomingFulfilled, keys.outgoingFulfilled, keys.maximum, keys.minimum, keys.open(7), keys.history(1, 'x'), keys.disputed('x')]
     })
     expect(new Set([...all, 'paychan:head']).size).toBe(all.length + 1)
     for (const key of ['', 'a', 'ab', 'paychan', 'a-tl']) {
@@ -78,11 +79,14 @@ describe('keys', () => {
     }
   })
 
-  it('of the history sort newest first for any time, and give back time and id', () => {
+  it('of the history sort newest first for any time, and tell of one transfer by themselves', () => {
     const times = [-5, 0, 0.5, 1, 999, 1_514_764_800_000, 9_999_999_999_999, 1e20]
     const keys = times.map(at => ledgerKeys('').history(at, 'x'))
     expect([...keys].sort().reverse()).toEqual(keys)
     const { historyPrefix, history } = ledgerKeys('log')
-    expect(parseHistoryCursor(history(1_514_764_800_000, 'any.id:1').slice(historyPrefix.length))).toEqual({ at: 1_514_764_800_000, id: 'any.id:1' })
+    const moment: Moment = [1_514_764_800_000, 'any.id:1']
+    expect(parseHistoryPage(history(...moment), historyPageOf([moment]), historyPrefix)).toEqual([moment])
+    expect(parseHistoryPage(history(...moment), historyPageOf([moment, null, [1, 'x']]), historyPrefix)).toEqual([moment, null, [1, 'x']])
+    for (const text of ['{', '{}', '[1]', '[["x",1]]']) expect(() => parseHistoryPage('the key', text, historyPrefix), text).toThrow(/the key/)
   })
 })

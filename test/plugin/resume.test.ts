@@ -5,6 +5,7 @@ import type { Batch } from '../../src/core/store.js'
 import type { AnyModule } from '../../src/plugin/module.js'
 import { Lab, PREFIX, answers, asks, settle, watch } from '../support/lab.js'
 import type { Side } from '../support/lab.js'
+import { openRecords } from '../support/stored-transfers.js'
 import { ScriptedPeer } from '../support/scripted-peer.js'
 import type { Answer } from '../support/scripted-peer.js'
 
@@ -14,7 +15,7 @@ const makes = (id: string, state: string) => ({ puts = [] }: Batch): boolean =>
 
 /** A commit after which a transfer is open in that stage. */
 const opens = (id: string, stage: string) => ({ puts = [] }: Batch): boolean =>
-  puts.some(([key, text]) => key === `:paychan:open:${id}` && (JSON.parse(text) as { stage: string }).stage === stage)
+  openRecords(Object.fromEntries(puts))[id]?.stage === stage
 
 const transfersOf = (side: Side) => side.plugin.inFlight().map(({ transfer }) => transfer.id)
 

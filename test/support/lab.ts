@@ -25,7 +25,7 @@ import { connectionPair } from '../../src/transport/pair.js'
 import { FaultyStore } from './faulty-store.js'
 import { MemoryLog } from './memory-log.js'
 import { countingRandom } from './peers.js'
-import { storedTransfers } from './stored-transfers.js'
+import { openRecords, storedTransfers } from './stored-transfers.js'
 import { VirtualClock, settle } from './virtual-clock.js'
 
 export { settle }
@@ -453,13 +453,11 @@ export class Side {
   /** What is durable about transfers: the balance, the sums held in the open records, the state of each. */
   async durable(): Promise<{ balance: number; states: Record<string, string>; open: Record<string, string> }> {
     const read = async (key: string): Promise<number> => Number(await this.disk.get(key) ?? 0)
-    const stored = storedTransfers(Object.fromEntries(await this.disk.list('', { limit: Infinity })))
-    const open = await this.disk.list(':paychan:open:', { limit: Infinity })
-    const lastPart = (key: string): string => key.slice(key.lastIndexOf(':') + 1)
+    const values = Object.fromEntries(await this.disk.list('', { limit: Infinity }))
     return {
       balance: await read(':tl:balance:if') - await read(':tl:balance:of'),
-      states: Object.fromEntries(Object.entries(stored).map(([id, { state }]) => [id, state])),
-      open: Object.fromEntries(open.map(([key, text]) => [lastPart(key), (JSON.parse(text) as { stage: string }).stage]))
+      states: Object.fromEntries(Object.entries(storedTransfers(values)).map(([id, { state }]) => [id, state])),
+      open: Object.fromEntries(Object.entries(openRecords(values)).map(([id, { stage }]) => [id, stage]))
     }
   }
 }

@@ -1,4 +1,5 @@
 /** The transfers that a store holds, wherever the layout puts them: for tests that audit a store on their own. */
+import type { OpenRecord } from '../../src/ledger/records.js'
 
 export interface StoredTransfer {
   transfer: { id: string; amount: string }
@@ -6,15 +7,28 @@ export interface StoredTransfer {
   state: 'prepared' | 'fulfilled' | 'cancelled'
 }
 
+/** What the pages say of open transfers, by their ids. Each is in one page only. */
+export function openRecords(values: Record<string, string>, log = ''): Record<string, OpenRecord & Partial<StoredTransfer>> {
+  const found: Record<string, OpenRecord & Partial<StoredTransfer>> = {}
+  for (const [key, text] of Object.entries(values)) {
+    if (!key.startsWith(`${log}:paychan:open:`)) continue
+    for (const record of JSON.parse(text) as Array<OpenRecord & { id: string }>) {
+      if (record.id in found) throw new Error(`transfer ${record.id} is in two pages`)
+      found[record.id] = record
+    }
+  }
+  return found
+}
+
 /** By their ids. `values` is all that a store holds, `log` the log's name: '' is the plugin's own. */
 export function storedTransfers(values: Record<string, string>, log = ''): Record<string, StoredTransfer> {
   const found: Record<string, StoredTransfer> = {}
-  const under = (prefix: string): Array<[id: string, text: string]> => Object.entries(values)
-    .filter(([key]) => key.startsWith(prefix)).map(([key, text]) => [key.slice(prefix.length), text])
-  for (const [id, text] of under(`${log}:paychan:open:`)) {
-    const open = JSON.parse(text) as Partial<StoredTransfer>
+  const prefix = `${log}:tl:transfer:`
+  for (const [id, open] of Object.entries(openRecords(values, log))) {
     if (open.transfer !== undefined) found[id] = { transfer: open.transfer, isIncoming: open.isIncoming === true, state: 'prepared' }
   }
-  for (const [id, text] of under(`${log}:tl:transfer:`)) found[id] = JSON.parse(text) as StoredTransfer
+  for (const [key, text] of Object.entries(values)) {
+    if (key.startsWith(prefix)) found[key.slice(prefix.length)] = JSON.parse(text) as StoredTransfer
+  }
   return found
 }
