@@ -55,10 +55,11 @@ async function openChromium(): Promise<TabBrowser> {
   return { openTab: url => openPlaywrightTab(context, url), close }
 }
 
-async function openFirefox(executablePath: string): Promise<TabBrowser> {
+async function openFirefox(executablePath: string, isPrivate: boolean): Promise<TabBrowser> {
   const profile = mkdtempSync(join(tmpdir(), 'paychan-firefox-'))
+  const firefoxUserPrefs = { 'browser.privatebrowsing.autostart': isPrivate }
   // The one that Playwright would bring has patches; this channel drives any Firefox.
-  const context = await firefox.launchPersistentContext(profile, { channel: 'moz-firefox', executablePath, headless: true })
+  const context = await firefox.launchPersistentContext(profile, { channel: 'moz-firefox', executablePath, headless: true, firefoxUserPrefs })
   return {
     openTab: url => openPlaywrightTab(context, url),
     async close() {
@@ -147,11 +148,13 @@ class WebKitWindows {
   }
 }
 
-const OPENERS: Readonly<Record<BrowserName, (path: string) => Promise<TabBrowser>>> = { chromium: openChromium, firefox: openFirefox, webkit: openWebKit }
+const OPENERS: Readonly<Record<BrowserName, (path: string, isPrivate: boolean) => Promise<TabBrowser>>> = {
+  chromium: openChromium, firefox: openFirefox, webkit: openWebKit
+}
 
-/** Opens a browser with a profile of its own. */
-export async function openTabs(name: BrowserName): Promise<TabBrowser> {
+/** Opens a browser with a profile of its own; `isPrivate`: all windows of Firefox are private ones. */
+export async function openTabs(name: BrowserName, { isPrivate = false } = {}): Promise<TabBrowser> {
   const path = findBrowser(name)
   if (path === undefined) throw new Error(howToGet(name))
-  return OPENERS[name](path)
+  return OPENERS[name](path, isPrivate)
 }
