@@ -140,16 +140,26 @@ export class Relay {
   }
 
   #send(method: keyof Calls, args: unknown[], again: boolean): Promise<unknown> {
-    const { clock, timeoutMs } = this.#options
     const call: Pending = { id: ++this.#lastId, method, args: jsonOf(args), result: new Deferred(), again, cancelTimer: () => undefined }
     this.#calls.set(call.id, call)
-    // A holder that has the call answers it within the time-out of its own, and what moves value at its end, however late that is.
-    call.cancelTimer = clock.setTimer(MOVES_VALUE[method] ? timeoutMs : 2 * timeoutMs, () => {
-      if (MOVES_VALUE[method] && call.again) return
-      this.#end(call)?.reject(new UnreachableError('no tab or process that holds the connection has answered'))
-    })
+    this.#awaitAnswer(call)
     this.#post(call)
     return call.result.promise
+  }
+
+  /**
+   * A holder that has the call answers it within the time-out of its own, and what moves value at its end, however late that is: of that
+   * it is asked again meanwhile, in case the call or its answer got lost.
+   */
+  #awaitAnswer(call: Pending): void {
+    const { clock, timeoutMs } = this.#options
+    const movesValue = MOVES_VALUE[call.method]
+    call.cancelTimer = clock.setTimer(movesValue ? timeoutMs : 2 * timeoutMs, () => {
+      if (movesValue && call.again) {
+        this.#awaitAnswer(call)
+        this.#post(call)
+      } else this.#end(call)?.reject(new UnreachableError('no tab or process that holds the connection has answered'))
+    })
   }
 
   #post(call: Pending): void {

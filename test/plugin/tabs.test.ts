@@ -513,6 +513,19 @@ describe('a call of a tab that stands by, when the holder goes', () => {
     expect(await world.balances()).toEqual(['-10', '10'])
   })
 
+  it.each(['call', 'result'])('is made again while nobody answers: its %s got lost on the way', async lost => {
+    const [world, first, second] = await open(2)
+    const { origin } = world.tabs
+    origin.loses = text => text.includes(`"${lost}"`)
+    const sent = watch(second!.plugin.sendTransfer(world.payment({ expiresInMs: 60_000 }).transfer))
+    await world.advance(4000)
+    expect([sent.state, first!.role]).toEqual(['pending', 'holder'])
+    origin.loses = () => false
+    await world.advance(2000)
+    expect(sent.state).toBe('resolved')
+    expect(await world.balances()).toEqual(['-10', '10'])
+  })
+
   it('has its answer from the holder that has it now, and not from one before', async () => {
     const [world, first, second, third] = await open(3)
     world.decide = 'wait'

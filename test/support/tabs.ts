@@ -73,6 +73,8 @@ export class Origin {
   hasLocks = true
   /** How long a message of a tab travels, in milliseconds. */
   delayMs: (from: Thread) => number = () => 0
+  /** Which messages reach nobody. */
+  loses: (text: string) => boolean = () => false
   /** Every message, whoever has heard it. */
   readonly said: string[] = []
   readonly #clock: Clock
@@ -94,6 +96,7 @@ export class Origin {
         return {
           post: text => {
             this.said.push(text)
+            if (this.loses(text)) return
             arrivesAt = Math.max(arrivesAt, this.#clock.now() + this.delayMs(thread))
             for (const other of listeners) if (other !== listener) this.#carry(listeners, other, text, arrivesAt)
           },
