@@ -127,8 +127,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   async #read(): Promise<void> {
     const keys = this.#keys
     const generation = this.#generation
-    const [incoming, outgoing, maximum, minimum] = await Promise.all(
-      [keys.incomingFulfilled, keys.outgoingFulfilled, keys.maximum, keys.minimum].map(key => this.#committer.get(key)))
+    const balance = await this.#readBalance()
+    const [maximum, minimum] = await Promise.all([keys.maximum, keys.minimum].map(key => this.#committer.get(key)))
     const open = new Map<string, Entry<T>>()
     const pages = new OpenPages(keys)
     for await (const [key, text] of this.#listAll(keys.openPrefix)) {
@@ -137,8 +137,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       for (const entry of await Promise.all(stored.map(one => this.#readOpen(key, one)))) open.set(entry.id, entry)
     }
     const sums: Sums = {
-      incomingFulfilled: parseStoredSum(keys.incomingFulfilled, incoming ?? '0'),
-      outgoingFulfilled: parseStoredSum(keys.outgoingFulfilled, outgoing ?? '0'),
+      incomingFulfilled: parseStoredSum(keys.incomingFulfilled, balance.get(keys.incomingFulfilled) ?? '0'),
+      outgoingFulfilled: parseStoredSum(keys.outgoingFulfilled, balance.get(keys.outgoingFulfilled) ?? '0'),
       incomingHeld: 0n,
       outgoingHeld: 0n
     }
@@ -155,6 +155,16 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#pages = pages
     this.#cache = new Map()
     this.#loaded = true
+  }
+
+  /** Both sums, in one listing where another owner could write between two readings. */
+  async #readBalance(): Promise<Map<string, string | undefined>> {
+    const { balancePrefix, incomingFulfilled, outgoingFulfilled } = this.#keys
+    // What the old package wrote is in no listing, and no other process writes there.
+    if (!this.#committer.opensInOldPackage) return new Map(await this.#committer.list(balancePrefix, { limit: PAGE }))
+    const keys = [incomingFulfilled, outgoingFulfilled]
+    const found = await Promise.all(keys.map(key => this.#committer.get(key)))
+    return new Map(keys.map((key, index) => [key, found[index]]))
   }
 
   async * #listAll(prefix: string): AsyncGenerator<[string, string]> {

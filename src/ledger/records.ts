@@ -75,6 +75,7 @@ export function ledgerKeys(key: string) {
   const ours = `${key}:paychan:`
   return {
     transfer: (id: string) => `${key}:tl:transfer:${id}`,
+    balancePrefix: `${key}:tl:balance:`,
     incomingFulfilled: `${key}:tl:balance:if`,
     outgoingFulfilled: `${key}:tl:balance:of`,
     maximum: `${key}:tl:maximum`,

@@ -2,6 +2,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { AlreadyRolledBackError, DuplicateIdError, NotAcceptedError, StandbyError, StoreError, TransferNotFoundError } from '../../src/core/errors.js'
 import { parseLimit } from '../../src/core/amounts.js'
+import type { Store } from '../../src/core/store.js'
 import { sameTransfer } from '../../src/ledger/records.js'
 import { MemoryStore } from '../../src/store/memory.js'
 import { FaultyStore } from '../support/faulty-store.js'
@@ -432,6 +433,25 @@ describe('restarts', () => {
     const { inner } = open()
     await inner.commit({ puts: [[PAGE, '[{"id":"a","v":1,"stage":"held","at":1}]']] })
     await expect(open(inner).ledger.load()).rejects.toThrow(/:tl:transfer:a/)
+  })
+
+  it('who only reads sees both sums as they were at one time', async () => {
+    const { ledger, inner } = open()
+    await prepare(ledger, 'a', '5', true)
+    await prepare(ledger, 'b', '3', false)
+    /** In which another owner writes between the two, where they are read one by one. */
+    let written: Promise<unknown> | undefined
+    const busy: Store = {
+      async get(key) {
+        if (key === ':tl:balance:of') await (written ??= Promise.all([move(ledger, 'a', 'fulfilled'), move(ledger, 'b', 'fulfilled')]))
+        return inner.get(key)
+      },
+      list: (prefix, options) => inner.list(prefix, options),
+      commit: batch => inner.commit(batch),
+      close: () => inner.close()
+    }
+    const { if: incoming, of: outgoing } = await sums(open(busy).ledger)
+    expect(['0 0', '5 3']).toContain(`${incoming} ${outgoing}`)
   })
 
   it('loading that failed can be tried again', async () => {
