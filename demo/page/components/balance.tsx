@@ -48,7 +48,7 @@ function inWords(balance: string): string {
 }
 
 const AGREEMENTS: Readonly<Record<Agreement, { icon: IconName; text: string }>> = {
-  unknown: { icon: 'waiting', text: 'The peer cannot be asked now' },
+  unknown: { icon: 'waiting', text: 'The peer cannot be asked' },
   moving: { icon: 'waiting', text: 'Payments are under way' },
   agree: { icon: 'check', text: 'Both sides agree' },
   differ: { icon: 'cross', text: 'The two sides differ' }
@@ -63,7 +63,7 @@ function Sides({ wallet }: { wallet: Wallet }): JSX.Element {
     <div class="sides">
       <dl>
         <div><dt>This wallet's books</dt><dd id="own-books">{own === undefined ? '\u2013' : <Amount units={own} isSigned />}</dd></div>
-        <div><dt>The peer's books{agreement === 'unknown' && peer !== undefined ? ', last known' : ''}</dt><dd id="peer-books">{peer === undefined ? '\u2013' : <Amount units={peer.balance} isSigned />}</dd></div>
+        <div><dt>{agreement === 'unknown' && peer !== undefined ? 'Peer\'s, last known' : 'The peer\'s books'}</dt><dd id="peer-books">{peer === undefined ? '\u2013' : <Amount units={peer.balance} isSigned />}</dd></div>
       </dl>
       <p class="agreement" id="agreement" data-agreement={agreement}><Icon name={icon} /> {text}</p>
     </div>

@@ -8,8 +8,8 @@ import type { ConnectionState, Wallet } from '../wallet.js'
 
 const STATES: Readonly<Record<ConnectionState, string>> = {
   connecting: 'Connecting',
-  connected: 'Connected: this tab holds the connection',
-  standby: 'Standing by: another tab holds the connection',
+  connected: 'Connected, through this tab',
+  standby: 'Standing by: another tab connects',
   lost: 'Connection lost, dialling again',
   failed: 'Not connected'
 }
@@ -28,7 +28,7 @@ export function Header({ wallet }: { wallet: Wallet }): JSX.Element {
         <a href="/api/">Reference</a>
       </nav>
       <ThemeSwitch />
-      <p class="pill" role="status" data-state={state}>{STATES[state]}</p>
+      <div class="state"><p class="pill" role="status" data-state={state}>{STATES[state]}</p></div>
     </header>
   )
 }
