@@ -13,4 +13,10 @@ export function timeOfDay(at: number): string {
   return new Date(at).toTimeString().slice(0, 8)
 }
 
+/** The day, as `2026-11-22`. */
+export function dayOf(at: number): string {
+  const date = new Date(at)
+  return [date.getFullYear(), date.getMonth() + 1, date.getDate()].map(part => String(part).padStart(2, '0')).join('-')
+}
+
 setInterval(() => { if (!document.hidden) now.value = Date.now() }, TICK_MS)

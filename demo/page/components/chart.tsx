@@ -6,7 +6,7 @@ import type { JSX } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import uPlot from 'uplot'
 import { SCALE, formatAmount } from '../../shared/ledger.js'
-import { now, timeOfDay } from '../clock.js'
+import { dayOf, now, timeOfDay } from '../clock.js'
 import { colours } from '../theme.js'
 import type { Sample } from '../timeline.js'
 import type { Wallet } from '../wallet.js'
@@ -98,7 +98,7 @@ function draw(element: HTMLElement): uPlot {
       y: { range: (_plot, low, high) => [Math.min(low, 0) - room(low, high), Math.max(high, 0) + room(low, high)] }
     },
     axes: [
-      { ...axis, grid: { show: false }, space: 90, size: 30, values: (_plot, seconds) => seconds.map(second => timeOfDay(second * 1000)) },
+      { ...axis, grid: { show: false }, space: 90, size: 30, values: (_plot, seconds) => namesOf(seconds.map(second => second * 1000)) },
       { ...axis, size: 72, space: 40, values: (_plot, values) => values.map(value => formatAmount(BigInt(Math.round(value * UNITS)))) }
     ],
     series: [
@@ -106,6 +106,12 @@ function draw(element: HTMLElement): uPlot {
       { stroke: colourOf(element, '--accent'), fill: colourOf(element, '--accent-soft'), width: 2, fillTo: 0, points: { show: false }, ...stepped() }
     ]
   }, [[], []], element)
+}
+
+/** Times of day, or days where there are several. */
+function namesOf(times: readonly number[]): string[] {
+  const isOneDay = new Set(times.map(dayOf)).size <= 1
+  return times.map(time => (isOneDay || dayOf(time) === dayOf(Date.now()) ? timeOfDay(time) : dayOf(time)))
 }
 
 /** A balance jumps: between two payments it does not move. */

@@ -3,7 +3,7 @@
  */
 import type { JSX } from 'preact'
 import type { HistoryEntry } from 'ilp-plugin-paychan'
-import { timeOfDay } from '../clock.js'
+import { dayOf, timeOfDay } from '../clock.js'
 import type { Wallet } from '../wallet.js'
 import { Amount } from './amount.js'
 import { Icon } from './icons.js'
@@ -31,10 +31,10 @@ export function History({ wallet: { pages } }: { wallet: Wallet }): JSX.Element 
 }
 
 function Row({ entry: { transfer, isIncoming, state, preparedAt } }: { entry: HistoryEntry }): JSX.Element {
-  const time = new Date(preparedAt)
+  const [day, time] = [dayOf(preparedAt), timeOfDay(preparedAt)]
   return (
     <tr data-state={state} data-transfer={transfer.id}>
-      <td><time dateTime={time.toISOString()} title={time.toLocaleString()}>{timeOfDay(preparedAt)}</time></td>
+      <td><time dateTime={new Date(preparedAt).toISOString()} title={`${day} ${time}`}>{day === dayOf(Date.now()) ? time : day}</time></td>
       <td><span class="what" data-direction={isIncoming ? 'in' : 'out'}><Icon name={isIncoming ? 'in' : 'out'} /> {wordFor(isIncoming, state)}</span></td>
       <td class="number"><Amount units={isIncoming ? transfer.amount : `-${transfer.amount}`} isSigned /></td>
     </tr>
