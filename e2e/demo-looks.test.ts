@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { root } from '../scripts/setup.mjs'
 import { openBrowser } from './support/browser.js'
 import type { OpenBrowser } from './support/browser.js'
-import { accountsFolder, expectBooks, openNew, openWallet, pay, startDemo } from './support/demo.js'
+import { accountsFolder, expectBooks, expectState, openNew, openWallet, pay, startDemo } from './support/demo.js'
 import type { Demo } from './support/demo.js'
 
 const DOCUMENTS = ['/docs/wallet-in-30-lines.html', '/docs/what-survives-what.html', '/docs/from-the-old-package.html']
@@ -100,6 +100,47 @@ describe('the pages of the demo', () => {
       await page.goto(demo.url + path)
       expect([path, await overhang()]).toEqual([path, 0])
     }
+  })
+
+  it('stand still whatever they have to say, on a wide screen and on a phone', async () => {
+    // Where each part begins, in pixels from the top of the page, wherever that is scrolled to.
+    const places = (): Promise<number[]> => page.locator('main, main .card, .sides, .turner').evaluateAll(parts =>
+      parts.map(part => part.getBoundingClientRect().top - document.body.getBoundingClientRect().top))
+    // A rounded pixel is no jump.
+    const areSame = (some: number[], others: number[]): boolean => some.every((place, i) => Math.abs(place - (others[i] ?? 0)) <= 1)
+    for (const width of [360, 1024, 1280, 1600]) {
+      await page.setViewportSize({ width, height: 740 })
+      await openWallet(page, demo.url)
+      await expect.poll(() => page.locator('#agreement').textContent()).toBe(' Both sides agree')
+      const still = await places()
+      const expectStill = async (what: string): Promise<void> => {
+        const now = await places()
+        if (!areSame(now, still)) expect([width, what, now]).toEqual([width, what, still])
+      }
+      await pay(page, 'Pay the peer', '1,5')
+      await expectStill('a bad amount')
+      await page.getByLabel('Each, in XTS').fill('0,5')
+      await expectStill('a bad amount to stream')
+      await pay(page, 'Be paid', '5000')
+      await expect.poll(() => page.locator('#notice').textContent()).toContain('Not received')
+      await expectStill('a refusal')
+      await page.getByRole('button', { name: 'Cut the connection' }).click()
+      await expectState(page, 'lost')
+      await expectStill('no connection')
+      await page.reload()
+      await page.locator('#own-books').waitFor()
+      await expectState(page, 'connecting')
+      await expectStill('connecting')
+      await page.getByRole('button', { name: 'Mend the connection' }).click()
+      await expectState(page, 'connected')
+      await expectStill('connected')
+    }
+    await page.setViewportSize({ width: 360, height: 740 })
+    // The history, which is the last but two, grows.
+    const before = (await places()).slice(0, -2)
+    for (const amount of ['1', '2', '3', '4']) await pay(page, 'Pay the peer', amount, 'never')
+    await expect.poll(() => page.locator('#in-flight').textContent()).toBe('4')
+    expect(areSame(before, await places())).toBe(true)
   })
 
   it('take a payment from who has only a keyboard', async () => {

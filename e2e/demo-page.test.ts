@@ -59,6 +59,7 @@ describe('the wallet page', () => {
     expect(await page.locator('#in-flight').textContent()).toBe('0')
     const rows = page.locator('.history tbody tr')
     expect(await rows.allTextContents()).toEqual([expect.stringContaining('Received+40.50'), expect.stringContaining('Paid\u221225.00')])
+    expect(await rows.locator('time').first().getAttribute('title')).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/)
     await expect.poll(() => demo.output()).toMatch(/pays 25.00 XTS, balance 25.00\n.*is paid 40.50 XTS, balance \u221215.50/)
 
     await page.reload()
@@ -73,16 +74,54 @@ describe('the wallet page', () => {
   })
 
   it('says what is wrong with an amount, and what came of a payment that its receiver never took', async () => {
-    await pay(page, 'Pay the peer', 'ten')
-    expect(await page.getByLabel('Amount in XTS').getAttribute('aria-invalid')).toBe('true')
-    await pay(page, 'Pay the peer', '1000.01')
-    await expect.poll(() => notice().textContent()).toMatch(/^ Not paid 1,000.01 XTS: /)
+    await pay(page, 'Pay the peer', '5')
+    await expect.poll(() => notice().textContent()).toBe(' Paid 5.00 XTS')
+    const hints = {
+      '1,5': 'With a point: 1.5',
+      '1,000.50': 'Without the commas',
+      '1.234': 'Two decimals at most',
+      '-1': 'An amount above zero',
+      '0': 'An amount above zero',
+      'ten': 'A number, such as 2.50',
+      '': 'A number, such as 2.50',
+      '9999999999999999': 'That is too much'
+    }
+    for (const [amount, hint] of Object.entries(hints)) {
+      await pay(page, 'Pay the peer', amount)
+      expect([amount, await page.locator('#amount-help').textContent()]).toEqual([amount, hint])
+      expect(await page.getByLabel('Amount in XTS').getAttribute('aria-invalid')).toBe('true')
+      expect(await notice().textContent()).toBe('')
+    }
+    await page.getByLabel('Amount in XTS').fill('2.5')
+    expect(await page.getByLabel('Amount in XTS').getAttribute('aria-invalid')).toBe('false')
+    await page.getByLabel('Each, in XTS').fill('0,5')
+    expect(await page.locator('#stream-help').textContent()).toBe('With a point: 0.5')
+    await pay(page, 'Be paid', '5')
+    await expectBooks(page, '0.00', '0.00')
     await pay(page, 'Pay the peer', '3', 'never')
     await expect.poll(() => page.locator('#in-flight').textContent()).toBe('1')
     expect(await page.locator('.flights').textContent()).toMatch(/Outgoing3.00 XTS\d+\.\d s left/)
     expect(await page.locator('.limits').textContent()).toContain('Held for payments in flight3.00')
     await expect.poll(() => notice().textContent()).toBe(' Not paid 3.00 XTS: its time was over')
     await expectBooks(page, '0.00', '0.00')
+  })
+
+  it('says in its own units how much more can be paid when a payment, or a stream of either side, comes to the limit', async () => {
+    await pay(page, 'Pay the peer', '5000')
+    await expect.poll(() => notice().textContent()).toBe(' Not paid 5,000.00 XTS: only 1,000.00 XTS can be paid now')
+    await pay(page, 'Be paid', '5000')
+    await expect.poll(() => notice().textContent()).toBe(' Not received 5,000.00 XTS: only 1,000.00 XTS can be paid now')
+    await page.getByLabel('Each, in XTS').fill('600')
+    await page.getByRole('button', { name: 'Start paying' }).click()
+    await expect.poll(() => notice().textContent()).toBe(' The stream has ended: only 400.00 XTS can be paid now')
+    await pay(page, 'Pay the peer', '400')
+    await expectBooks(page, '\u22121,000.00', '+1,000.00')
+    await pay(page, 'Pay the peer', '1')
+    await expect.poll(() => notice().textContent()).toBe(' Not paid 1.00 XTS: nothing more can be paid now')
+    await page.getByLabel('Each, in XTS').fill('1500')
+    await page.getByRole('button', { name: 'Start being paid' }).click()
+    await expect.poll(() => notice().textContent()).toBe(' The stream has ended: only 500.00 XTS can be paid now')
+    await expectBooks(page, '+500.00', '\u2212500.00')
   })
 
   it('streams small payments in both directions at once, and both sides agree when it stops', async () => {
@@ -125,6 +164,40 @@ describe('the wallet page', () => {
     await expectState(page, 'connected')
     await expectBooks(page, '\u22127.00', '+7.00')
     expect(await notice().textContent()).toBe(' Paid 7.00 XTS')
+  })
+
+  it('ends a stream of either side while the connection is cut, the peer\'s as soon as it can be told', async () => {
+    await page.getByRole('button', { name: 'Start paying' }).click()
+    await page.getByRole('button', { name: 'Start being paid' }).click()
+    await page.getByRole('button', { name: 'Stop being paid' }).waitFor()
+    await page.getByRole('button', { name: 'Cut the connection' }).click()
+    await expectState(page, 'lost')
+    await page.getByRole('button', { name: 'Stop paying' }).click()
+    await page.getByRole('button', { name: 'Stop being paid' }).click()
+    await expect.poll(() => page.locator('.stream .help').allTextContents()).toEqual(['Not running', 'Ends when connected again'])
+    await page.getByRole('button', { name: 'Mend the connection' }).click()
+    await expect.poll(() => page.locator('.stream .help').allTextContents()).toEqual(['Not running', 'Not running'])
+    await expect.poll(() => page.locator('#agreement').textContent()).toBe(' Both sides agree')
+  })
+
+  it('knows in each tab that the connection was cut in another, and calls no books different that are the same', async () => {
+    const second = await browser.context.newPage()
+    await second.goto(demo.url)
+    await expectState(second, 'standby')
+    await expectBooks(second, '0.00', '0.00')
+    await second.getByRole('button', { name: 'Cut the connection' }).click()
+    await second.getByRole('button', { name: 'Mend the connection' }).waitFor()
+    // What the first tab is told by its own connection, it need not be told by the second.
+    await page.getByRole('button', { name: 'Mend the connection' }).waitFor()
+    const judged = new Set<string | null>()
+    await second.getByRole('button', { name: 'Start paying' }).click()
+    for (const end = Date.now() + 2500; Date.now() < end;) judged.add(await second.locator('#agreement').getAttribute('data-agreement'))
+    expect([...judged]).not.toContain('differ')
+    await second.getByRole('button', { name: 'Stop paying' }).click()
+    await page.getByRole('button', { name: 'Mend the connection' }).click()
+    await expectState(page, 'connected')
+    await page.getByRole('button', { name: 'Cut the connection' }).waitFor()
+    await second.close()
   })
 
   it('carries on with payments in both directions that a reload, or the end of the browser, has cut short', async () => {

@@ -64,7 +64,9 @@ export class Wallet {
   readonly flights = signal<readonly Flight[]>([])
   readonly stream = signal<StreamSettings | null>(null)
   readonly notice = signal<Notice | undefined>(undefined)
-  /** Whether the cable to the peer is cut, on purpose. */
+  /** Whether the peer is to end its stream, and has not said yet that it did. */
+  readonly isEnding = signal(false)
+  /** Whether the cable to the peer is cut, on purpose, by whichever tab. */
   readonly isCut = signal(false)
   readonly packets: PacketLog
   readonly pages: Pages
@@ -78,6 +80,8 @@ export class Wallet {
   #calming: ReturnType<typeof setTimeout> | undefined
   #isLooking = false
   #mustLook = false
+  /** How often this tab has cut or mended the cable: what was asked before is old news. */
+  #cuts = 0
 
   constructor(account: WalletAccount) {
     this.#account = account
@@ -96,17 +100,22 @@ export class Wallet {
       paysOnRequest: false,
       onChange: () => { this.#changed() },
       onEnd: () => { this.#changed() },
-      onTrouble: text => { this.notice.value = { kind: 'failed', text } }
+      onTrouble: text => { this.#complain(text) }
     })
     this.#plugin.on('connect', () => { this.#connected() })
-    this.#plugin.on('disconnect', () => { this.#showState('lost') })
+    this.#plugin.on('disconnect', () => {
+      this.#showState('lost')
+      void this.#askCut()
+    })
+    // A tab that stands by hears nothing of the cable until somebody looks at it.
+    addEventListener('focus', () => { void this.#askCut() })
     this.#plugin.on('role', () => { this.#showState('connecting') })
     this.#plugin.on('error', error => { this.#failed(error) })
   }
 
   /** Connects, and stays connected from then on. What goes wrong is shown. */
   async start(): Promise<void> {
-    callServer(this.#account).then(({ isCut }) => { this.isCut.value = isCut }, () => undefined)
+    void this.#askCut()
     try {
       // The wallet's own books can be read before there is a connection.
       await this.timeline.recall(this.#plugin, await this.#plugin.getBalance())
@@ -136,24 +145,40 @@ export class Wallet {
     else this.#payments.stream.start(settings)
   }
 
-  /** Has the peer pay steadily, or no longer. */
+  /** Has the peer pay steadily, or no longer; that also when it can only be told later. */
   async streamIn(settings: StreamSettings | null): Promise<void> {
-    const running = this.peer.value?.stream
+    this.isEnding.value = settings === null
     try {
-      await this.#payments.beStreamed(settings?.amount ?? running?.amount ?? '1', settings?.perSecond ?? 0)
+      if (settings !== null) {
+        await this.#payments.beStreamed(settings.amount, settings.perSecond)
+        // The same refusal again is news again.
+        if (this.peer.value !== undefined) this.peer.value = { ...this.peer.value, refused: null }
+      }
     } catch (error) {
-      this.notice.value = { kind: 'failed', text: messageOf(error) }
+      this.#complain(messageOf(error))
     }
     this.#changed()
   }
 
   /** Cuts the cable to the peer, or mends it. */
   async setCut(isCut: boolean): Promise<void> {
+    this.#cuts++
     try {
       this.isCut.value = (await callServer(this.#account, isCut ? 'cut' : 'mend')).isCut
     } catch (error) {
-      this.notice.value = { kind: 'failed', text: messageOf(error) }
+      this.#complain(messageOf(error))
     }
+  }
+
+  /** Another tab may have cut the cable, or mended it. */
+  async #askCut(): Promise<void> {
+    const asked = this.#cuts
+    const answer = await callServer(this.#account).catch(() => undefined)
+    if (answer !== undefined && asked === this.#cuts) this.isCut.value = answer.isCut
+  }
+
+  #complain(text: string): void {
+    this.notice.value = { kind: 'failed', text: text.charAt(0).toUpperCase() + text.slice(1) }
   }
 
   async #transact(doing: string, done: string, amount: string, begin: (id: string) => Promise<void>): Promise<void> {
@@ -172,6 +197,7 @@ export class Wallet {
 
   #connected(): void {
     this.#showState('connecting')
+    void this.#askCut()
     this.#plugin.getLimit().then(lowest => { this.limits.value = { ...this.limits.value, lowest } }, () => undefined)
   }
 
@@ -224,9 +250,25 @@ export class Wallet {
     this.balance.value = balance
     this.timeline.add({ at: Date.now(), balance: Number(balance) })
     if (!this.canPay.value) return true
-    this.peer.value = await this.#payments.peerStatus()
+    if (this.isEnding.value) await this.#endStreamIn()
+    const peer = await this.#payments.peerStatus()
+    const before = this.peer.value
+    const isNews = before !== undefined && before.refused !== peer.refused
+    if (isNews && peer.refused !== null) this.#complain(`the stream has ended: ${peer.refused}`)
+    this.peer.value = peer
     // The peer counts a payment of ours a moment after we do, and what it streams it begins by itself.
     return this.#compare() === 'agree'
+  }
+
+  /** @throws UnreachableError when the peer cannot be told yet */
+  async #endStreamIn(): Promise<void> {
+    try {
+      await this.#payments.beStreamed('1', 0)
+    } catch (error) {
+      if (error instanceof errors.UnreachableError) throw error
+      this.#complain(messageOf(error))
+    }
+    this.isEnding.value = false
   }
 
   #stir(): void {
@@ -239,7 +281,7 @@ export class Wallet {
     const [own, peer] = [this.balance.value, this.peer.value]
     if (own === undefined || peer === undefined) return 'unknown'
     const flows = this.stream.value !== null || peer.stream !== null
-    if (BigInt(own) + BigInt(peer.balance) === 0n && !flows) return 'agree'
+    if (BigInt(own) + BigInt(peer.balance) === 0n) return flows ? 'moving' : 'agree'
     return this.#isCalm.value && this.flights.value.length === 0 ? 'differ' : 'moving'
   }
 }

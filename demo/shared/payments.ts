@@ -4,12 +4,16 @@
  */
 import type { LedgerPlugin, Message, OutgoingTransfer } from 'ilp-plugin-paychan'
 import { makeInvoice, newTransferId, preimageFor } from './invoices.js'
+import { CURRENCY, LIMIT, formatAmount } from './ledger.js'
 import { readAmount, readHold, readRate, readStatus } from './requests.js'
 import type { Status } from './requests.js'
 import { PaymentStream } from './stream.js'
 
 /** How long a payment may take, in milliseconds. */
 const TRANSFER_TIME_MS = 15_000
+
+/** What a limit refuses with: this side's own, and the other side's. */
+const LIMIT_ERRORS = ['InsufficientBalanceError', 'NotAcceptedError']
 
 /** A payment that came to its end. */
 export interface EndedPayment {
@@ -88,7 +92,7 @@ export class Payments {
   async pay(amount: string, holdMs = 0, id = newTransferId()): Promise<void> {
     const { invoice, condition } = await this.#ask({ method: 'invoice', amount })
     if (typeof invoice !== 'string' || typeof condition !== 'string') throw new Error('the other side gave no invoice')
-    await this.#plugin.sendTransfer({
+    const sent = this.#plugin.sendTransfer({
       id,
       to: this.#plugin.getPeerAccount(),
       amount,
@@ -96,6 +100,23 @@ export class Payments {
       expiresAt: new Date(Date.now() + TRANSFER_TIME_MS).toISOString(),
       custom: { invoice, holdMs }
     })
+    await sent.catch(async (error: unknown) => { throw await this.#explain(error, amount) })
+  }
+
+  /** What a refusal is to who reads amounts in the currency and knows no transfer by its id. Only limits refuse here. */
+  async #explain(error: unknown, amount: string): Promise<unknown> {
+    if (!(error instanceof Error) || !LIMIT_ERRORS.includes(error.name)) return error
+    const left = await this.#left()
+    if (left <= 0n) return new Error('nothing more can be paid now', { cause: error })
+    // What was too much a moment ago need not be any more.
+    const isStill = left < BigInt(amount)
+    return new Error(isStill ? `only ${formatAmount(left)} ${CURRENCY} can be paid now` : 'it was too much at that moment', { cause: error })
+  }
+
+  /** How much this side can still pay, in base units. */
+  async #left(): Promise<bigint> {
+    const held = this.#plugin.inFlight().filter(({ isIncoming }) => !isIncoming).map(({ transfer }) => BigInt(transfer.amount))
+    return held.reduce((left, units) => left - units, BigInt(await this.#plugin.getBalance()) + BigInt(LIMIT))
   }
 
   /** Asks the other side to pay this one. Resolves when it is on its way. */
@@ -115,7 +136,7 @@ export class Payments {
 
   /** This side's own view of the account. */
   async status(): Promise<Status> {
-    return { balance: await this.#plugin.getBalance(), inFlight: this.#plugin.inFlight().length, stream: this.stream.settings }
+    return { balance: await this.#plugin.getBalance(), inFlight: this.#plugin.inFlight().length, stream: this.stream.settings, refused: this.stream.refused }
   }
 
   /** The other side's own view of it. */

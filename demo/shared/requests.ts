@@ -18,6 +18,8 @@ export interface Status {
   readonly inFlight: number
   /** The steady payments that this side makes. */
   readonly stream: StreamSettings | null
+  /** Why the last of them ended by itself; `null` when it did not. */
+  readonly refused: string | null
 }
 
 /** The longest that a receiver may be asked to hold a payment, in milliseconds. */
@@ -44,9 +46,9 @@ export function readRate(value: unknown): number {
 }
 
 export function readStatus(value: Readonly<Record<string, unknown>>): Status {
-  const { balance, inFlight, stream } = value
+  const { balance, inFlight, stream, refused } = value
   if (typeof balance !== 'string' || typeof inFlight !== 'number') throw new Error('the other side gave no status')
-  return { balance, inFlight, stream: readStream(stream) }
+  return { balance, inFlight, stream: readStream(stream), refused: typeof refused === 'string' ? refused : null }
 }
 
 function readStream(value: unknown): StreamSettings | null {

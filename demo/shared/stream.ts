@@ -25,6 +25,7 @@ export interface StreamOptions {
 export class PaymentStream {
   readonly #options: StreamOptions
   #settings: StreamSettings | null = null
+  #refused: string | null = null
   #timer: ReturnType<typeof setInterval> | undefined
   #begun = 0
   /** How many payments of the time that has passed are still to be begun. */
@@ -40,8 +41,14 @@ export class PaymentStream {
     return this.#settings
   }
 
+  /** Why the last one ended by itself; `null` when it did not. */
+  get refused(): string | null {
+    return this.#refused
+  }
+
   start(settings: StreamSettings): void {
     this.#clear()
+    this.#refused = null
     this.#settings = settings
     this.#lastTick = Date.now()
     // The first payment is due at once.
@@ -54,6 +61,7 @@ export class PaymentStream {
   stop(refused?: string): void {
     if (this.#settings === null) return
     this.#clear()
+    this.#refused = refused ?? null
     this.#options.onChange(refused)
   }
 

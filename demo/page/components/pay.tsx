@@ -3,7 +3,7 @@
  */
 import type { JSX, TargetedSubmitEvent } from 'preact'
 import { useSignal } from '@preact/signals'
-import { CURRENCY, parseAmount } from '../../shared/ledger.js'
+import { CURRENCY, amountHint, parseAmount } from '../../shared/ledger.js'
 import type { Notice, Wallet } from '../wallet.js'
 import { Icon } from './icons.js'
 import type { IconName } from './icons.js'
@@ -20,15 +20,24 @@ const NOTICE_ICONS: Readonly<Record<Notice['kind'], IconName>> = { pending: 'wai
 export function Pay({ wallet }: { wallet: Wallet }): JSX.Element {
   const text = useSignal('2.50')
   const holdMs = useSignal(0)
-  const isWrong = useSignal(false)
+  /** What is wrong with the amount that was to be paid; empty for nothing. */
+  const hint = useSignal('')
   const isOff = !wallet.canPay.value
   const notice = wallet.notice.value
+
+  /** What is wrong is told when somebody pays, not while they type; but then it goes as soon as it is mended. */
+  function type(typed: string): void {
+    text.value = typed
+    if (hint.value !== '') hint.value = parseAmount(typed) === undefined ? amountHint(typed) : ''
+  }
 
   function submit(event: TargetedSubmitEvent<HTMLFormElement>): void {
     event.preventDefault()
     const amount = parseAmount(text.value)
-    isWrong.value = amount === undefined
+    hint.value = amount === undefined ? amountHint(text.value) : ''
     if (amount === undefined) {
+      // What came of the payment before does not belong to this one.
+      wallet.notice.value = undefined
       event.currentTarget.querySelector('input')?.focus()
       return
     }
@@ -42,9 +51,9 @@ export function Pay({ wallet }: { wallet: Wallet }): JSX.Element {
       <form onSubmit={submit} noValidate>
         <div class="field">
           <label for="amount">Amount in {CURRENCY}</label>
-          <input id="amount" inputMode="decimal" autocomplete="off" value={text.value} aria-invalid={isWrong.value}
-            aria-describedby="amount-help" onInput={event => { text.value = event.currentTarget.value }} />
-          <p id="amount-help" class="help">{isWrong.value ? 'An amount above zero, with at most two decimals' : 'Two decimals at most'}</p>
+          <input id="amount" inputMode="decimal" autocomplete="off" value={text.value} aria-invalid={hint.value !== ''}
+            aria-describedby="amount-help" onInput={event => { type(event.currentTarget.value) }} />
+          <p id="amount-help" class="help" aria-live="polite">{hint.value === '' ? 'Two decimals at most' : hint.value}</p>
         </div>
         <div class="field">
           <label for="hold">The receiver takes it</label>

@@ -3,7 +3,7 @@
  */
 import type { JSX } from 'preact'
 import { useSignal } from '@preact/signals'
-import { CURRENCY, formatAmount, parseAmount } from '../../shared/ledger.js'
+import { CURRENCY, amountHint, formatAmount, parseAmount } from '../../shared/ledger.js'
 import type { StreamSettings } from '../../shared/stream.js'
 import type { Wallet } from '../wallet.js'
 import { Icon } from './icons.js'
@@ -22,7 +22,8 @@ export function Streams({ wallet }: { wallet: Wallet }): JSX.Element {
         <div class="field">
           <label for="stream-amount">Each, in {CURRENCY}</label>
           <input id="stream-amount" inputMode="decimal" autocomplete="off" value={text.value} aria-invalid={amount === undefined}
-            onInput={event => { text.value = event.currentTarget.value }} />
+            aria-describedby="stream-help" onInput={event => { text.value = event.currentTarget.value }} />
+          <p id="stream-help" class="help" aria-live="polite">{amount === undefined ? amountHint(text.value) : 'Two decimals at most'}</p>
         </div>
         <div class="field">
           <label for="stream-rate">How often</label>
@@ -34,7 +35,8 @@ export function Streams({ wallet }: { wallet: Wallet }): JSX.Element {
       <div class="actions">
         <Toggle name="paying" direction="out" running={wallet.stream.value} settings={settings} isOff={!wallet.canPay.value && wallet.stream.value === null}
           onChange={chosen => { wallet.streamOut(chosen) }} />
-        <Toggle name="being paid" direction="in" running={wallet.peer.value?.stream ?? null} settings={settings} isOff={!wallet.canPay.value}
+        <Toggle name="being paid" direction="in" running={wallet.peer.value?.stream ?? null} settings={settings} isOff={!wallet.canPay.value && (wallet.peer.value?.stream ?? null) === null}
+          isEnding={wallet.isEnding.value}
           onChange={chosen => { void wallet.streamIn(chosen) }} />
       </div>
     </section>
@@ -48,16 +50,18 @@ interface ToggleProps {
   /** What to start with; `undefined` while that makes no sense. */
   settings: StreamSettings | undefined
   isOff: boolean
+  /** Whether it ends, but not yet. */
+  isEnding?: boolean
   onChange: (settings: StreamSettings | null) => void
 }
 
-function Toggle({ name, direction, running, settings, isOff, onChange }: ToggleProps): JSX.Element {
+function Toggle({ name, direction, running, settings, isOff, isEnding = false, onChange }: ToggleProps): JSX.Element {
   return (
     <div class="stream" data-runs={running !== null}>
       <button type="button" disabled={isOff || (running === null && settings === undefined)} onClick={() => { onChange(running === null ? settings ?? null : null) }}>
         <Icon name={running === null ? direction : 'pause'} /> {running === null ? 'Start' : 'Stop'} {name}
       </button>
-      <p class="help">{running === null ? 'Not running' : `${formatAmount(running.amount)}, ${running.perSecond} a second`}</p>
+      <p class="help">{running === null ? 'Not running' : isEnding ? 'Ends when connected again' : `${formatAmount(running.amount)}, ${running.perSecond} a second`}</p>
     </div>
   )
 }
