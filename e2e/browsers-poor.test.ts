@@ -5,13 +5,12 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Page } from 'playwright-core'
-import { howToGet, needsBrowser } from '../scripts/setup.mjs'
 import { openBrowser } from './support/browser.js'
 import type { OpenBrowser } from './support/browser.js'
 import { makePayment } from './support/library.js'
 import { openSite } from './support/site.js'
 import type { Site } from './support/site.js'
-import { openPlaywrightTab, openTabs, walletIn } from './support/tabs.js'
+import { openPlaywrightTab, walletIn } from './support/tabs.js'
 import { pay, startPeer } from './support/wallet.js'
 import type { Wallet } from './support/wallet.js'
 
@@ -82,33 +81,6 @@ describe('a page over plain http', () => {
     await pay(makePayment('4'), second.wallet, peer, 'server')
     expect(await second.wallet.report()).toMatchObject({ balance: '-7', peerBalance: '-7', inFlight: 0 })
     await second.close()
-  })
-})
-
-describe('a private window of Firefox', () => {
-  const isNeeded = needsBrowser('firefox')
-  const reason = isNeeded ? '' : ` (left out: ${howToGet('firefox').replace(/\s+/g, ' ')})`
-
-  it.skipIf(!isNeeded)(`pays and is paid, keeps its books over a reload, and takes turns with another one${reason}`, async () => {
-    const firefox = await openTabs('firefox', { isPrivate: true })
-    try {
-      const options = { server, database: 'wallet' }
-      const tab = await firefox.openTab(site.urlOf('/wallet.html'))
-      await tab.wallet.connect(options)
-      await pay(makePayment('7'), tab.wallet, peer, 'server')
-      await tab.reload()
-      await tab.wallet.connect(options)
-      await pay(makePayment('3'), peer, tab.wallet, 'client')
-      const other = await firefox.openTab(site.urlOf('/wallet.html'))
-      await other.wallet.connect(options)
-      await tab.close()
-      await other.wallet.until('role holder')
-      await other.wallet.until('connect')
-      await pay(makePayment('1'), other.wallet, peer, 'server')
-      expect(await other.wallet.report()).toMatchObject({ balance: '-5', peerBalance: '-5', inFlight: 0 })
-    } finally {
-      await firefox.close()
-    }
   })
 })
 

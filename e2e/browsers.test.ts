@@ -14,9 +14,14 @@ import type { Tab, TabBrowser } from './support/tabs.js'
 import { pay, startPeer } from './support/wallet.js'
 import type { Wallet } from './support/wallet.js'
 
-const BROWSERS: BrowserName[] = ['chromium', 'firefox', 'webkit']
+const BROWSERS: Array<[string, BrowserName, { isPrivate: boolean }]> = [
+  ['Chromium', 'chromium', { isPrivate: false }],
+  ['Firefox', 'firefox', { isPrivate: false }],
+  ['a private window of Firefox', 'firefox', { isPrivate: true }],
+  ['WebKitGTK', 'webkit', { isPrivate: false }]
+]
 
-describe.each(BROWSERS)('a wallet in %s', name => {
+describe.each(BROWSERS)('a wallet in %s', (_where, name, how) => {
   // Where somebody may install nothing, the title of what is left out says how to get it.
   const isNeeded = needsBrowser(name)
   const title = (text: string): string => isNeeded ? text : `${text} (left out: ${howToGet(name).replace(/\s+/g, ' ')})`
@@ -31,7 +36,7 @@ describe.each(BROWSERS)('a wallet in %s', name => {
   beforeAll(async () => {
     if (!isNeeded) return
     site = await openSite()
-    browser = await openTabs(name)
+    browser = await openTabs(name, how)
   })
 
   afterAll(async () => {
