@@ -60,6 +60,9 @@ const IS_MIRRORED: { readonly [E in keyof PluginEvents]: boolean } = {
   outgoing_response: true
 }
 
+/** The most calls of others that are remembered here. */
+const MOST_ANSWERS = 10_000
+
 /** A call of this instance's host that another one carries out. */
 interface Pending {
   readonly id: number
@@ -98,6 +101,8 @@ export interface RelayOptions {
 export class Relay {
   readonly #options: RelayOptions
   readonly #calls = new Map<number, Pending>()
+  /** What calls of others have come to, or that they run, the latest last: one that is asked for again runs once all the same. */
+  readonly #answers = new Map<string, Said | 'running'>()
   #lastId = 0
   /** The holder, by its epoch. */
   #holder: number | undefined
@@ -185,6 +190,7 @@ export class Relay {
 
   /** The role of this instance has changed. */
   roleChanged(role: Role): void {
+    this.#answers.clear()
     if (role === 'standby') return
     this.#holder = undefined
     if (role === 'holder') {
@@ -250,21 +256,38 @@ export class Relay {
     this.#handOver(call => { this.#post(call) })
   }
 
-  async #answer(to: string, { id, epoch, method, args, again }: CallMessage): Promise<void> {
-    const { role, settled, checkNotLost, post, epoch: ownEpoch } = this.#options
+  async #answer(to: string, call: CallMessage): Promise<void> {
+    const { role, settled, post, epoch } = this.#options
     await settled()
-    if (role() !== 'holder' || epoch !== ownEpoch() || !Object.hasOwn(MOVES_VALUE, method)) return
-    let said: Said
+    if (role() !== 'holder' || call.epoch !== epoch() || !Object.hasOwn(MOVES_VALUE, call.method)) return
+    const key = `${call.id} ${to}`
+    const known = this.#answers.get(key)
+    if (known === 'running') return
+    if (known === undefined) this.#remember(key, 'running')
+    const said = known ?? await this.#carryOut(to, call)
+    if (said === undefined) return
+    if (known === undefined) this.#remember(key, said)
+    post(said)
+  }
+
+  #remember(key: string, answer: Said | 'running'): void {
+    this.#answers.set(key, answer)
+    const [oldest] = this.#answers.keys()
+    if (this.#answers.size > MOST_ANSWERS && oldest !== undefined) this.#answers.delete(oldest)
+  }
+
+  /** What to say of a call; nothing where that is the next holder's. */
+  async #carryOut(to: string, { id, epoch, method, args, again }: CallMessage): Promise<Said | undefined> {
+    const { role, checkNotLost } = this.#options
     try {
       // Who was asleep while another one took over has yet to hear of it, and must not do now what that one has done.
       await checkNotLost()
-      said = { type: 'result', to, id, epoch, value: await this.#run(method as keyof Calls, args.map(arg => arg ?? undefined), again) }
+      return { type: 'result', to, id, epoch, value: await this.#run(method as keyof Calls, args.map(arg => arg ?? undefined), again) }
     } catch (error) {
       // It is over here before the call is: the next holder will be asked.
-      if (role() !== 'holder') return
-      said = { type: 'result', to, id, epoch, error: recordOfError(again ? ofRepeat(error) : error) }
+      if (role() !== 'holder') return undefined
+      return { type: 'result', to, id, epoch, error: recordOfError(again ? ofRepeat(error) : error) }
     }
-    post(said)
   }
 
   /** One after the other, and each event when what it tells can be read here. */

@@ -526,6 +526,46 @@ describe('a call of a tab that stands by, when the holder goes', () => {
     expect(await world.balances()).toEqual(['-10', '10'])
   })
 
+  it('runs once in a holder, however often it is asked for: what has failed for good is not tried behind its back', async () => {
+    const [world, , second] = await open(2)
+    // The store is slow for once, then fails: nothing was changed.
+    const release = world.store.holdCommits()
+    world.store.failNextCommit()
+    const sent = watch(second!.plugin.sendTransfer(world.payment({ expiresInMs: 120_000 }).transfer))
+    await world.advance(30_000)
+    release()
+    await world.advance(10_000)
+    expect([sent.state, sent.error?.outcome]).toEqual(['rejected', undefined])
+    // Told that nothing was changed, a host pays by another transfer.
+    expect(world.lab.network.count(asks('prepare', 'alice'))).toBe(0)
+  })
+
+  it('is answered once more, and not carried out, where its answer was on the way', async () => {
+    const [world, , second] = await open(2)
+    const { origin } = world.tabs
+    world.store.failNextCommit()
+    origin.loses = text => text.includes('"result"')
+    const sent = watch(second!.plugin.sendTransfer(world.payment({ expiresInMs: 120_000 }).transfer))
+    await world.advance(4000)
+    origin.loses = () => false
+    await world.advance(10_000)
+    expect([sent.state, sent.error?.outcome, world.lab.network.count(asks('prepare', 'alice'))]).toEqual(['rejected', undefined, 0])
+  })
+
+  it('leaves one answer behind, however long it waits', async () => {
+    const [world, , second] = await open(2)
+    const { transfer, id, fulfillment } = world.payment({ to: 'alice', expiresInMs: 3_600_000 })
+    await world.lab.bob.plugin.sendTransfer({ ...transfer, to: `${PREFIX}client` })
+    world.lab.network.drop(asks('fulfill', 'alice'))
+    const fulfilled = watch(second!.plugin.fulfillCondition(id, fulfillment))
+    await world.advance(600_000)
+    expect(fulfilled.state).toBe('pending')
+    world.lab.network.clearRules()
+    await world.advance(120_000)
+    expect(fulfilled.state).toBe('resolved')
+    expect(world.tabs.origin.said.filter(text => text.includes('"type":"result"'))).toHaveLength(1)
+  })
+
   it('has its answer from the holder that has it now, and not from one before', async () => {
     const [world, first, second, third] = await open(3)
     world.decide = 'wait'
