@@ -7,8 +7,9 @@
 import type { Group } from './committer.js'
 import type { LedgerKeys } from './records.js'
 
-/** The most transfers in a page: when one of them ends, the others are written again. */
-export const PAGE_TRANSFERS = 32
+/** The most transfers in a page, and the most characters unless one has more: when one of them ends, the others are written again. */
+const PAGE_TRANSFERS = 32
+const PAGE_CHARACTERS = 65_536
 
 /** What a commit does to the pages. */
 export interface PageChange {
@@ -48,15 +49,11 @@ export class OpenPages {
       if (staying.length === 0) group.delete(this.#keys.open(page))
       else group.put(this.#keys.open(page), textOf(staying, record))
     }
-    const added: string[][] = []
-    for (let at = 0; at < arriving.length; at += PAGE_TRANSFERS) {
-      const ids = arriving.slice(at, at + PAGE_TRANSFERS)
-      added.push(ids)
-      group.put(this.#keys.open(this.#last + added.length), textOf(ids, record))
-    }
+    const added = pagesOf(arriving, record)
+    for (const [index, { text }] of added.entries()) group.put(this.#keys.open(this.#last + index + 1), text)
     group.onDurable(() => {
       for (const id of leaving) this.#remove(id)
-      for (const ids of added) this.#place(++this.#last, ids)
+      for (const { ids } of added) this.#place(++this.#last, ids)
     })
   }
 
@@ -74,6 +71,22 @@ export class OpenPages {
     others?.delete(id)
     if (others?.size === 0) this.#pages.delete(page)
   }
+}
+
+function pagesOf(arriving: readonly string[], record: (id: string) => string): Array<{ ids: string[]; text: string }> {
+  const pages: Array<{ ids: string[]; records: string[]; characters: number }> = []
+  for (const id of arriving) {
+    const text = record(id)
+    let page = pages.at(-1)
+    if (page === undefined || page.ids.length === PAGE_TRANSFERS || page.characters + text.length > PAGE_CHARACTERS) {
+      page = { ids: [], records: [], characters: 0 }
+      pages.push(page)
+    }
+    page.ids.push(id)
+    page.records.push(text)
+    page.characters += text.length
+  }
+  return pages.map(({ ids, records }) => ({ ids, text: `[${records.join(',')}]` }))
 }
 
 function textOf(ids: readonly string[], record: (id: string) => string): string {

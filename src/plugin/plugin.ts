@@ -442,7 +442,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   }
 
   /**
-   * A page of all transfers, newest first. Reads no more than the page.
+   * A page of all transfers, newest first; within a second not always, where a module takes its time. Reads no more than the page.
    * @throws InvalidFieldsError naming the option; StoreError
    */
   async history({ before, limit = 50 }: HistoryOptions = {}): Promise<HistoryEntry[]> {

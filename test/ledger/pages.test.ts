@@ -28,6 +28,16 @@ describe('pages of open transfers', () => {
     expect(await pagesIn(store, ':paychan:open:')).toBe(1)
   })
 
+  it('large ones do not share pages of any size, since each that ends has the others written again', async () => {
+    const { ledger, store } = open()
+    await Promise.all(named(32).map(id => ledger.change(id, view => view.create(id, { id, amount: '1', ilp: 'x'.repeat(40_000) }, true, { v: 1, stage: 'held', at: AT }))))
+    const before = store.batches.length
+    for (const id of named(32)) await move(ledger, id, 'cancelled')
+    const written = store.batches.slice(before).flatMap(({ puts = [] }) => puts).reduce((sum, [, text]) => sum + text.length, 0)
+    // Each once, as a final transfer.
+    expect(written).toBeLessThan(32 * 45_000)
+  })
+
   it('one that ends leaves the others of its page as they are', async () => {
     const { ledger, inner } = open()
     await Promise.all([prepare(ledger, 'a', '1', true), prepare(ledger, 'b', '2', false), prepare(ledger, 'c', '4', true, { stage: 'checking' })])
