@@ -17,7 +17,7 @@ export interface Entry<T extends LoggedTransfer = LoggedTransfer> {
   readonly id: string
   readonly info: TransferWithInfo<T>
   readonly amount: Amount
-  /** The transfer's JSON, which each of its records repeats. */
+  /** The transfer's JSON, which each of its records repeats; empty where it is kept for repeats only, and none will be written. */
   readonly json: string
   readonly stage: Stage
   /** Present while anything about the transfer is still to be done. */
@@ -268,8 +268,11 @@ function infoAfter<T extends LoggedTransfer>(entry: Entry<T>, state: TransferSta
   return fulfillment === undefined ? { transfer, isIncoming, state } : { transfer, isIncoming, state, fulfillment }
 }
 
-/** The record of a transfer: the members in the old package's order, since its records compare as texts. */
+/**
+ * The record of a transfer: the members in the old package's order, since its records compare as texts. Joined, since a text that was
+ * added up stays the tree of its parts in memory, and a store in memory keeps it for long.
+ */
 function recordOf({ info: { isIncoming, state, fulfillment }, json }: Entry): string {
   const end = fulfillment === undefined ? '' : `,"fulfillment":${JSON.stringify(fulfillment)}`
-  return `{"transfer":${json},"isIncoming":${String(isIncoming)},"state":"${state}"${end}}`
+  return ['{"transfer":', json, ',"isIncoming":', isIncoming, ',"state":"', state, '"', end, '}'].join('')
 }

@@ -451,7 +451,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 
   #remember(id: string, entry: Entry<T>): void {
     this.#cache.delete(id)
-    this.#cache.set(id, entry)
+    this.#cache.set(id, { ...entry, json: '' })
     if (this.#cache.size <= CACHE_LIMIT) return
     const [oldest] = this.#cache.keys()
     if (oldest !== undefined) this.#cache.delete(oldest)
