@@ -35,8 +35,12 @@ export function checkKey(key: unknown): asserts key is string {
  * @throws InvalidFieldsError naming what is wrong
  */
 export function checkBatch({ puts = [], deletes = [], guards = [] }: Batch): void {
+  for (const key of deletes) checkKey(key)
+  // Nearly always a few, among very many puts.
+  const deleted = new Set(deletes)
   for (const [key, value] of puts) {
     checkKey(key)
+    if (deleted.has(key)) throw new InvalidFieldsError(`${key} is both put and deleted in one batch`)
     if (typeof value !== 'string') throw new InvalidFieldsError(`value of ${key} must be a string`)
     if (!isWellFormed(value)) throw new InvalidFieldsError(`value of ${key} must be well-formed Unicode`)
   }
@@ -45,12 +49,6 @@ export function checkBatch({ puts = [], deletes = [], guards = [] }: Batch): voi
     if (expected !== undefined && typeof expected !== 'string') {
       throw new InvalidFieldsError(`guard on ${key} must be a string, or undefined for absent`)
     }
-  }
-  if (deletes.length === 0) return
-  const put = new Set(puts.map(([key]) => key))
-  for (const key of deletes) {
-    checkKey(key)
-    if (put.has(key)) throw new InvalidFieldsError(`${key} is both put and deleted in one batch`)
   }
 }
 
