@@ -7,7 +7,7 @@ import type { Amount, Limit } from '../core/amounts.js'
 import { DuplicateIdError, NotAcceptedError, StoreError } from '../core/errors.js'
 import type { Group } from './committer.js'
 import type { OpenPages } from './open-pages.js'
-import { historyPageOf, isImplied, jsonOf } from './records.js'
+import { headOf, historyPageOf, isImplied } from './records.js'
 import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, TransferWithInfo } from './records.js'
 import { MOVES, STATE_OF } from './stages.js'
 import type { Stage, TransferState } from './stages.js'
@@ -17,8 +17,8 @@ export interface Entry<T extends LoggedTransfer = LoggedTransfer> {
   readonly id: string
   readonly info: TransferWithInfo<T>
   readonly amount: Amount
-  /** The transfer's JSON, which each of its records repeats; empty where it is kept for repeats only, and none will be written. */
-  readonly json: string
+  /** What each of its records repeats (`headOf`); empty where the transfer is kept for repeats only, and no record will be written. */
+  readonly head: string
   readonly stage: Stage
   /** Present while anything about the transfer is still to be done. */
   readonly open: OpenRecord | undefined
@@ -122,7 +122,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
       id,
       info: { transfer, isIncoming, state: 'prepared' },
       amount: parseAmount(transfer.amount),
-      json: jsonOf(transfer),
+      head: headOf(transfer, isIncoming),
       stage: open.stage,
       open
     }
@@ -157,7 +157,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
       id: entry.id,
       info: infoAfter(entry, state, details),
       amount: entry.amount,
-      json: entry.json,
+      head: entry.head,
       stage,
       open: staysOpen ? { v: 1, stage, at: entry.open?.at ?? 0, ...details } : undefined
     }
@@ -234,9 +234,8 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     const entry = this.get(id)
     if (entry?.open === undefined) throw new StoreError(`transfer ${id} is not open`)
     const record = JSON.stringify({ id, ...entry.open })
-    const { isIncoming, state } = entry.info
-    if (state !== 'prepared' || this.#inOldLayout) return record
-    return `${record.slice(0, -1)},"isIncoming":${String(isIncoming)},"transfer":${entry.json}}`
+    if (entry.info.state !== 'prepared' || this.#inOldLayout) return record
+    return `${entry.head},${record.slice(1)}`
   }
 
   #writeHistory(): void {
@@ -268,11 +267,8 @@ function infoAfter<T extends LoggedTransfer>(entry: Entry<T>, state: TransferSta
   return fulfillment === undefined ? { transfer, isIncoming, state } : { transfer, isIncoming, state, fulfillment }
 }
 
-/**
- * The record of a transfer: the members in the old package's order, since its records compare as texts. Joined, since a text that was
- * added up stays the tree of its parts in memory, and a store in memory keeps it for long.
- */
-function recordOf({ info: { isIncoming, state, fulfillment }, json }: Entry): string {
+/** The record of a transfer: the members in the old package's order, since its records compare as texts. */
+function recordOf({ info: { state, fulfillment }, head }: Entry): string {
   const end = fulfillment === undefined ? '' : `,"fulfillment":${JSON.stringify(fulfillment)}`
-  return ['{"transfer":', json, ',"isIncoming":', isIncoming, ',"state":"', state, '"', end, '}'].join('')
+  return [head, ',"state":"', state, '"', end, '}'].join('')
 }

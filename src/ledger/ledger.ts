@@ -13,7 +13,7 @@ import { Draft, HISTORY_SPAN_MS, hold } from './draft.js'
 import type { Entry, Limits, Memory, Sums, View } from './draft.js'
 import { OpenPages } from './open-pages.js'
 import {
-  afterFinal, historyPageOf, ledgerKeys, parseHistoryPage, parseOpenPage, parseStoredLimit, parseStoredSum, parseTransferRecord
+  afterFinal, headOf, historyPageOf, ledgerKeys, parseHistoryPage, parseOpenPage, parseStoredLimit, parseStoredSum, parseTransferRecord
 } from './records.js'
 import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, StoredOpen, TransferWithInfo } from './records.js'
 import { STATE_OF } from './stages.js'
@@ -204,7 +204,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     let stage: Stage = open?.stage ?? (info.state === 'prepared' ? 'held' : info.state)
     // The old package kept nothing beside the record: what it left prepared was held. A dispute is told from a cancellation by its evidence.
     if (stage === 'cancelled' && info.isIncoming && await this.#committer.get(this.#keys.disputed(id)) !== undefined) stage = 'disputed'
-    return { id, info, amount, json: JSON.stringify(info.transfer), stage, open }
+    return { id, info, amount, head: headOf(info.transfer, info.isIncoming), stage, open }
   }
 
   // ---- reading
@@ -424,7 +424,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       if (reading !== undefined) reading.entry = entry
       if (entry?.open === undefined) this.#open.delete(id)
       else this.#open.set(id, entry)
-      if (entry !== undefined && entry.open === undefined) this.#remember(id, entry)
+      if (entry !== undefined && entry.open === undefined) this.#remember(entry)
       else this.#cache.delete(id)
     }
   }
@@ -437,7 +437,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     const entry = this.#open.get(id)
     if (entry === undefined || STATE_OF[entry.stage] === 'prepared') return
     this.#open.delete(id)
-    this.#remember(id, { ...entry, stage: entry.stage === 'rejecting' ? 'cancelled' : entry.stage, open: undefined })
+    this.#remember(entry)
     this.#closing.add(id)
     this.#committer.submitLater(this.#keys.openPrefix, this.#deleteClosed)
   }
@@ -449,9 +449,10 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     group.onDurable(() => { for (const id of closing) this.#closing.delete(id) })
   }
 
-  #remember(id: string, entry: Entry<T>): void {
+  /** Keeps what is closed for repeats. */
+  #remember({ id, info, amount, stage }: Entry<T>): void {
     this.#cache.delete(id)
-    this.#cache.set(id, { ...entry, json: '' })
+    this.#cache.set(id, { id, info, amount, head: '', stage: stage === 'rejecting' ? 'cancelled' : stage, open: undefined })
     if (this.#cache.size <= CACHE_LIMIT) return
     const [oldest] = this.#cache.keys()
     if (oldest !== undefined) this.#cache.delete(oldest)

@@ -178,8 +178,17 @@ function parseStored<V>(key: string, parse: () => V): V {
   }
 }
 
+/**
+ * How each record of a transfer begins. Joined, as all texts that are kept for a while: one that was added up stays the tree of its
+ * parts in memory, some twenty for a record.
+ * @throws InvalidFieldsError for what has no JSON
+ */
+export function headOf(transfer: LoggedTransfer, isIncoming: boolean): string {
+  return ['{"transfer":', jsonOf(transfer), ',"isIncoming":', String(isIncoming)].join('')
+}
+
 /** @throws InvalidFieldsError for what has no JSON */
-export function jsonOf(transfer: LoggedTransfer): string {
+function jsonOf(transfer: LoggedTransfer): string {
   try {
     return JSON.stringify(transfer)
   } catch (cause) {
