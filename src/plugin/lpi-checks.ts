@@ -29,7 +29,7 @@ export interface Addresses {
  */
 export function checkTransfer(transfer: OutgoingTransfer & { account?: string }, addresses: Addresses): Transfer {
   checkObject(transfer, 'transfer')
-  const { id, amount, executionCondition, expiresAt, ilp, custom, data, noteToSelf } = transfer
+  const { id, amount, executionCondition, expiresAt, ilp, custom, data, noteToSelf, direction } = transfer
   parseTransferId(id)
   checkAddressing(transfer, addresses)
   const checked: Transfer = {
@@ -45,6 +45,7 @@ export function checkTransfer(transfer: OutgoingTransfer & { account?: string },
   if (custom !== undefined) checked.custom = copyOfObject(custom, 'custom')
   if (data !== undefined) checked.data = copyOfObject(data, 'data')
   if (noteToSelf !== undefined) checked.noteToSelf = copyOfObject(noteToSelf, 'noteToSelf')
+  if (direction === 'outgoing') checked.direction = direction
   checkSize(checked)
   return checked
 }

@@ -50,6 +50,8 @@ export interface OutgoingTransfer {
   data?: object
   /** Kept with the transfer, also over restarts, and never sent (C46). */
   noteToSelf?: object
+  /** What ilp-connector 18 gives, and looks for in `outgoing_fulfill` before it takes its own money. Kept with the transfer, and not sent. */
+  direction?: 'outgoing'
 }
 
 /** A transfer as events report it: with both accounts and the ledger's prefix. */

@@ -114,6 +114,17 @@ describe('events of transfers', () => {
     expect(await fulfilled[1]).toEqual([{ ...sent, ...accounts, ledger: prefix }, fulfillment])
   })
 
+  it('C52: `direction`, which ilp-connector 18 gives and looks for in what comes back, stays with the transfer, and on this side', async () => {
+    const { server, client } = await connectedPair()
+    const { transfer, fulfillment } = payment(client.getPeerAccount(), '12', { direction: 'outgoing' })
+    const [prepared, incoming, fulfilled] = [nextEvent(client, 'outgoing_prepare'), nextEvent(server, 'incoming_prepare'), nextEvent(client, 'outgoing_fulfill')]
+    await client.sendTransfer(transfer)
+    expect((await prepared)[0]).toHaveProperty('direction', 'outgoing')
+    expect((await incoming)[0]).not.toHaveProperty('direction')
+    await server.fulfillCondition(transfer.id, fulfillment)
+    expect((await fulfilled)[0]).toHaveProperty('direction', 'outgoing')
+  })
+
   it('C52 C34: a rejection carries the reason on both sides', async () => {
     const { server, client } = await connectedPair()
     const { transfer } = payment(client.getPeerAccount())
