@@ -69,25 +69,47 @@ function checkRange(bytes, offset, length) {
   if (!(offset >= 0 && offset + length <= bytes.length)) throw new RangeError('the offset lies outside of the buffer')
 }
 
+// Loops over bytes, since each payment has some hundred of them read and written as texts.
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+const HEX = Array.from({ length: 256 }, (_none, byte) => byte.toString(16).padStart(2, '0'))
+
 function fromText(text, encoding) {
-  if (encoding === 'utf8') return new Buffer(new TextEncoder().encode(text))
-  if (encoding === 'latin1' || encoding === 'ascii') return Buffer.from(Array.from({ length: text.length }, (_none, at) => text.charCodeAt(at)))
-  if (encoding === 'hex') return new Buffer((text.match(/[0-9a-f]{2}/gi) ?? []).map(pair => parseInt(pair, 16)))
+  if (encoding === 'utf8') return new Buffer(encoder.encode(text))
+  if (encoding === 'latin1' || encoding === 'ascii') return fill(text.length, at => text.charCodeAt(at))
+  if (encoding === 'hex') {
+    const pairs = text.match(/[0-9a-f]{2}/gi) ?? []
+    return fill(pairs.length, at => parseInt(pairs[at], 16))
+  }
   if (encoding === 'base64' || encoding === 'base64url') return fromText(fromBase64(text), 'latin1')
   throw new TypeError(`the encoding ${encoding} is not here`)
 }
 
+function fill(length, byteAt) {
+  const bytes = new Buffer(length)
+  for (let at = 0; at < length; at++) bytes[at] = byteAt(at)
+  return bytes
+}
+
 /** Reads either alphabet, padded or not, up to the padding; passes over what is neither, as Node does. */
 function fromBase64(text) {
-  const [letters] = text.replace(/-/g, '+').replace(/_/g, '/').replace(/[^A-Za-z0-9+/=]/g, '').split('=')
-  return atob(letters.length % 4 === 1 ? letters.slice(0, -1) : letters)
+  const [letters] = /^[\w-]*$/.test(text) ? [text] : text.replace(/[^\w+/=-]/g, '').split('=')
+  const standard = letters.replaceAll('-', '+').replaceAll('_', '/')
+  return atob(standard.length % 4 === 1 ? standard.slice(0, -1) : standard)
 }
 
 function toText(bytes, encoding) {
-  if (encoding === 'utf8') return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
-  if (encoding === 'latin1') return Array.from(bytes, byte => String.fromCharCode(byte)).join('')
-  if (encoding === 'hex') return Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('')
+  if (encoding === 'utf8') return decoder.decode(bytes)
+  if (encoding === 'latin1') return join(bytes, String.fromCharCode)
+  if (encoding === 'hex') return join(bytes, byte => HEX[byte])
   if (encoding === 'base64') return btoa(toText(bytes, 'latin1'))
   if (encoding === 'base64url') return toText(bytes, 'base64').replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
   throw new TypeError(`the encoding ${encoding} is not here`)
+}
+
+function join(bytes, textOf) {
+  let text = ''
+  for (let at = 0; at < bytes.length; at++) text += textOf(bytes[at])
+  return text
 }

@@ -7,7 +7,7 @@
  * A commit is one transaction, and whatever the transaction waits for is a request of its own: it would be committed half done,
  * or not be there any more, after any other wait.
  */
-import { get, getMany, promisifyRequest, type UseStore } from 'idb-keyval'
+import { get, promisifyRequest, type UseStore } from 'idb-keyval'
 import { InvalidFieldsError, messageOf, StoreError } from '../core/errors.js'
 import type { HostLog } from '../core/log.js'
 import type { Batch, ListOptions, Store } from '../core/store.js'
@@ -255,8 +255,12 @@ async function write(store: IDBObjectStore, { puts = [], deletes = [], guards = 
 }
 
 function hold(store: IDBObjectStore, guards: NonNullable<Batch['guards']>): Promise<boolean> {
-  const reading = getMany<string | undefined>(guards.map(([key]) => key), async (_mode, callback) => callback(store))
-  const holding = reading.then(held => guards.every(([, expected], index) => held[index] === expected))
+  // Most guards expect nothing: then there is no value to be handed over.
+  const requests = guards.map(([key, expected]) => (expected === undefined ? store.getKey(key) : store.get(key)) as IDBRequest<unknown>)
+  const last = requests.at(-1)
+  if (last === undefined) return Promise.resolve(true)
+  // Requests end in their order: with the last one all are known. Where one fails, so do those behind it.
+  const holding = promisifyRequest(last).then(() => guards.every(([, expected], index) => requests[index]?.result === expected))
   // Nobody waits for it where a put throws.
   holding.catch(() => undefined)
   return holding
