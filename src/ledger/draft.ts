@@ -222,6 +222,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
 
   #writeOpen(): void {
     const leaving = this.#leaving
+    // Before what is closing joins them, which arrives nowhere.
     const arriving = [...leaving].filter(id => this.#entries.get(id)?.open !== undefined)
     for (const id of this.#memory.closing) {
       // Unless something has become open about it since.

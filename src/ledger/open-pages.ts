@@ -47,7 +47,7 @@ export class OpenPages {
     for (const page of left) {
       const staying = [...this.#pages.get(page) ?? []].filter(id => !leaving.has(id))
       if (staying.length === 0) group.delete(this.#keys.open(page))
-      else group.put(this.#keys.open(page), textOf(staying, record))
+      else group.put(this.#keys.open(page), textOf(staying.map(record)))
     }
     const added = pagesOf(arriving, record)
     for (const [index, { text }] of added.entries()) group.put(this.#keys.open(this.#last + index + 1), text)
@@ -86,9 +86,9 @@ function pagesOf(arriving: readonly string[], record: (id: string) => string): A
     page.records.push(text)
     page.characters += text.length
   }
-  return pages.map(({ ids, records }) => ({ ids, text: `[${records.join(',')}]` }))
+  return pages.map(({ ids, records }) => ({ ids, text: textOf(records) }))
 }
 
-function textOf(ids: readonly string[], record: (id: string) => string): string {
-  return `[${ids.map(record).join(',')}]`
+function textOf(records: readonly string[]): string {
+  return `[${records.join(',')}]`
 }
