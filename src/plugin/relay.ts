@@ -260,7 +260,8 @@ export class Relay {
     const { role, settled, post, epoch } = this.#options
     await settled()
     if (role() !== 'holder' || call.epoch !== epoch() || !Object.hasOwn(MOVES_VALUE, call.method)) return
-    const key = `${call.id} ${to}`
+    // With the epoch: what began in an earlier hold of this instance may end in this one, and its answer counts no more.
+    const key = `${call.epoch} ${call.id} ${to}`
     const known = this.#answers.get(key)
     if (known === 'running') return
     if (known === undefined) this.#remember(key, 'running')
