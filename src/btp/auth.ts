@@ -24,7 +24,7 @@ export interface PeerFacts {
 }
 
 /** The name of our own sub-protocol. */
-const PAYCHAN = 'paychan'
+export const PAYCHAN = 'paychan'
 /** The version of what PROTOCOL.md describes. A peer that announces a higher one understands this one too. */
 const VERSION = 1
 const LEDGER_ID = /^[0-9a-f]{32}$/

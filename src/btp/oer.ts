@@ -144,7 +144,7 @@ export function writeLength(buffer: Buffer, at: number, length: number): number 
  * Reads a GeneralizedTime of RFC 30: UTC with `Z`, at most milliseconds, no offset, no 24:00, no leap second (which no Date can
  * hold). Canonical writers leave trailing zeros out, so one or two decimals are read too.
  */
-function parseTimestamp(text: string): Date | undefined {
+export function parseTimestamp(text: string): Date | undefined {
   if (!TIMESTAMP.test(text)) return undefined
   const month = digits(text, 4, 6) - 1
   const day = digits(text, 6, 8)

@@ -9,6 +9,9 @@
 /** The wire codes of BTP (RFC 23). `T` errors may be retried, `F` errors may not. */
 export type BtpErrorCode = 'T00' | 'F00' | 'F01' | 'F03' | 'F04' | 'F05' | 'F06' | 'F07' | 'F08'
 
+/** The codes of ILP errors (RFC 27) that a host of LPI v2 is told. */
+export type IlpErrorCode = 'F00' | 'F01' | 'F05' | 'R00' | 'T00' | 'T01' | 'T04'
+
 /** What became of a call that did not end in an answer: `'unknown'` means that the records carry on and decide it later. */
 export type Outcome = 'unknown'
 
@@ -28,6 +31,8 @@ export abstract class PaychanError extends Error {
   abstract override readonly name: string
   /** What an Error packet with it carries. The same code stands for several names. */
   abstract readonly code: BtpErrorCode
+  /** The code of the ILP Reject that a host of LPI v2 makes of this error. */
+  readonly ilpErrorCode: IlpErrorCode = 'F00'
   /** `'unknown'` where the call ended before its transfer did: look the transfer up, never send it anew under another id. */
   readonly outcome?: Outcome
   /** Whether this is the peer's explicit answer, as opposed to something found out on this side. */
@@ -50,6 +55,7 @@ export class NotAcceptedError extends PaychanError {
 export class InvalidFieldsError extends PaychanError {
   override readonly name = 'InvalidFieldsError'
   override readonly code = 'F01'
+  override readonly ilpErrorCode = 'F01'
 }
 
 /** No transfer has this id. */
@@ -62,6 +68,7 @@ export class TransferNotFoundError extends PaychanError {
 export class InvalidFulfillmentError extends PaychanError {
   override readonly name = 'InvalidFulfillmentError'
   override readonly code = 'F04'
+  override readonly ilpErrorCode = 'F05'
 }
 
 /** The id belongs to another transfer already. */
@@ -74,6 +81,7 @@ export class DuplicateIdError extends PaychanError {
 export class AlreadyRolledBackError extends PaychanError {
   override readonly name = 'AlreadyRolledBackError'
   override readonly code = 'F06'
+  override readonly ilpErrorCode = 'R00'
 }
 
 /** The transfer was fulfilled. */
@@ -86,24 +94,28 @@ export class AlreadyFulfilledError extends PaychanError {
 export class InsufficientBalanceError extends PaychanError {
   override readonly name = 'InsufficientBalanceError'
   override readonly code = 'F08'
+  override readonly ilpErrorCode = 'T04'
 }
 
 /** The peer cannot be reached now, or did not answer in time. */
 export class UnreachableError extends PaychanError {
   override readonly name = 'UnreachableError'
   override readonly code = 'T00'
+  override readonly ilpErrorCode = 'T01'
 }
 
 /** The store failed, so nothing was changed; `outcome: 'unknown'` where even that cannot be said. */
 export class StoreError extends PaychanError {
   override readonly name = 'StoreError'
   override readonly code = 'T00'
+  override readonly ilpErrorCode = 'T00'
 }
 
 /** Another process or tab owns the store now: this one only reads. */
 export class StandbyError extends PaychanError {
   override readonly name = 'StandbyError'
   override readonly code = 'T00'
+  override readonly ilpErrorCode = 'T00'
 }
 
 /** The destination of a transfer or message is not the peer's account. */
@@ -122,11 +134,24 @@ export class MissingFulfillmentError extends PaychanError {
 export class NoSubscriptionsError extends PaychanError {
   override readonly name = 'NoSubscriptionsError'
   override readonly code = 'F00'
+  override readonly ilpErrorCode = 'T01'
 }
 
 /** A request handler is registered already; deregister it first. */
 export class RequestHandlerAlreadyRegisteredError extends PaychanError {
   override readonly name = 'RequestHandlerAlreadyRegisteredError'
+  override readonly code = 'F00'
+}
+
+/** A data handler is registered already; deregister it first. */
+export class DataHandlerAlreadyRegisteredError extends PaychanError {
+  override readonly name = 'DataHandlerAlreadyRegisteredError'
+  override readonly code = 'F00'
+}
+
+/** A money handler is registered already; deregister it first. */
+export class MoneyHandlerAlreadyRegisteredError extends PaychanError {
+  override readonly name = 'MoneyHandlerAlreadyRegisteredError'
   override readonly code = 'F00'
 }
 
@@ -137,6 +162,7 @@ export class RequestHandlerAlreadyRegisteredError extends PaychanError {
 export class PacketError extends PaychanError {
   override readonly name = 'PacketError'
   override readonly code = 'F01'
+  override readonly ilpErrorCode = 'F01'
   /** The request to answer with it; absent where the bytes are met with silence. */
   readonly requestId?: number
 
@@ -153,6 +179,7 @@ export class RemoteError extends PaychanError {
   override readonly name = 'RemoteError'
   /** `T00` where the peer's code begins with a T, so that a retry may help, else `F00`. */
   readonly code: BtpErrorCode
+  override readonly ilpErrorCode: IlpErrorCode
   /** The name that the peer gave, of any form. */
   readonly remoteName: string
   /** The code that the peer gave, of any form. */
@@ -163,6 +190,7 @@ export class RemoteError extends PaychanError {
     this.remoteName = remote.name
     this.remoteCode = remote.code
     this.code = remote.code.startsWith('T') ? 'T00' : 'F00'
+    this.ilpErrorCode = this.code
   }
 }
 

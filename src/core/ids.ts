@@ -1,8 +1,9 @@
 /**
  * Transfer ids and 32-byte values in their text forms. Imports core.
  */
-import { fromBase64url, sha256, toBase64url } from './bytes.js'
+import { fromBase64url, sha256, toBase64url, toHex } from './bytes.js'
 import { InvalidFieldsError } from './errors.js'
+import type { Random } from './random.js'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 const BYTES_32 = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
@@ -20,6 +21,14 @@ export function parseTransferId(value: unknown, field = 'id'): string {
 export function transferIdFromHex(hex: string): string {
   // Joined, since a text that was added up stays the tree of its parts in memory.
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
+}
+
+/** A new transfer id: a random UUID, version 4 (RFC 9562). */
+export function randomTransferId(random: Random): string {
+  const bytes = random.bytes(16)
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80
+  return transferIdFromHex(toHex(bytes))
 }
 
 /**

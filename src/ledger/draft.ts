@@ -9,7 +9,7 @@ import type { Group } from './committer.js'
 import type { OpenPages } from './open-pages.js'
 import { headOf, historyPageOf, isImplied } from './records.js'
 import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, TransferWithInfo } from './records.js'
-import { MOVES, STATE_OF } from './stages.js'
+import { MOVES, STATE_OF, UNSETTLED } from './stages.js'
 import type { Stage, TransferState } from './stages.js'
 
 /** A transfer as the ledger knows it. Never changed in place: a change makes a new one. */
@@ -29,7 +29,13 @@ export interface Sums {
   outgoingFulfilled: Amount
   incomingHeld: Amount
   outgoingHeld: Amount
+  /** What the peer ever settled towards us, and we towards it: apart from the balance, and within the same limits. */
+  settledIn: Amount
+  settledOut: Amount
 }
+
+/** The sums that are stored; the holds follow from what is open. */
+export const STORED_SUMS = ['incomingFulfilled', 'outgoingFulfilled', 'settledIn', 'settledOut'] as const
 
 export interface Limits {
   maximum: Limit
@@ -136,11 +142,11 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
 
   /** Checks a balance with all holds of one direction against the limit there (I5). */
   #checkLimits(entry: Entry<T>): void {
-    const { incomingFulfilled, outgoingFulfilled, incomingHeld, outgoingHeld } = this.#sums
-    const balance = incomingFulfilled - outgoingFulfilled
+    const { incomingHeld, outgoingHeld } = this.#sums
+    const position = positionOf(this.#sums)
     const exceeds = entry.info.isIncoming
-      ? balance + incomingHeld + entry.amount > this.#limits.maximum
-      : balance - outgoingHeld - entry.amount < this.#limits.minimum
+      ? position + incomingHeld + entry.amount > this.#limits.maximum
+      : position - outgoingHeld - entry.amount < this.#limits.minimum
     if (!exceeds) return
     const [limit, value] = entry.info.isIncoming ? ['maximum', this.#limits.maximum] as const : ['minimum', this.#limits.minimum] as const
     throw new NotAcceptedError(`transfer ${entry.id} of ${entry.info.transfer.amount} would exceed the ${limit} balance of ${formatAmount(value)}`)
@@ -152,7 +158,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
       throw new NotAcceptedError(`transfer ${entry.id} cannot go from ${entry.stage} to ${stage}`)
     }
     const state = STATE_OF[stage]
-    const staysOpen = state === 'prepared' || stage === 'rejecting' || details.report !== undefined
+    const staysOpen = state === 'prepared' || UNSETTLED.has(stage) || details.report !== undefined
     const moved: Entry<T> = {
       id: entry.id,
       info: infoAfter(entry, state, details),
@@ -176,7 +182,9 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     const wasCounted = entry.open !== undefined && before === 'prepared'
     if (wasCounted && after !== 'prepared') hold(this.#sums, entry, -1)
     if (!wasCounted && after === 'prepared') hold(this.#sums, moved, 1)
-    if (after === 'fulfilled') this.#credit(moved)
+    if (before === after) return
+    if (after === 'fulfilled') this.#credit(moved, 1)
+    if (before === 'fulfilled') this.#credit(moved, -1)
   }
 
   /** An entry that is not the newest has been moved already: moving it again would count it twice (I3). */
@@ -184,14 +192,25 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     if (this.get(entry.id) !== entry) throw new NotAcceptedError(`transfer ${entry.id} has changed meanwhile`)
   }
 
-  #credit(entry: Entry<T>): void {
+  #credit(entry: Entry<T>, sign: 1 | -1): void {
     const sum = entry.info.isIncoming ? 'incomingFulfilled' : 'outgoingFulfilled'
-    this.#sums[sum] += entry.amount
+    this.#sums[sum] += sign === 1 ? entry.amount : -entry.amount
+  }
+
+  /**
+   * Adds to what was settled.
+   * @throws NotAcceptedError when what the peer settles towards us would make us owe it more than the minimum allows
+   */
+  settle(which: 'settledIn' | 'settledOut', amount: Amount): void {
+    if (which === 'settledIn' && positionOf(this.#sums) - this.#sums.outgoingHeld - amount < this.#limits.minimum) {
+      throw new NotAcceptedError(`a settlement of ${formatAmount(amount)} would exceed the minimum balance of ${formatAmount(this.#limits.minimum)}`)
+    }
+    this.#sums[which] += amount
   }
 
   /** Once for the group, however many of its changes moved them. */
   #writeSums(): void {
-    for (const sum of ['incomingFulfilled', 'outgoingFulfilled'] as const) {
+    for (const sum of STORED_SUMS) {
       if (this.#sums[sum] !== this.#memory.sums[sum]) this.#group.put(this.#keys[sum], formatAmount(this.#sums[sum]))
     }
   }
@@ -252,6 +271,11 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     this.#limits[which] = value
     this.#group.put(this.#keys[which], formatAmount(value))
   }
+}
+
+/** What limits act on: the balance, with what was settled. Nothing is ever settled this way under a v1 host. */
+export function positionOf({ incomingFulfilled, outgoingFulfilled, settledIn, settledOut }: Sums): Amount {
+  return incomingFulfilled - outgoingFulfilled + settledOut - settledIn
 }
 
 /** Counts an entry in the holds, or takes it out of them. What does not read as prepared is not in them. */

@@ -5,18 +5,18 @@
  * the callers, in changes that the committer runs one after the other. Memory holds what is durable: what is open, and a bounded
  * cache of what was last touched.
  */
-import type { Limit } from '../core/amounts.js'
+import type { Amount, Limit } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
 import { InvalidFieldsError, StoreError } from '../core/errors.js'
 import type { Committer, Group } from './committer.js'
-import { Draft, HISTORY_SPAN_MS, hold } from './draft.js'
+import { Draft, HISTORY_SPAN_MS, STORED_SUMS, hold } from './draft.js'
 import type { Entry, Limits, Memory, Sums, View } from './draft.js'
 import { OpenPages } from './open-pages.js'
 import {
   afterFinal, headOf, historyPageOf, ledgerKeys, parseHistoryPage, parseOpenPage, parseStoredLimit, parseStoredSum, parseTransferRecord
 } from './records.js'
 import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, StoredOpen, TransferWithInfo } from './records.js'
-import { STATE_OF } from './stages.js'
+import { STATE_OF, UNSETTLED } from './stages.js'
 import type { Stage } from './stages.js'
 
 /** Final transfers kept in memory, for repeats of what was just done. */
@@ -56,10 +56,12 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #lastReading: Promise<void> | undefined
   #nextReading: Promise<void> | undefined
   #loaded = false
-  #sums: Sums = { incomingFulfilled: 0n, outgoingFulfilled: 0n, incomingHeld: 0n, outgoingHeld: 0n }
+  #sums: Sums = emptySums()
   #limits: Limits
   #open = new Map<string, Entry<T>>()
   #pages: OpenPages
+  /** How many of them are prepared. */
+  #inFlight = 0
   /** Final ones, oldest first. */
   #cache = new Map<string, Entry<T>>()
   #readings = new Map<string, Reading<T>>()
@@ -84,6 +86,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#loaded = false
     this.#open = new Map()
     this.#pages = new OpenPages(this.#keys)
+    this.#inFlight = 0
     this.#cache = new Map()
     this.#readings = new Map()
     this.#closing = new Set()
@@ -127,7 +130,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   async #read(): Promise<void> {
     const keys = this.#keys
     const generation = this.#generation
-    const balance = await this.#readBalance()
+    const sums = await this.#readSums()
     const [maximum, minimum] = await Promise.all([keys.maximum, keys.minimum].map(key => this.#committer.get(key)))
     const open = new Map<string, Entry<T>>()
     const pages = new OpenPages(keys)
@@ -135,12 +138,6 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       const stored = parseOpenPage(key, text)
       pages.add(Number(key.slice(keys.openPrefix.length)), stored.map(({ id }) => id))
       for (const entry of await Promise.all(stored.map(one => this.#readOpen(key, one)))) open.set(entry.id, entry)
-    }
-    const sums: Sums = {
-      incomingFulfilled: parseStoredSum(keys.incomingFulfilled, balance.get(keys.incomingFulfilled) ?? '0'),
-      outgoingFulfilled: parseStoredSum(keys.outgoingFulfilled, balance.get(keys.outgoingFulfilled) ?? '0'),
-      incomingHeld: 0n,
-      outgoingHeld: 0n
     }
     for (const entry of open.values()) hold(sums, entry, 1)
     const limits: Limits = {
@@ -153,18 +150,22 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#limits = limits
     this.#open = open
     this.#pages = pages
+    this.#inFlight = [...open.values()].filter(isInFlight).length
     this.#cache = new Map()
     this.#loaded = true
   }
 
-  /** Both sums, in one listing where another owner could write between two readings. */
-  async #readBalance(): Promise<Map<string, string | undefined>> {
-    const { balancePrefix, incomingFulfilled, outgoingFulfilled } = this.#keys
+  /** Both sums of the balance in one listing, where another owner could write between two readings. */
+  async #readSums(): Promise<Sums> {
+    const keys = this.#keys
+    const sums = emptySums()
     // What the old package wrote is in no listing, and no other process writes there.
-    if (!this.#committer.opensInOldPackage) return new Map(await this.#committer.list(balancePrefix, { limit: PAGE }))
-    const keys = [incomingFulfilled, outgoingFulfilled]
-    const found = await Promise.all(keys.map(key => this.#committer.get(key)))
-    return new Map(keys.map((key, index) => [key, found[index]]))
+    const readings = this.#committer.opensInOldPackage
+      ? STORED_SUMS.map(async sum => [[keys[sum], await this.#committer.get(keys[sum])] as const])
+      : [keys.balancePrefix, keys.settledPrefix].map(prefix => this.#committer.list(prefix, { limit: PAGE }))
+    const found = new Map((await Promise.all<ReadonlyArray<readonly [string, string | undefined]>>(readings)).flat())
+    for (const sum of STORED_SUMS) sums[sum] = parseStoredSum(keys[sum], found.get(keys[sum]) ?? '0')
+    return sums
   }
 
   async * #listAll(prefix: string): AsyncGenerator<[string, string]> {
@@ -219,14 +220,19 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return this.#limits
   }
 
+  /** As `limits`, once they have been read. */
+  get currentLimits(): Readonly<Limits> {
+    return this.#limits
+  }
+
   /** What has not come to its end yet, and final ones whose event may not have been raised. */
   get open(): Iterable<Entry<T>> {
     return this.#open.values()
   }
 
-  /** How many they are. */
-  get openCount(): number {
-    return this.#open.size
+  /** How many have not come to their end. */
+  get inFlightCount(): number {
+    return this.#inFlight
   }
 
   /** The entry of an open transfer, or of one touched lately, without waiting. */
@@ -400,6 +406,21 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     await this.#committer.submit(group => { this.#draftIn(group).setLimit(which, value) })
   }
 
+  /**
+   * Adds to what was settled, where it is wanted; what `also` writes lands in the same commit. Tells whether it was wanted.
+   * @throws NotAcceptedError when the minimum does not allow it; StoreError, StandbyError
+   */
+  async settle(which: 'settledIn' | 'settledOut', amount: Amount, isWanted: (group: Group) => boolean, also: (group: Group) => void): Promise<boolean> {
+    await this.#committer.ready()
+    await this.load()
+    return this.#committer.submit(group => {
+      if (!isWanted(group)) return false
+      this.#draftIn(group).settle(which, amount)
+      also(group)
+      return true
+    })
+  }
+
   #draftIn(group: Group): Draft<T> {
     return group.draft(this, () => new Draft<T>(this.#memory(), group, this.#keys, this.#committer.opensInOldPackage))
   }
@@ -422,6 +443,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     for (const [id, entry] of entries) {
       const reading = this.#readings.get(id)
       if (reading !== undefined) reading.entry = entry
+      this.#inFlight += (isInFlight(entry) ? 1 : 0) - (isInFlight(this.#open.get(id)) ? 1 : 0)
       if (entry?.open === undefined) this.#open.delete(id)
       else this.#open.set(id, entry)
       if (entry !== undefined && entry.open === undefined) this.#remember(entry)
@@ -452,7 +474,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   /** Keeps what is closed for repeats. */
   #remember({ id, info, amount, stage }: Entry<T>): void {
     this.#cache.delete(id)
-    this.#cache.set(id, { id, info, amount, head: '', stage: stage === 'rejecting' ? 'cancelled' : stage, open: undefined })
+    this.#cache.set(id, { id, info, amount, head: '', stage: closedStage(stage), open: undefined })
     if (this.#cache.size <= CACHE_LIMIT) return
     const [oldest] = this.#cache.keys()
     if (oldest !== undefined) this.#cache.delete(oldest)
@@ -507,4 +529,18 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       return 'pruned'
     })
   }
+}
+
+/** What a final stage is when nothing is left to be done about it. */
+function closedStage(stage: Stage): Stage {
+  if (!UNSETTLED.has(stage)) return stage
+  return STATE_OF[stage] === 'fulfilled' ? 'fulfilled' : 'cancelled'
+}
+
+function isInFlight(entry: Entry | undefined): boolean {
+  return entry?.open !== undefined && entry.info.state === 'prepared'
+}
+
+function emptySums(): Sums {
+  return { incomingFulfilled: 0n, outgoingFulfilled: 0n, incomingHeld: 0n, outgoingHeld: 0n, settledIn: 0n, settledOut: 0n }
 }

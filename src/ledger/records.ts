@@ -42,9 +42,9 @@ export interface OpenRecord {
   stage: Stage
   /** When it was prepared: milliseconds since 1970. */
   at: number
-  /** The preimage, while the sender has not answered our Fulfill. */
+  /** The preimage, while the sender has not answered our Fulfill, or may say that it came too late. */
   fulfillment?: string
-  /** The ILP packet, base64url, that goes along with the Fulfill or the Reject, or came along with it. */
+  /** The ILP packet, base64url, that goes along with the Fulfill or the Reject, or came along with it; or is the Fulfill itself. */
   ilp?: string
   /** The event that may not have been raised yet: it is raised (again) after a restart. */
   report?: 'fulfill' | 'reject' | 'cancel'
@@ -78,6 +78,9 @@ export function ledgerKeys(key: string) {
     balancePrefix: `${key}:tl:balance:`,
     incomingFulfilled: `${key}:tl:balance:if`,
     outgoingFulfilled: `${key}:tl:balance:of`,
+    settledPrefix: `${ours}settled:`,
+    settledIn: `${ours}settled:in`,
+    settledOut: `${ours}settled:out`,
     maximum: `${key}:tl:maximum`,
     minimum: `${key}:tl:minimum`,
     openPrefix: `${ours}open:`,

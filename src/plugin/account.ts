@@ -4,9 +4,11 @@
  */
 import type { Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
+import type { Random } from '../core/random.js'
 import { fromBase64url } from '../core/bytes.js'
 import { StandbyError, UnreachableError, messageOf } from '../core/errors.js'
 import { decodeIlpError, encodeIlpError, ilpErrorToRejectionReason, senderOf } from '../btp/ilp-error.js'
+import type { IlpPrepare } from '../btp/ilp-packets.js'
 import type { Packet, SubProtocol } from '../btp/packets.js'
 import { octets } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
@@ -18,6 +20,12 @@ import type { Settlement } from './settlement.js'
 
 /** A store that failed is tried again after this time, where nobody is there to be told. */
 const STORE_RETRY_MS = 1000
+
+/**
+ * The most transfers in flight, of both directions, beside which another incoming one is taken. Limits bound their amounts, and so
+ * bound nothing of those that have none; each costs memory until it expires, which the sender decides.
+ */
+export const MOST_IN_FLIGHT = 10_000
 
 /** The evidence that stays when the sender says that our Fulfill came too late. */
 export interface Dispute {
@@ -64,6 +72,7 @@ export type Role = 'holder' | 'standby' | 'disconnected'
 
 export interface Account {
   readonly clock: Clock
+  readonly random: Random
   readonly log: Logger
   readonly ledger: Ledger<Transfer>
   readonly courier: Courier
@@ -78,6 +87,21 @@ export interface Account {
   /** The peer's balance, seen from here: asked over the wire. */
   readonly askPeerBalance: () => Promise<string>
   readonly emit: <E extends keyof PluginEvents>(event: E, ...args: Parameters<PluginEvents[E]>) => void
+}
+
+/** The transfer that an ILPv4 Prepare stands for in the ledger. */
+export function transferOfPrepare(account: Account, id: string, prepare: IlpPrepare, isIncoming: boolean): Transfer {
+  const { amount, executionCondition, expiresAt } = prepare
+  const [own, peer] = [account.address(), account.peerAddress()]
+  return {
+    id,
+    amount,
+    executionCondition,
+    expiresAt: expiresAt.toISOString(),
+    to: isIncoming ? own : peer,
+    from: isIncoming ? peer : own,
+    ledger: account.info().prefix
+  }
 }
 
 /**

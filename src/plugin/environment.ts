@@ -16,7 +16,8 @@ export interface Environment {
   hostLogger(log: HostLog): Logger
   /** Any socket that looks like a web socket. @throws InvalidFieldsError for what does not */
   adoptSocket(socket: unknown): Connection
-  wrapKeyValueStore(store: KeyValueStore): Store
+  /** `keyPrefix`: what all keys begin with there. */
+  wrapKeyValueStore(store: KeyValueStore, keyPrefix?: string): Store
   memoryStore(): Store
   /** How instances over one store find each other. Absent, or without a result, where they cannot. */
   readonly siblings?: () => Siblings | undefined

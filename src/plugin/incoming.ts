@@ -17,18 +17,12 @@ import type { PreparePacket, SubProtocol } from '../btp/packets.js'
 import { fromProtocolData, octets } from '../btp/protocol-data.js'
 import { sameTransfer } from '../ledger/records.js'
 import type { Entry } from '../ledger/draft.js'
-import { changeUntilDone, copyOf, ilpData, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
+import { MOST_IN_FLIGHT, changeUntilDone, copyOf, ilpData, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
 import type { Account } from './account.js'
 import { Deferred } from './deferred.js'
 import { Doubts } from './doubts.js'
 import type { Verdict } from './doubts.js'
 import type { IncomingTransfer, RejectionReason, Transfer } from './lpi.js'
-
-/**
- * The most transfers in flight, of both directions, beside which another incoming one is taken. Limits bound their amounts, and so
- * bound nothing of those that have none; each costs memory until it expires, which the sender decides.
- */
-const MOST_IN_FLIGHT = 10_000
 
 export class Incoming {
   readonly #account: Account
@@ -86,7 +80,7 @@ export class Incoming {
       const known = view.get(id)
       if (known !== undefined) return repeated(known, transfer)
       if (packet.expiresAt.getTime() <= clock.now()) throw new NotAcceptedError(`transfer ${id} has expired already`)
-      if (ledger.openCount >= MOST_IN_FLIGHT) throw new NotAcceptedError(`${MOST_IN_FLIGHT} transfers are in flight already`)
+      if (ledger.inFlightCount >= MOST_IN_FLIGHT) throw new NotAcceptedError(`${MOST_IN_FLIGHT} transfers are in flight already`)
       // Without a module nobody is asked, so it is held at once.
       return view.create(id, transfer, true, { v: 1, stage: module === undefined ? 'held' : 'checking', at: clock.now() })
     })

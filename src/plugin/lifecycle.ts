@@ -6,6 +6,7 @@ import { printable, toHex } from '../core/bytes.js'
 import { InvalidFieldsError, StandbyError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { Acceptor } from '../core/transport.js'
+import { PAYCHAN } from '../btp/auth.js'
 import { Doorkeeper, doorkeeperOf } from '../btp/doorkeeper.js'
 import { Link } from '../btp/link.js'
 import type { Packet, RequestPacket, ResponsePacket, SubProtocol } from '../btp/packets.js'
@@ -15,12 +16,14 @@ import type { Ledger } from '../ledger/ledger.js'
 import type { Account, Role } from './account.js'
 import type { Authenticator } from './authenticator.js'
 import type { Courier } from './courier.js'
+import type { Data } from './data.js'
 import { Deferred } from './deferred.js'
 import type { Environment } from './environment.js'
 import type { Identity } from './identity.js'
 import type { Incoming } from './incoming.js'
 import type { ConnectOptions, DisconnectOptions, LedgerInfo, Transfer } from './lpi.js'
 import type { ModuleRunner } from './module.js'
+import type { Money } from './money.js'
 import { checkCredentials } from './options.js'
 import type { Credentials, PluginOptions, Settings } from './options.js'
 import type { Outgoing } from './outgoing.js'
@@ -57,6 +60,8 @@ export interface Parts {
   readonly settlement: Settlement | undefined
   readonly outgoing: Outgoing
   readonly incoming: Incoming
+  readonly data: Data
+  readonly money: Money
   readonly requests: Requests
   readonly emit: Account['emit']
   /** Where the store is shared with others that can be heard. */
@@ -84,8 +89,10 @@ export class Lifecycle {
   readonly #ledger: Ledger<Transfer>
   readonly #courier: Courier
   readonly #settlement: Settlement | undefined
-  readonly #outgoing: Outgoing
-  readonly #incoming: Incoming
+  readonly #data: Data
+  readonly #money: Money
+  /** What goes to the peer and comes from it, and is taken up at each connect. */
+  readonly #traffic: ReadonlyArray<Outgoing | Incoming | Data | Money>
   readonly #requests: Requests
   readonly #emit: Account['emit']
   readonly #succession: Succession | undefined
@@ -129,8 +136,9 @@ export class Lifecycle {
     this.#ledger = parts.ledger
     this.#courier = parts.courier
     this.#settlement = parts.settlement
-    this.#outgoing = parts.outgoing
-    this.#incoming = parts.incoming
+    this.#data = parts.data
+    this.#money = parts.money
+    this.#traffic = [parts.outgoing, parts.incoming, parts.data, parts.money]
     this.#requests = parts.requests
     this.#emit = parts.emit
     this.#succession = parts.succession
@@ -267,6 +275,7 @@ export class Lifecycle {
     if (this.#isGivenUp) this.#committer.release()
     this.#mustBeCurrent(attempt)
     await this.#ledger.load()
+    await this.#money.load()
     this.#mustBeCurrent(attempt)
     const link = await this.#openLink()
     this.#mustBeCurrent(attempt)
@@ -336,8 +345,7 @@ export class Lifecycle {
     this.#identity.becomeKnown()
     this.#phase = 'ready'
     this.#courier.start()
-    this.#outgoing.resume()
-    this.#incoming.resume()
+    for (const part of this.#traffic) part.resume()
     // Not before: what a module throws until here is the attempt's failure.
     this.#attempt = undefined
     this.#setRole('holder')
@@ -367,7 +375,7 @@ export class Lifecycle {
       keepsNoBooks: !keepsBooks(this.#settings),
       ...(server === undefined ? {} : { dial: { dial, url: server.url, credentials: () => this.#credentials() } }),
       authenticate: credentials => this.#accepts(credentials),
-      handleRequest: packet => this.#handle(packet),
+      handleRequest: (packet, session) => this.#handle(packet, session),
       observe: this.#observe,
       onUp: session => {
         this.#identity.meet(session, ledgerId)
@@ -413,6 +421,11 @@ export class Lifecycle {
     this.#settling?.resolve()
     this.#emit('connect')
     this.#courier.sessionUp()
+    const session = this.#link?.session
+    if (session !== undefined) {
+      this.#data.sessionUp(session)
+      this.#money.sessionUp(session)
+    }
     this.#settlement?.onSessionUp()
     if (this.#identity.needsPeer && this.#link?.session !== this.#informedBy) void this.#refreshInfo()
   }
@@ -440,22 +453,22 @@ export class Lifecycle {
     }
   }
 
-  #handle(packet: RequestPacket): Promise<SubProtocol[]> {
-    if (this.#phase !== 'ready') return this.#handleEarly(packet)
-    if (this.#disconnecting !== undefined && packet.type === 'prepare') {
+  #handle(packet: RequestPacket, session: Session): Promise<SubProtocol[]> {
+    if (this.#phase !== 'ready') return this.#handleEarly(packet, session)
+    if (this.#disconnecting !== undefined && (packet.type === 'prepare' || this.#data.isForHost(packet))) {
       return Promise.reject(new UnreachableError('disconnecting: no new transfer is taken'))
     }
-    return this.#requests.handle(packet)
+    return this.#requests.handle(packet, session)
   }
 
   /** Calls of the peer's module are answered while ours connects, since both may need each other for that; all else waits. */
-  async #handleEarly(packet: RequestPacket): Promise<SubProtocol[]> {
+  async #handleEarly(packet: RequestPacket, session: Session): Promise<SubProtocol[]> {
     const name = packet.type === 'message' ? packet.protocolData[0]?.protocolName : undefined
-    const isCall = name !== undefined && !['ilp', 'custom', 'claim', 'info', 'balance', 'limit'].includes(name)
+    const isCall = name !== undefined && !['ilp', 'custom', 'claim', 'info', 'balance', 'limit', PAYCHAN].includes(name)
     if (this.#phase === 'disconnecting') throw new UnreachableError('this side is disconnecting')
     const arrivedAt = this.#environment.clock.now()
     if (!isCall) await new Promise<void>((resolve, reject) => { this.#whenReady.push({ resolve, reject }) })
-    return this.#requests.handle(packet, arrivedAt)
+    return this.#requests.handle(packet, session, arrivedAt)
   }
 
   // ---- disconnecting
@@ -495,11 +508,16 @@ export class Lifecycle {
     return this.#disconnectModule().catch((error: unknown) => { this.#log.warn(`the module's disconnect failed: ${printable(messageOf(error))}`) })
   }
 
+  /** How much waits for the peer, or for the host. */
+  get #pending(): number {
+    return this.#traffic.reduce((sum, { pending }) => sum + pending, 0)
+  }
+
   async #drain(drainMs: number): Promise<void> {
     const { clock } = this.#environment
     const until = clock.now() + drainMs
     const isBusy = (): boolean => this.#fatal === undefined && this.#committer.owns &&
-      (this.#outgoing.pending + this.#incoming.pending > 0 || [...this.#ledger.open].some(({ info }) => info.state === 'prepared'))
+      (this.#pending > 0 || [...this.#ledger.open].some(({ info }) => info.state === 'prepared'))
     while (clock.now() < until && isBusy()) {
       await new Promise<void>(resolve => { clock.setTimer(Math.min(DRAIN_POLL_MS, until - clock.now()), resolve, { keepsProcessAlive: true }) })
     }
@@ -537,10 +555,7 @@ export class Lifecycle {
     for (const { reject } of this.#whenReady.splice(0)) reject(new UnreachableError('this side cannot answer now'))
     // Where the host has not asked for the end, nothing waits for the module.
     void this.#letModuleGo()
-    this.#courier.stop()
-    this.#outgoing.stop()
-    this.#incoming.stop()
-    this.#settlement?.stop()
+    this.#stopTraffic()
     await this.#link?.stop()
     if (this.#link !== undefined) await Promise.all([this.#doorkeeper?.dismiss(this.#link), this.#reception.dismiss(this.#link)])
     await this.#settlement?.idle()
@@ -555,6 +570,13 @@ export class Lifecycle {
     this.#succession?.leave()
     this.#phase = 'idle'
     attempt?.reject(reason)
+  }
+
+  /** Ends all waiting for the peer and for the host. */
+  #stopTraffic(): void {
+    this.#courier.stop()
+    for (const part of this.#traffic) part.stop()
+    this.#settlement?.stop()
   }
 
   /**

@@ -1,6 +1,6 @@
 /**
- * The types of the Ledger Plugin Interface v1 (RFC 4): what a host gives the plugin and gets from it. Imports the type of
- * JSON values from btp.
+ * The types of the Ledger Plugin Interface, v1 (RFC 4) and v2 (RFC 24): what a host gives the plugin and gets from it. Imports the type
+ * of JSON values from btp.
  *
  * Amounts, balances and limits are decimal integer strings in the ledger's base unit (`10^-currencyScale` of the currency).
  * Times are ISO 8601 strings in UTC. Addresses are ILP addresses, binary values are base64url without padding.
@@ -242,4 +242,31 @@ export interface LedgerPluginV1 {
   once<E extends keyof LpiEvents>(event: E, listener: LpiEvents[E]): this
   /** Takes a listener away. */
   off<E extends keyof LpiEvents>(event: E, listener: LpiEvents[E]): this
+}
+
+/** Node's Buffer; where Node's types are not there, the Uint8Array that it is too. */
+export type Bytes = typeof globalThis extends { Buffer: { isBuffer(value: unknown): value is infer NodeBuffer } } ? NodeBuffer : Uint8Array
+
+/**
+ * Answers the peer's packets. What it throws in answer to a Prepare goes to the peer as an ILP Reject, with the error's `ilpErrorCode`
+ * or F00; in answer to anything else as a BTP Error.
+ */
+export type DataHandler = (data: Bytes) => Promise<Bytes>
+
+/** Hears of what the peer has settled: an integer string in base units. It is credited already; what this throws is logged. */
+export type MoneyHandler = (amount: string) => Promise<void>
+
+/** The Ledger Plugin Interface v2 (RFC 24), as a host sees it. */
+export interface LedgerPluginV2 {
+  connect(options?: ConnectOptions): Promise<void>
+  disconnect(options?: DisconnectOptions): Promise<void>
+  isConnected(): boolean
+  sendData(data: Uint8Array): Promise<Bytes>
+  sendMoney(amount: string): Promise<void>
+  registerDataHandler(handler: DataHandler): void
+  deregisterDataHandler(): void
+  registerMoneyHandler(handler: MoneyHandler): void
+  deregisterMoneyHandler(): void
+  on(event: 'connect' | 'disconnect', listener: () => void): this
+  on(event: 'error', listener: (error: Error) => void): this
 }

@@ -16,6 +16,8 @@ export interface PluginClass<Options extends object = object> {
   new (options: OptionsWith<Options>, services?: PluginServices): LedgerPlugin
   /** Each has all of LedgerPlugin's methods. */
   readonly prototype: LedgerPlugin
+  /** By this hosts know that the class has LPI v2 (RFC 24). */
+  readonly version: 2
 }
 
 /** Makes the class whose instances settle with the given module, or not at all without one. */

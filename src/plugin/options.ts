@@ -8,6 +8,7 @@ import { isObject } from '../core/json.js'
 import type { HostLog } from '../core/log.js'
 import type { KeyValueStore, Store } from '../core/store.js'
 import type { Acceptor, ListenerOptions } from '../core/transport.js'
+import type { BtpVersion } from './generation.js'
 import type { LedgerInfo } from './lpi.js'
 
 /** The user name and the token that one peer presents and the other checks. */
@@ -24,17 +25,19 @@ export interface PluginOptions {
   server?: string
   /** The credentials to dial with, asked before each connection; by default those in `server`. */
   credentials?: Credentials | (() => Credentials | Promise<Credentials>)
+  /** The only generation of BTP that a foreign peer speaks. Default: as it begins, else as the host calls. */
+  btp?: '1.0' | '2.0'
   /** Where to listen, or a BtpListener that several plugins share. */
   listener?: ListenerOptions | Acceptor
   /** The token that dialling peers must present. */
   incomingSecret?: string
   /** Judges the credentials of dialling peers, instead of `incomingSecret`. */
   authCheck?: (username: string, token: string) => boolean | Promise<boolean>
-  /** The ILP prefix of the ledger; ends with a dot. A client without it takes the peer's. */
+  /** The ILP prefix of the ledger; ends with a dot. A client without it takes the peer's; under a host of LPI v2 it is `peer.`. */
   prefix?: string
   /** What `getInfo` answers; `prefix` is filled in. A client without it takes the peer's. */
   info?: Partial<LedgerInfo>
-  /** The highest balance: what the peer may owe us. Integer string; needed with a store, and of no effect without. */
+  /** The highest balance: what the peer may owe us. Integer string; needed with a store, and of no effect without. Under a host of LPI v2 default Infinity. */
   maxBalance?: string
   /** The lowest balance: what we may owe the peer. Integer string; default -Infinity. Of no effect without a store. */
   minBalance?: string
@@ -75,6 +78,9 @@ export interface ModuleProvides {
 }
 
 export interface Settings {
+  /** Whether the host is one of LPI v2: it gave its services. */
+  isV2Host: boolean
+  btp: BtpVersion | undefined
   server: { url: string; credentials: Credentials | undefined } | undefined
   credentials: (() => Credentials | Promise<Credentials>) | undefined
   listener: ListenerOptions | Acceptor | undefined
@@ -111,12 +117,13 @@ const TIMES = {
 /** An ILP address prefix: segments of letters, digits, `_`, `~` and `-`, each closed by a dot (RFC 15). */
 const PREFIX = /^([A-Za-z0-9_~-]+\.)+$/
 const PREFIX_LIMIT = 1000
+const PEER_PREFIX = 'peer.'
 
 /**
  * Checks the options. No message shows a value: it may be a secret.
  * @throws InvalidFieldsError naming the option
  */
-export function parseOptions(options: unknown, services: PluginServices | null, provides: ModuleProvides): Settings {
+export function parseOptions(options: unknown, services: PluginServices | null | undefined, provides: ModuleProvides): Settings {
   if (!isObject(options)) throw new InvalidFieldsError('options must be an object')
   if (options['_backend'] !== undefined) {
     throw new InvalidFieldsError('_backend is not supported: give a store of this package as `store`, or a plain one as `_store`')
@@ -125,10 +132,12 @@ export function parseOptions(options: unknown, services: PluginServices | null, 
   const listener = optional(options, 'listener', parseListener)
   const store = optional(options, 'store', parseStore)
   const keyValueStore = parseKeyValueStore(options['_store'] ?? services?.store)
+  const isV2Host = services !== undefined && services !== null
   const isStateful = store !== undefined || keyValueStore !== undefined
-  if (provides.module && !isStateful) throw new InvalidFieldsError('store (or _store) is needed with a payment channel module')
-  if (isStateful && (options['maxBalance'] ?? undefined) === undefined) throw new InvalidFieldsError('maxBalance is needed with a store')
+  checkStateful(options, { isStateful, isV2Host, ...provides })
   const settings: Settings = {
+    isV2Host,
+    btp: optional(options, 'btp', parseBtpVersion),
     server,
     credentials: optional(options, 'credentials', parseCredentials),
     listener,
@@ -136,7 +145,8 @@ export function parseOptions(options: unknown, services: PluginServices | null, 
     authCheck: optional(options, 'authCheck', parseFunction) as Settings['authCheck'],
     prefix: optional(options, 'prefix', parsePrefix),
     info: optional(options, 'info', parseInfo),
-    limits: parseLimits(options, isStateful),
+    ...(isV2Host && !provides.module ? ledgerOfV2Host(options) : {}),
+    limits: parseLimits(options, isStateful || isV2Host),
     store,
     keyValueStore: store === undefined ? keyValueStore : undefined,
     log: parseLog(options['_log'] ?? services?.log),
@@ -144,6 +154,13 @@ export function parseOptions(options: unknown, services: PluginServices | null, 
   }
   checkTogether(settings, provides)
   return settings
+}
+
+/** What a store, or the lack of it, demands. */
+function checkStateful(options: Record<string, unknown>, given: { isStateful: boolean; isV2Host: boolean; module: boolean }): void {
+  const hasMaximum = options['maxBalance'] !== undefined && options['maxBalance'] !== null
+  if (given.module && !given.isStateful) throw new InvalidFieldsError('store (or _store) is needed with a payment channel module')
+  if (given.isStateful && !given.isV2Host && !hasMaximum) throw new InvalidFieldsError('maxBalance is needed with a store')
 }
 
 /** What one option demands of the others. */
@@ -162,6 +179,12 @@ function checkLedgerOptions({ listener, server, prefix, info }: Settings, provid
   if (provides.module || (listener === undefined && server !== undefined)) return
   if (named === undefined) throw new InvalidFieldsError('prefix is needed with a listener, and without a server')
   if (info === undefined) throw new InvalidFieldsError('info is needed with a listener, and without a server')
+}
+
+/** Nobody asks a plugin of LPI v2 for its ledger, so what is not given is filled in: with the prefix of what only two peers know (RFC 15). */
+function ledgerOfV2Host(options: Record<string, unknown>): { prefix: string; info: Partial<LedgerInfo> } {
+  const info = optional(options, 'info', parseInfo) ?? {}
+  return { prefix: optional(options, 'prefix', parsePrefix) ?? info.prefix ?? PEER_PREFIX, info }
 }
 
 /** Without a store the balance is the peer's to keep: then there is nothing that a limit of ours could be held against. */
@@ -270,6 +293,11 @@ function parseInfo(value: unknown, name: string): Partial<LedgerInfo> {
 
 function parseString(value: unknown, name: string): string {
   if (typeof value !== 'string') throw new InvalidFieldsError(`${name} must be a string`)
+  return value
+}
+
+function parseBtpVersion(value: unknown, name: string): BtpVersion {
+  if (value !== '1.0' && value !== '2.0') throw new InvalidFieldsError(`${name} must be '1.0' or '2.0'`)
   return value
 }
 

@@ -258,6 +258,7 @@ export class Outgoing {
 function ours(entry: Entry<Transfer> | undefined, id: string, action: string): Entry<Transfer> {
   if (entry === undefined) throw new TransferNotFoundError(`no transfer has the id ${id}`)
   if (entry.info.isIncoming) throw new NotAcceptedError(`transfer ${id} was sent to this side: only this side may ${action} it`)
+  if (entry.stage === 'sent' || entry.stage === 'unsure') throw new NotAcceptedError(`transfer ${id} is an ILPv4 packet: its answer ends it`)
   return entry
 }
 

@@ -19,20 +19,24 @@ import type { Account, PluginEvents, Role } from './account.js'
 import { Authenticator } from './authenticator.js'
 import { Courier } from './courier.js'
 import { SafeEmitter } from './emitter.js'
+import { Data } from './data.js'
 import type { Environment } from './environment.js'
+import { Generation } from './generation.js'
 import { Identity } from './identity.js'
 import { Incoming } from './incoming.js'
 import { Lifecycle, keepsBooks } from './lifecycle.js'
 import { checkFulfillment, checkIlp, checkMessage, checkTransfer } from './lpi-checks.js'
 import type { Addresses } from './lpi-checks.js'
 import type {
-  ConnectOptions, DisconnectOptions, LedgerInfo, LedgerPluginV1, Message, OutgoingMessage, OutgoingTransfer, RejectionReason,
+  Bytes, ConnectOptions, DataHandler, DisconnectOptions, LedgerInfo, LedgerPluginV1, LedgerPluginV2, Message, MoneyHandler, OutgoingMessage, OutgoingTransfer, RejectionReason,
   RequestHandler, Transfer
 } from './lpi.js'
 import { ModuleRunner, logNameOf } from './module.js'
 import type { AnyModule } from './module.js'
 import { isAcceptor, parseOptions } from './options.js'
 import type { Credentials, PluginOptions, PluginServices, Settings } from './options.js'
+import { Money } from './money.js'
+import type { MoneyRecords } from './money.js'
 import { Outgoing } from './outgoing.js'
 import { Relay } from './relay.js'
 import type { Calls, LocalCalls } from './relay.js'
@@ -70,10 +74,13 @@ export interface HistoryEntry extends TransferWithInfo<Transfer> {
 }
 
 /**
- * The plugin as a host or a wallet sees it: the Ledger Plugin Interface v1 (RFC 4), and what goes beyond it. Constructed through
- * PaychanPlugin, or a class that makePaymentChannelPlugin made.
+ * The plugin as a host or a wallet sees it: the Ledger Plugin Interface, v1 (RFC 4) and v2 (RFC 24), and what goes beyond it. Constructed
+ * through PaychanPlugin, or a class that makePaymentChannelPlugin made.
  */
-export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPluginV1 {
+export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPluginV1, LedgerPluginV2 {
+  /** The newest generation of the Ledger Plugin Interface that hosts find here (RFC 24). */
+  static readonly version = 2
+
   readonly #environment: Environment
   readonly #settings: Settings
   readonly #log: Logger
@@ -82,6 +89,9 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   readonly #ledger: Ledger<Transfer>
   readonly #outgoing: Outgoing
   readonly #incoming: Incoming
+  readonly #generation: Generation
+  readonly #data: Data
+  readonly #money: Money
   readonly #requests: Requests
   readonly #acceptor: Acceptor | undefined
   readonly #lifecycle: Lifecycle
@@ -90,7 +100,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   /** Where the store is shared with others that can be heard. */
   readonly #relay: Relay | undefined
 
-  constructor(environment: Environment, module: AnyModule | undefined, options: PluginOptions, services: PluginServices = {}) {
+  constructor(environment: Environment, module: AnyModule | undefined, options: PluginOptions, services?: PluginServices) {
     super(message => { this.#log.warn(message) })
     this.#environment = environment
     this.#settings = parseOptions(options, services, { module: module !== undefined, token: module?.getAuthToken !== undefined })
@@ -113,10 +123,20 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     this.#identity = new Identity(this.#settings, runner)
     const settlement = runner === undefined ? undefined : this.#settlementOf(runner)
     const account = this.#makeAccount(courier, runner, settlement)
+    const { isV2Host, btp } = this.#settings
+    const generation = this.#generation = new Generation(btp)
+    this.#data = new Data({ account, generation, isV2Host })
+    this.#money = new Money({ account, generation, isV2Host, records: this.#moneyRecords() })
     this.#outgoing = new Outgoing(account)
     this.#incoming = new Incoming(account)
+    const traffic = { outgoing: this.#outgoing, incoming: this.#incoming, data: this.#data, money: this.#money }
     this.#requests = new Requests({
-      account, identity: this.#identity, incoming: this.#incoming, outgoing: this.#outgoing, rpc, send: body => this.#lifecycle.send(body)
+      account,
+      identity: this.#identity,
+      ...traffic,
+      generation,
+      rpc,
+      send: body => this.#lifecycle.send(body)
     })
     this.#local = this.#localCalls()
     this.#succession = this.#successionOf(owner)
@@ -134,8 +154,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       ledger: this.#ledger,
       courier,
       settlement,
-      outgoing: this.#outgoing,
-      incoming: this.#incoming,
+      ...traffic,
       requests: this.#requests,
       emit: account.emit,
       succession: this.#succession,
@@ -151,9 +170,11 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   // ---- parts
 
   #storeOf(): Store {
-    const { store, keyValueStore } = this.#settings
+    const { store, keyValueStore, isV2Host } = this.#settings
     if (store !== undefined) return store
-    return keyValueStore === undefined ? this.#environment.memoryStore() : this.#environment.wrapKeyValueStore(keyValueStore)
+    if (keyValueStore === undefined) return this.#environment.memoryStore()
+    // Hosts of LPI v2 put an account's name right before each key: with a separator none of ours is another account's.
+    return isV2Host ? this.#environment.wrapKeyValueStore(keyValueStore, ':') : this.#environment.wrapKeyValueStore(keyValueStore)
   }
 
   #acceptorOf(listener: NonNullable<Settings['listener']>): Acceptor {
@@ -192,11 +213,21 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     })
   }
 
+  #moneyRecords(): MoneyRecords {
+    const keyOf = (name: string): string => `:paychan:${name}`
+    return {
+      read: name => this.#committer.get(keyOf(name)),
+      put: (group, name, value) => { group.put(keyOf(name), value) },
+      submit: decide => this.#committer.submit(decide)
+    }
+  }
+
   #makeAccount(courier: Courier, module: ModuleRunner | undefined, settlement: Settlement | undefined): Account {
-    const { clock } = this.#environment
+    const { clock, random } = this.#environment
     const { expiryMarginMs, graceMs } = this.#settings
     return {
       clock,
+      random,
       log: this.#log,
       ledger: this.#ledger,
       courier,
@@ -281,6 +312,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     return {
       sendTransfer: async (again, transfer) => {
         if (ready().isDisconnecting && !again) throw new UnreachableError('disconnecting: no new transfer is taken')
+        this.#generation.mustSpeak('1.0', this.#lifecycle.session)
         await this.#outgoing.send(checkTransfer(transfer, this.#addresses()), again)
       },
       fulfillCondition: async (_again, transferId, fulfillment, ilp) => {
@@ -400,7 +432,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    */
   async getBalance(): Promise<string> {
     this.#lifecycle.mustBeUsable()
-    if (!keepsBooks(this.#settings)) return this.getPeerBalance()
+    if (!keepsBooks(this.#settings) && !this.#settings.isV2Host) return this.getPeerBalance()
     const { incomingFulfilled, outgoingFulfilled } = await this.#ledger.sums()
     return formatAmount(incomingFulfilled - outgoingFulfilled)
   }
@@ -524,5 +556,77 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   /** Takes the handler of the peer's messages away, if there is one. */
   deregisterRequestHandler(): void {
     this.#requests.deregister()
+  }
+
+  // ---- packets and settlements (LPI v2)
+
+  /**
+   * Sends an ILP packet and resolves with the one that answers it; empty where there is none.
+   *
+   * An ILPv4 Prepare with an amount is held in the ledger, durably, before it is sent, and is sent at most once. A Fulfill that matches and
+   * comes until `expiresAt` settles it; a Reject or the expiry releases it. It stays pending over reconnects until then. Anything else passes
+   * without touching the ledger, and is waited for for 35 seconds, a Prepare until it expires.
+   *
+   * Errors have an `ilpErrorCode`, which hosts put into the Reject that they make of it.
+   *
+   * @param data at most 60000 bytes
+   * @throws InvalidFieldsError; PacketError (F01) for a malformed Prepare; InsufficientBalanceError (T04) when our own limit does not allow
+   *   it; NotAcceptedError when the peer speaks BTP 1.0 only; AlreadyRolledBackError (R00) at the expiry; InvalidFulfillmentError (F05);
+   *   UnreachableError (T01) without a session (then nothing was stored), or with `outcome: 'unknown'` at a disconnect; the peer's error;
+   *   StoreError (T00)
+   */
+  async sendData(data: Uint8Array): Promise<Bytes> {
+    this.#mustBeSending()
+    return this.#data.send(data)
+  }
+
+  /**
+   * Tells the peer that an amount was settled, and adds it to what was. No balance moves; limits act on the balance plus what was settled
+   * out minus what was settled in. Resolves when the peer has credited it, durably. To a peer of ours it is sent until that answers, also
+   * after a restart, and credited once. To another peer it is sent once.
+   *
+   * Nothing proves that anything was paid: this is for two who trust each other.
+   *
+   * @param amount integer string, base units
+   * @throws InvalidFieldsError; NotAcceptedError when the peer refuses, speaks BTP 1.0 only, or there is a payment channel module;
+   *   NoSubscriptionsError when no handler is registered there; UnreachableError without a session, or with `outcome: 'unknown'` at a
+   *   disconnect, or when a foreign peer's answer was lost; StoreError
+   */
+  async sendMoney(amount: string): Promise<void> {
+    this.#mustBeSending()
+    await this.#money.send(amount)
+  }
+
+  /**
+   * Sets the handler of the peer's packets. From then on they are not given to the request handler.
+   * @throws DataHandlerAlreadyRegisteredError; InvalidFieldsError for what is no function
+   */
+  registerDataHandler(handler: DataHandler): void {
+    this.#lifecycle.mustBeUsable()
+    this.#data.register(handler)
+  }
+
+  /** Takes the handler of the peer's packets away, if there is one. */
+  deregisterDataHandler(): void {
+    this.#data.deregister()
+  }
+
+  /**
+   * Sets the handler of the peer's settlements, which is called once for each, when it is credited.
+   * @throws MoneyHandlerAlreadyRegisteredError; InvalidFieldsError for what is no function
+   */
+  registerMoneyHandler(handler: MoneyHandler): void {
+    this.#lifecycle.mustBeUsable()
+    this.#money.register(handler)
+  }
+
+  /** Takes the handler of the peer's settlements away, if there is one. */
+  deregisterMoneyHandler(): void {
+    this.#money.deregister()
+  }
+
+  #mustBeSending(): void {
+    this.#lifecycle.mustBeReady()
+    if (this.#lifecycle.isDisconnecting) throw new UnreachableError('disconnecting: nothing new is sent')
   }
 }

@@ -6,11 +6,16 @@ import { InvalidFieldsError, NoSubscriptionsError, NotAcceptedError, RequestHand
 import { encodeIlpError, senderOf } from '../btp/ilp-error.js'
 import type { MessagePacket, RequestPacket, SubProtocol } from '../btp/packets.js'
 import { encodeErrorData, fromProtocolData, toProtocolData } from '../btp/protocol-data.js'
+import type { Session } from '../btp/session.js'
+import { PAYCHAN } from '../btp/auth.js'
 import type { Account } from './account.js'
+import type { Data } from './data.js'
+import type { Generation } from './generation.js'
 import type { Identity } from './identity.js'
 import type { Incoming } from './incoming.js'
 import { checkAnswer } from './lpi-checks.js'
 import type { Message, OutgoingMessage, RequestHandler } from './lpi.js'
+import type { Money } from './money.js'
 import type { Outgoing } from './outgoing.js'
 import type { Rpc, SendMessage } from './rpc.js'
 import { CLAIM } from './settlement.js'
@@ -21,6 +26,9 @@ export interface RequestsOptions {
   identity: Identity
   incoming: Incoming
   outgoing: Outgoing
+  data: Data
+  money: Money
+  generation: Generation
   rpc: Rpc
   send: SendMessage
 }
@@ -58,23 +66,28 @@ export class Requests {
    * Answers a request of the peer: what it resolves with is the Response, what it throws becomes an Error. `arrivedAt` is given where
    * the request had to wait.
    */
-  handle(packet: RequestPacket, arrivedAt?: number): Promise<SubProtocol[]> {
-    const { incoming, outgoing } = this.#options
+  handle(packet: RequestPacket, session: Session, arrivedAt?: number): Promise<SubProtocol[]> {
+    const { incoming, outgoing, money, generation } = this.#options
+    generation.hear(packet, session)
     switch (packet.type) {
       case 'prepare': return incoming.handlePrepare(packet)
       case 'fulfill': return outgoing.handleFulfill(packet, arrivedAt)
       case 'reject': return outgoing.handleReject(packet)
-      case 'message': return this.#handleMessage(packet)
-      case 'transfer': return Promise.reject(new NotAcceptedError('this side speaks BTP 1.0: it takes no Transfer'))
+      case 'message': return this.#handleMessage(packet, session)
+      case 'transfer': return money.receive(packet, session)
     }
   }
 
   /** The primary sub-protocol decides (C23), and `ilp` is primary wherever it is (C38). */
-  async #handleMessage({ requestId, protocolData }: MessagePacket): Promise<SubProtocol[]> {
-    const { account, identity, rpc } = this.#options
+  async #handleMessage(packet: MessagePacket, session: Session): Promise<SubProtocol[]> {
+    const { account, data, identity, rpc } = this.#options
+    const { requestId, protocolData } = packet
     const [primary] = protocolData
     if (primary === undefined) throw new InvalidFieldsError('a Message must have a sub-protocol')
-    if (primary.protocolName === 'custom' || protocolData.some(sub => sub.protocolName === 'ilp')) {
+    const hasIlp = protocolData.some(sub => sub.protocolName === 'ilp')
+    if (hasIlp && data.takesPackets) return data.handle(packet, session)
+    if (primary.protocolName === PAYCHAN) return data.handleInquiry(primary, session)
+    if (primary.protocolName === 'custom' || hasIlp) {
       return this.#handleRequest({ ...this.#messageOf(protocolData), id: String(requestId) })
     }
     if (primary.protocolName === CLAIM) {

@@ -147,6 +147,8 @@ const PLAIN_ERRORS: { readonly [N in PlainName]: new (message: string, options: 
   MissingFulfillmentError: errors.MissingFulfillmentError,
   NoSubscriptionsError: errors.NoSubscriptionsError,
   RequestHandlerAlreadyRegisteredError: errors.RequestHandlerAlreadyRegisteredError,
+  DataHandlerAlreadyRegisteredError: errors.DataHandlerAlreadyRegisteredError,
+  MoneyHandlerAlreadyRegisteredError: errors.MoneyHandlerAlreadyRegisteredError,
   PacketError: errors.PacketError
 }
 

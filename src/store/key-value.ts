@@ -39,7 +39,7 @@ interface Journal {
   readonly writes: ReadonlyArray<readonly [key: string, value: string | null]>
 }
 
-const wrappers = new WeakMap<KeyValueStore, JournaledStore>()
+const wrappers = new WeakMap<KeyValueStore, Map<string, JournaledStore>>()
 
 /**
  * Wraps a host's plain store. The same object gets the same wrapper until that is closed: it keeps the commits of all its users
@@ -49,25 +49,30 @@ const wrappers = new WeakMap<KeyValueStore, JournaledStore>()
  * repeated attempts, it resolves with true as well, for the batch is durable: reads show it, and every later call first
  * tries to complete it. Until that succeeds further commits reject.
  *
+ * @param keyPrefix what all keys begin with in the host's store, where that needs to be told apart from other things there
  * @throws InvalidFieldsError naming the method that is missing
  */
-export function wrapKeyValueStore(store: KeyValueStore): Store {
+export function wrapKeyValueStore(store: KeyValueStore, keyPrefix = ''): Store {
   const given: unknown = store
   if (typeof given !== 'object' || given === null) throw new InvalidFieldsError('store must be an object with get, put and del')
   for (const method of ['get', 'put', 'del'] as const) {
     if (typeof store[method] !== 'function') throw new InvalidFieldsError(`store.${method} must be a function`)
   }
-  let wrapper = wrappers.get(store)
+  const wrappersOfStore = wrappers.get(store) ?? new Map<string, JournaledStore>()
+  wrappers.set(store, wrappersOfStore)
+  let wrapper = wrappersOfStore.get(keyPrefix)
   if (wrapper === undefined) {
-    wrapper = new JournaledStore(store)
-    wrappers.set(store, wrapper)
+    wrapper = new JournaledStore(store, keyPrefix)
+    wrappersOfStore.set(keyPrefix, wrapper)
   }
   return wrapper
 }
 
 class JournaledStore implements Store {
-  readonly opensInOldPackage = true
+  /** The old package put no prefix before its keys. */
+  readonly opensInOldPackage: boolean
   readonly #host: KeyValueStore
+  readonly #keyPrefix: string
   /** The end of all jobs so far: commits and listings run one after the other. Never rejects (H7). */
   #tail: Promise<void> = Promise.resolve()
   #closed = false
@@ -80,8 +85,10 @@ class JournaledStore implements Store {
   #landed: Writes = new Map()
   readonly #pages = new Map<number, Page>()
 
-  constructor(host: KeyValueStore) {
+  constructor(host: KeyValueStore, keyPrefix: string) {
     this.#host = host
+    this.#keyPrefix = keyPrefix
+    this.opensInOldPackage = keyPrefix === ''
   }
 
   async get(key: string): Promise<string | undefined> {
@@ -146,7 +153,8 @@ class JournaledStore implements Store {
 
   async close(): Promise<void> {
     this.#closed = true
-    if (wrappers.get(this.#host) === this) wrappers.delete(this.#host)
+    const wrappersOfStore = wrappers.get(this.#host)
+    if (wrappersOfStore?.get(this.#keyPrefix) === this) wrappersOfStore.delete(this.#keyPrefix)
     await this.#tail
   }
 
@@ -182,7 +190,7 @@ class JournaledStore implements Store {
   async #writeJournal(writes: Writes): Promise<void> {
     const journal: Journal = { version: 1, id: ++this.#journalId, writes: [...writes] }
     try {
-      await this.#host.put(JOURNAL_KEY, JSON.stringify(journal))
+      await this.#host.put(this.#keyPrefix + JOURNAL_KEY, JSON.stringify(journal))
     } catch (cause) {
       const message = `the store did not take a write: ${messageOf(cause)}`
       let found: string | undefined
@@ -216,7 +224,7 @@ class JournaledStore implements Store {
   async #writeHost(key: string, value: string | null): Promise<boolean> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       try {
-        await (value === null ? this.#host.del(key) : this.#host.put(key, value))
+        await (value === null ? this.#host.del(this.#keyPrefix + key) : this.#host.put(this.#keyPrefix + key, value))
         return true
       } catch (error) {
         if (value === null && isNotFound(error)) return true
@@ -232,7 +240,7 @@ class JournaledStore implements Store {
 
   async #readHost(key: string): Promise<string | undefined> {
     try {
-      return textOf(await this.#host.get(key))
+      return textOf(await this.#host.get(this.#keyPrefix + key))
     } catch (cause) {
       if (isNotFound(cause)) return undefined
       throw new StoreError(`the store cannot read ${key}: ${messageOf(cause)}`, { cause })

@@ -201,7 +201,8 @@ describe('options that are taken', () => {
       const server = keep(pass === 'option' ? new PaychanPlugin({ ...rest, _store: store }) : new PaychanPlugin(rest, { store }))
       await server.connect()
       await server.disconnect()
-      expect([...store.data.keys()]).toContain('paychan:id')
+      // With a separator of our own before them under LPI v2, whose hosts put an account's name right before each key.
+      expect([...store.data.keys()]).toContain(pass === 'option' ? 'paychan:id' : ':paychan:id')
     }
   })
 

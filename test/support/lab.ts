@@ -17,7 +17,7 @@ import type { Environment } from '../../src/plugin/environment.js'
 import type { OutgoingTransfer } from '../../src/plugin/lpi.js'
 import { pluginsFor } from '../../src/plugin/make-plugin.js'
 import type { AnyModule } from '../../src/plugin/module.js'
-import type { PluginOptions } from '../../src/plugin/options.js'
+import type { PluginOptions, PluginServices } from '../../src/plugin/options.js'
 import type { LedgerPlugin } from '../../src/plugin/plugin.js'
 import { wrapKeyValueStore } from '../../src/store/key-value.js'
 import { MemoryStore } from '../../src/store/memory.js'
@@ -333,6 +333,8 @@ export interface SideOptions {
   /** Added to the plugin's own options. */
   options?: Partial<PluginOptions>
   module?: AnyModule
+  /** What marks a host of LPI v2. */
+  services?: PluginServices
   /** How much this side's clock is ahead. */
   skewMs?: number
 }
@@ -405,7 +407,7 @@ export class Side {
         ? { server: `btp+ws://:${SECRET}@bob` }
         : { listener: network.acceptor(life), incomingSecret: SECRET }),
       ...this.#given.options
-    })
+    }, this.#given.services)
     for (const event of EVENTS) {
       plugin.on(event, (...args: unknown[]) => { if (life.alive) this.events.push([event, ...args] as Seen) })
     }

@@ -1,0 +1,102 @@
+/**
+ * The words by which two peers of ours agree on what became of ILPv4 packets whose answers were lost, and on settlements. PROTOCOL.md,
+ * beside this file, tells them to implementers. Imports core.
+ */
+import { fromBase64url } from '../core/bytes.js'
+import { InvalidFieldsError } from '../core/errors.js'
+import { parseTransferId } from '../core/ids.js'
+import { isObject } from '../core/json.js'
+import { PAYCHAN } from './auth.js'
+import type { SubProtocol } from './packets.js'
+import { find, json, readJson } from './protocol-data.js'
+
+/** The most ids in one question. */
+export const IDS_IN_A_QUESTION = 200
+
+/** The id under which the sender of a Prepare knows it: beside the packet, as a secondary sub-protocol. */
+export function transferMark(id: string): SubProtocol {
+  return json(PAYCHAN, { transfer: id })
+}
+
+/** The id beside a packet. @throws InvalidFieldsError when there is something that is none */
+export function readTransferMark(protocolData: readonly SubProtocol[]): string | undefined {
+  const sub = find(protocolData, PAYCHAN)
+  return sub === undefined ? undefined : parseTransferId(objectOf(sub)['transfer'], 'transfer')
+}
+
+/** The number of a settlement, by which a repeat is known. */
+export function settlementMark(number: number): SubProtocol {
+  return json(PAYCHAN, { settlement: number })
+}
+
+/** The number beside a settlement. @throws InvalidFieldsError when there is something that is none */
+export function readSettlementMark(protocolData: readonly SubProtocol[]): number | undefined {
+  const sub = find(protocolData, PAYCHAN)
+  if (sub === undefined) return undefined
+  const number = objectOf(sub)['settlement']
+  if (!Number.isSafeInteger(number) || Number(number) < 1) throw new InvalidFieldsError('settlement must be a positive integer')
+  return Number(number)
+}
+
+/** What the sender of packets asks or tells the receiver. */
+export type Inquiry =
+  /** What became of these? `isLast`: with this question all are asked that the asker does not know the end of. */
+  | { readonly what: 'ask'; readonly ids: readonly string[]; readonly isLast: boolean }
+  /** The Fulfill of this one came too late. */
+  | { readonly what: 'late'; readonly id: string }
+
+/** What became of packets, as their receiver answers. One that is in none of these is to be asked again. */
+export interface Fates {
+  /** The Fulfills, base64url, by the ids. */
+  readonly fulfilled: ReadonlyMap<string, string>
+  /** Also those that never arrived, and will not be taken any more. */
+  readonly cancelled: readonly string[]
+  /** Those that the receiver's host has not answered. */
+  readonly held: readonly string[]
+}
+
+export function askMessage(ids: readonly string[], isLast: boolean): SubProtocol {
+  return json(PAYCHAN, isLast ? { ask: ids } : { ask: ids, more: true })
+}
+
+export function lateMessage(id: string): SubProtocol {
+  return json(PAYCHAN, { late: id })
+}
+
+/** Reads a Message whose primary sub-protocol is ours, and no probe. @throws InvalidFieldsError */
+export function readInquiry(primary: SubProtocol): Inquiry {
+  const { ask, more, late } = objectOf(primary)
+  if (late !== undefined) return { what: 'late', id: parseTransferId(late, 'late') }
+  return { what: 'ask', ids: idsIn(ask, 'ask'), isLast: more !== true }
+}
+
+export function fatesAnswer({ fulfilled, cancelled, held }: Fates): SubProtocol {
+  return json(PAYCHAN, { fulfilled: Object.fromEntries(fulfilled), cancelled, held })
+}
+
+/** Reads the answer to a question. @throws InvalidFieldsError */
+export function readFates(protocolData: readonly SubProtocol[]): Fates {
+  const sub = find(protocolData, PAYCHAN)
+  if (sub === undefined) throw new InvalidFieldsError('the answer has nothing about what was asked')
+  const { fulfilled, cancelled, held } = objectOf(sub)
+  if (!isObject(fulfilled)) throw new InvalidFieldsError('fulfilled must be an object')
+  const packets = new Map<string, string>()
+  for (const [id, packet] of Object.entries(fulfilled)) {
+    if (typeof packet !== 'string' || fromBase64url(packet) === undefined) throw new InvalidFieldsError('fulfilled must have packets in base64url')
+    packets.set(parseTransferId(id, 'fulfilled'), packet)
+  }
+  return { fulfilled: packets, cancelled: idsIn(cancelled, 'cancelled'), held: idsIn(held, 'held') }
+}
+
+function objectOf(sub: SubProtocol): Record<string, unknown> {
+  const value = readJson(sub)
+  if (!isObject(value)) throw new InvalidFieldsError(`${PAYCHAN} must be a JSON object`)
+  return value
+}
+
+function idsIn(value: unknown, field: string): string[] {
+  if (!Array.isArray(value) || value.length > IDS_IN_A_QUESTION) {
+    throw new InvalidFieldsError(`${field} must be a list of at most ${IDS_IN_A_QUESTION} ids`)
+  }
+  return value.map(id => parseTransferId(id, field))
+}

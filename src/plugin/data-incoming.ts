@@ -1,0 +1,284 @@
+/**
+ * ILPv4 Prepares that the peer sends: held in the ledger before our host has them, then settled by its Fulfill or released. Imports
+ * core, btp and ledger.
+ *
+ * Exactly one of two things happens: the preimage is durable in time, and leaves with the answer; or the hold is released, and the
+ * sender is answered with a Reject, whatever our host says later.
+ */
+import { printable, toBase64url } from '../core/bytes.js'
+import {
+  AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, NotAcceptedError, StoreError, TransferNotFoundError, messageOf
+} from '../core/errors.js'
+import { formatAmount } from '../core/amounts.js'
+import { conditionOf, randomTransferId } from '../core/ids.js'
+import { Timers } from '../core/timers.js'
+import { amountTooLargeData, parseIlpReply, writeIlpFulfill, writeIlpReject } from '../btp/ilp-packets.js'
+import type { IlpPrepare } from '../btp/ilp-packets.js'
+import type { Fates } from '../btp/inquiry.js'
+import { asBuffer } from '../btp/oer.js'
+import type { Session } from '../btp/session.js'
+import type { View } from '../ledger/draft.js'
+import { MOST_IN_FLIGHT, changeUntilDone, copyOf, stoppedError, transferOfPrepare } from './account.js'
+import type { Account } from './account.js'
+import { Deferred } from './deferred.js'
+import { Disputable } from './disputable.js'
+import type { DataHandler, IncomingTransfer, Transfer } from './lpi.js'
+
+/** How much the answer to a question about packets may hold, in characters: with room to spare in a frame of 64 KiB. */
+const ANSWER_LIMIT = 40_000
+
+/** A packet that our host has. */
+interface Handling {
+  readonly id: string
+  readonly transfer: Transfer
+  readonly expiresAt: number
+  /** Where the answer goes. */
+  readonly session: Session
+  /** The packet that answers the sender. */
+  readonly answer: Deferred<Uint8Array>
+}
+
+/** What the end of a packet is: the answer to the sender, and with the preimage where it is fulfilled. */
+interface End {
+  readonly packet: Uint8Array
+  readonly fulfillment?: string
+}
+
+export class DataIncoming {
+  readonly #account: Account
+  readonly #handlings = new Map<string, Handling>()
+  readonly #timers: Timers<string>
+  readonly #disputable: Disputable
+  /** Ids that the sender was told are cancelled, the latest last: none of them is taken any more, should it still be on its way. */
+  readonly #refused = new Set<string>()
+  /** From one `resume` to the next `stop`: what waits across both must not carry on in the next one. */
+  #life = { isOver: false }
+
+  constructor(account: Account) {
+    this.#account = account
+    this.#timers = new Timers(account.clock)
+    this.#disputable = new Disputable(account)
+  }
+
+  /** How many packets the host has. */
+  get pending(): number {
+    return this.#handlings.size
+  }
+
+  /** Takes up what the store holds. Whoever had the packets that are held is gone with the life before: they are cancelled. */
+  resume(): void {
+    this.#life = { isOver: false }
+    for (const { id, stage, amount } of [...this.#account.ledger.open]) {
+      if (stage === 'handed') void this.#release(id)
+      if (stage === 'answered') this.#disputable.add(id, amount)
+    }
+  }
+
+  /** Ends all waiting. The records stay as they are. */
+  stop(): void {
+    this.#life.isOver = true
+    this.#timers.cancelAll()
+    this.#disputable.stop()
+    for (const { id, answer } of this.#handlings.values()) answer.reject(stoppedError(id))
+    this.#handlings.clear()
+  }
+
+  /**
+   * A Prepare. Resolves with the packet that answers it: the host's Fulfill when it is durable, or a Reject.
+   * @param mark the sender's id for it, where the sender is a peer of ours
+   * @throws DuplicateIdError; StoreError; UnreachableError at a disconnect
+   */
+  async handle(packet: Uint8Array, prepare: IlpPrepare, mark: string | undefined, session: Session, handler: DataHandler): Promise<Uint8Array> {
+    const { ledger, clock, random } = this.#account
+    if (prepare.expiresAt.getTime() <= clock.now()) return writeIlpReject('R00', 'the packet has expired already')
+    if (ledger.inFlightCount >= MOST_IN_FLIGHT) return writeIlpReject('T03', 'too many packets are in flight')
+    const id = mark ?? randomTransferId(random)
+    const transfer = transferOfPrepare(this.#account, id, prepare, true)
+    const handling: Handling = { id, transfer, expiresAt: prepare.expiresAt.getTime(), session, answer: new Deferred() }
+    try {
+      await ledger.change(id, view => { this.#hold(view, handling) })
+    } catch (error) {
+      if (error instanceof StoreError && error.outcome === 'unknown') this.#armRelease(handling)
+      if (error instanceof NotAcceptedError) return await this.#refusal(transfer)
+      throw error
+    }
+    if (this.#life.isOver) throw stoppedError(id)
+    this.#handlings.set(id, handling)
+    this.#timers.set(id, handling.expiresAt - clock.now(), () => { void this.#expire(handling) })
+    void this.#ask(handling, packet, handler)
+    return handling.answer.promise
+  }
+
+  #hold(view: View<Transfer>, { id, transfer }: Handling): void {
+    if (view.get(id) !== undefined) throw new DuplicateIdError(`id ${id} belongs to another transfer`)
+    if (this.#refused.has(id)) throw new AlreadyRolledBackError(`the sender of ${id} was told that it is cancelled`)
+    view.create(id, transfer, true, { v: 1, stage: 'handed', at: this.#account.clock.now() })
+  }
+
+  /** Whether a smaller amount could be taken, or this one later. */
+  async #refusal({ amount }: Transfer): Promise<Uint8Array> {
+    const { maximum } = await this.#account.ledger.limits()
+    if (BigInt(amount) <= maximum) return writeIlpReject('T04', 'the balance does not allow the amount now')
+    return writeIlpReject('F08', 'the amount exceeds the maximum balance', amountTooLargeData(amount, maximum < 0n ? '0' : formatAmount(maximum)))
+  }
+
+  /** The store cannot tell whether it holds the packet, so the sender gets no answer; if it does, that ends with its time. */
+  #armRelease({ id, expiresAt }: Handling): void {
+    this.#timers.set(id, expiresAt - this.#account.clock.now(), () => { void this.#release(id) })
+  }
+
+  async #release(id: string): Promise<void> {
+    await this.#change(id, view => {
+      const entry = view.get(id)
+      if (entry?.stage === 'handed') view.move(entry, 'cancelled')
+    })
+  }
+
+  // ---- what the host says
+
+  async #ask(handling: Handling, packet: Uint8Array, handler: DataHandler): Promise<void> {
+    const { module } = this.#account
+    try {
+      await module?.handleIncomingPrepare(copyOf(handling.transfer) as IncomingTransfer)
+    } catch (error) {
+      await this.#conclude(handling, { packet: writeIlpReject('T04', printable(messageOf(error))) })
+      return
+    }
+    await this.#conclude(handling, this.#endOf(handling, await answerOf(handler, packet, this.#account)))
+  }
+
+  /** What the host's answer comes to. */
+  #endOf({ transfer }: Handling, packet: Uint8Array): End {
+    const reply = parseIlpReply(packet)
+    if (reply === undefined) return { packet: writeIlpReject('T00', 'the host gave no answer that is one to a Prepare') }
+    if (reply.type === 'reject') return { packet }
+    if (conditionOf(reply.fulfillment) === transfer.executionCondition) return { packet, fulfillment: reply.fulfillment }
+    return { packet: writeIlpReject('F05', 'the fulfillment does not match the condition') }
+  }
+
+  /** Stores the end before the sender is told, however long the store fails; but a Fulfill that is not stored in time comes too late. */
+  async #conclude(handling: Handling, { packet, fulfillment }: End): Promise<void> {
+    const { clock, expiryMarginMs } = this.#account
+    const { id, session } = handling
+    if (this.#handlings.get(id) !== handling) return
+    const concluded = await this.#change(id, view => {
+      const entry = view.get(id)
+      if (entry?.stage !== 'handed') return entry
+      if (fulfillment === undefined || clock.now() >= handling.expiresAt - expiryMarginMs) return view.move(entry, 'cancelled')
+      if (!session.peer.announced) return view.move(entry, 'fulfilled', { fulfillment })
+      return view.move(entry, 'answered', { fulfillment, ...(isBare(packet, fulfillment) ? {} : { ilp: toBase64url(packet) }) })
+    })
+    if (concluded === undefined) return
+    if (concluded.stage === 'answered') this.#disputable.add(id, concluded.amount, session, handling.expiresAt)
+    const isFulfilled = concluded.info.state === 'fulfilled'
+    this.#finish(handling, isFulfilled || fulfillment === undefined ? packet : writeIlpReject('R00', 'the fulfillment came too late'))
+  }
+
+  async #expire(handling: Handling): Promise<void> {
+    const { id } = handling
+    const isCancelled = await this.#change(id, view => {
+      const entry = view.get(id)
+      if (entry?.stage !== 'handed') return false
+      view.move(entry, 'cancelled')
+      return true
+    })
+    // Otherwise the host's answer was stored in the moment before.
+    if (isCancelled === true) this.#finish(handling, writeIlpReject('R00', 'the packet expired'))
+  }
+
+  #finish(handling: Handling, packet: Uint8Array): void {
+    if (this.#handlings.get(handling.id) !== handling) return
+    this.#handlings.delete(handling.id)
+    this.#timers.cancel(handling.id)
+    handling.answer.resolve(packet)
+  }
+
+  // ---- what the sender asks later
+
+  /** Answers what became of packets. What has not arrived will not be taken any more. */
+  async tell(ids: readonly string[], isLast: boolean, session: Session): Promise<Fates> {
+    const fulfilled = new Map<string, string>()
+    const [cancelled, held]: [string[], string[]] = [[], []]
+    let size = 0
+    for (const id of ids) {
+      this.#refuse(id)
+      // In turn with what is being changed, so that it is durable.
+      const entry = await this.#account.ledger.change(id, view => view.get(id))
+      if (entry?.stage === 'handed') held.push(id)
+      else if (entry?.info.isIncoming === true && entry.info.state === 'fulfilled') {
+        const packet = entry.open?.ilp ?? toBase64url(writeIlpFulfill(entry.info.fulfillment ?? ''))
+        size += packet.length
+        // The first one has room in any case. What is left out is asked again.
+        if (fulfilled.size > 0 && size > ANSWER_LIMIT) continue
+        fulfilled.set(id, packet)
+        this.#disputable.told(id, session, Date.parse(entry.info.transfer.expiresAt))
+      } else cancelled.push(id)
+    }
+    this.#disputable.asked(ids, isLast, session)
+    return { fulfilled, cancelled, held }
+  }
+
+  #refuse(id: string): void {
+    this.#refused.add(id)
+    if (this.#refused.size <= MOST_IN_FLIGHT) return
+    const [oldest] = this.#refused
+    if (oldest !== undefined) this.#refused.delete(oldest)
+  }
+
+  /**
+   * The sender says that our Fulfill came too late: it is not counted any more, and kept as evidence.
+   * @throws TransferNotFoundError; AlreadyFulfilledError when the sender could not be in doubt any more; NotAcceptedError; StoreError
+   */
+  async concede(id: string): Promise<void> {
+    const { ledger, emit } = this.#account
+    const disputed = await ledger.change(id, view => {
+      const entry = view.get(id)
+      if (entry?.info.isIncoming !== true) throw new TransferNotFoundError(`no packet has the id ${id}`)
+      if (entry.info.state === 'cancelled') return undefined
+      if (entry.stage === 'fulfilled') throw new AlreadyFulfilledError(`transfer ${id} is fulfilled, for good`)
+      if (entry.stage !== 'answered') throw new NotAcceptedError(`transfer ${id} is ${entry.stage}`)
+      view.move(entry, 'disputed')
+      return entry
+    })
+    if (disputed === undefined) return
+    this.#disputable.drop(id)
+    const { amount, executionCondition, expiresAt } = disputed.info.transfer
+    emit('dispute', {
+      id, amount, executionCondition, expiresAt, fulfillment: disputed.info.fulfillment ?? '', reason: 'the sender says that the fulfill came too late'
+    })
+  }
+
+  #change<R>(id: string, decide: (view: View<Transfer>) => R): Promise<R | undefined> {
+    const life = this.#life
+    return changeUntilDone(this.#account, () => this.#account.ledger.change(id, decide), () => life.isOver)
+  }
+}
+
+/** What the host's handler answers to a Prepare: where it fails, the Reject that its failure stands for. Never rejects. */
+export async function answerOf(handler: DataHandler, packet: Uint8Array, { log }: Account): Promise<Uint8Array> {
+  try {
+    return await askHandler(handler, packet)
+  } catch (error) {
+    log.debug(`the data handler failed: ${printable(messageOf(error))}`)
+    return rejectOf(error)
+  }
+}
+
+/** Has the host's handler answer. @throws what it throws; TypeError when it returns no bytes */
+export async function askHandler(handler: DataHandler, packet: Uint8Array): Promise<Uint8Array> {
+  const answer: unknown = await handler(asBuffer(packet))
+  if (!(answer instanceof Uint8Array)) throw new TypeError('the data handler must return a Buffer')
+  return answer
+}
+
+/** The Reject that a host's failure stands for: with its own code where it has one, as connectors do it. */
+function rejectOf(error: unknown): Uint8Array {
+  const { ilpErrorCode: code } = Object(error) as { ilpErrorCode?: unknown }
+  const isCode = typeof code === 'string' && /^[FTR][0-9]{2}$/.test(code)
+  return writeIlpReject(isCode ? code : 'F00', printable(messageOf(error), 1000))
+}
+
+/** Whether a Fulfill says no more than its preimage. */
+function isBare(packet: Uint8Array, fulfillment: string): boolean {
+  return packet.length === writeIlpFulfill(fulfillment).length
+}

@@ -1,0 +1,288 @@
+/**
+ * ILPv4 Prepares that our host sends: held in the ledger, carried in one BTP Message, then settled by the Fulfill or released. Imports
+ * core, btp and ledger.
+ *
+ * A Prepare is stored before it is sent, and sent at most once. Its answer counts until `expiresAt`; there the host above answers R00
+ * by itself, so no grace is given. Where the answer is lost with its connection, a peer of ours is asked what became of the packet;
+ * when it has fulfilled what is cancelled here, it is told so, and books it as disputed.
+ */
+import { fromBase64url, printable } from '../core/bytes.js'
+import {
+  AlreadyRolledBackError, InsufficientBalanceError, InvalidFulfillmentError, NotAcceptedError, PaychanError, UnreachableError, isTemporary
+} from '../core/errors.js'
+import { conditionOf, randomTransferId } from '../core/ids.js'
+import { Timers } from '../core/timers.js'
+import { parseIlpReply } from '../btp/ilp-packets.js'
+import type { IlpPrepare } from '../btp/ilp-packets.js'
+import { lateMessage, transferMark } from '../btp/inquiry.js'
+import type { Fates } from '../btp/inquiry.js'
+import { find, octets } from '../btp/protocol-data.js'
+import type { Session } from '../btp/session.js'
+import type { View } from '../ledger/draft.js'
+import { MOST_IN_FLIGHT, changeUntilDone, stoppedError, transferOfPrepare } from './account.js'
+import type { Account } from './account.js'
+import { Deferred } from './deferred.js'
+import { Inquirer } from './inquirer.js'
+import type { Transfer } from './lpi.js'
+
+/** How long after its expiry an answer is still listened for: to tell the peer that its Fulfill came too late. */
+const LISTEN_MS = 30_000
+
+/** What memory knows of a packet beyond its record. */
+interface Flight {
+  readonly id: string
+  readonly executionCondition: string
+  readonly expiresAt: number
+  /** The packet that answers the host. */
+  readonly answer: Deferred<Uint8Array>
+  /** The session on which it was sent, as long as an answer may come there. */
+  session: Session | undefined
+  /** Whether its end is known and being stored: then its time does not run out any more. */
+  isDecided: boolean
+  /** Whether the peer is being told that its Fulfill came too late. */
+  isLate: boolean
+}
+
+export class DataOutgoing {
+  readonly #account: Account
+  readonly #flights = new Map<string, Flight>()
+  readonly #timers: Timers<string>
+  readonly #inquirer: Inquirer
+  /** From one `resume` to the next `stop`: what waits across both must not carry on in the next one. */
+  #life = { isOver: false }
+
+  /** `isOnlyFace`: whether the host moves value by packets only, so that there may be some from a life before. */
+  constructor(account: Account, isOnlyFace: boolean) {
+    this.#account = account
+    this.#timers = new Timers(account.clock)
+    this.#inquirer = new Inquirer({
+      clock: account.clock,
+      log: account.log,
+      session: account.session,
+      hasBegun: isOnlyFace,
+      unresolved: session => [...this.#flights.values()].filter(flight => flight.session !== session).map(({ id }) => id),
+      learn: fates => { this.#learn(fates) }
+    })
+  }
+
+  /** How many packets the host waits for. */
+  get pending(): number {
+    return this.#flights.size
+  }
+
+  /** Takes up what the store holds: nobody waits for these answers any more, but the sums do. */
+  resume(): void {
+    this.#life = { isOver: false }
+    for (const { id, info, stage } of [...this.#account.ledger.open]) {
+      if (stage !== 'sent' && stage !== 'unsure') continue
+      const flight = this.#begin(id, info.transfer)
+      flight.answer.promise.catch(() => undefined)
+      if (stage === 'sent') this.#armExpiry(flight)
+    }
+  }
+
+  /** Ends all waiting. The records stay as they are. */
+  stop(): void {
+    this.#life.isOver = true
+    this.#timers.cancelAll()
+    this.#inquirer.stop()
+    for (const { id, answer } of this.#flights.values()) answer.reject(stoppedError(id))
+    this.#flights.clear()
+  }
+
+  /** There is a session: a peer of ours is asked what became of packets that were sent before, and told when that is all. */
+  sessionUp(session: Session): void {
+    if (session.peer.announced) this.#inquirer.sessionUp()
+    else this.#forgetUnsure()
+  }
+
+  /** A peer that is not ours neither can be asked nor told: what is cancelled here is all that there will ever be. */
+  #forgetUnsure(): void {
+    for (const flight of this.#flights.values()) {
+      if (this.#account.ledger.peek(flight.id)?.stage === 'unsure') void this.#cancel(flight)
+    }
+  }
+
+  /**
+   * Sends a Prepare and resolves with the packet that answers it.
+   * @throws UnreachableError without a session (nothing is stored then), when too much is in flight, or with `outcome: 'unknown'` at a
+   *   disconnect; AlreadyRolledBackError when its time is over; InsufficientBalanceError; InvalidFulfillmentError; what the peer
+   *   answered as a BTP Error; StoreError
+   */
+  async send(packet: Uint8Array, prepare: IlpPrepare): Promise<Uint8Array> {
+    const { ledger, clock, random, session } = this.#account
+    if (session() === undefined) throw new UnreachableError('there is no connection to the peer')
+    if (prepare.expiresAt.getTime() <= clock.now()) throw new AlreadyRolledBackError('the packet has expired already')
+    if (this.#flights.size >= MOST_IN_FLIGHT) throw new UnreachableError('too many packets are in flight')
+    const id = randomTransferId(random)
+    const transfer = transferOfPrepare(this.#account, id, prepare, false)
+    await ledger.change(id, view => this.#create(view, id, transfer))
+    if (this.#life.isOver) throw stoppedError(id)
+    this.#inquirer.begin()
+    const flight = this.#begin(id, transfer)
+    this.#armExpiry(flight)
+    void this.#carry(flight, packet)
+    return flight.answer.promise
+  }
+
+  #create(view: View<Transfer>, id: string, transfer: Transfer): void {
+    try {
+      view.create(id, transfer, false, { v: 1, stage: 'sent', at: this.#account.clock.now() })
+    } catch (error) {
+      if (error instanceof NotAcceptedError) throw new InsufficientBalanceError(error.message, { cause: error })
+      throw error
+    }
+  }
+
+  #begin(id: string, { executionCondition, expiresAt }: Transfer): Flight {
+    const flight: Flight = {
+      id, executionCondition, expiresAt: Date.parse(expiresAt), answer: new Deferred(), session: undefined, isDecided: false, isLate: false
+    }
+    this.#flights.set(id, flight)
+    return flight
+  }
+
+  #armExpiry(flight: Flight): void {
+    this.#timers.set(flight.id, Math.max(0, flight.expiresAt - this.#account.clock.now()), () => { void this.#expire(flight) })
+  }
+
+  /** Sends the packet, once, and takes what comes back. */
+  async #carry(flight: Flight, packet: Uint8Array): Promise<void> {
+    const { clock } = this.#account
+    const session = this.#account.session()
+    const leftMs = flight.expiresAt - clock.now()
+    if (session === undefined || leftMs <= 0) {
+      await this.#cancel(flight, new UnreachableError('the packet could not be sent: the connection or its time had gone'))
+      return
+    }
+    const protocolData = [octets('ilp', packet)]
+    if (session.peer.announced) protocolData.push(transferMark(flight.id))
+    flight.session = session
+    try {
+      const { protocolData: answer } = await session.request({ type: 'message', protocolData }, { timeoutMs: leftMs + LISTEN_MS })
+      flight.session = undefined
+      await this.#answered(flight, find(answer, 'ilp')?.data)
+    } catch (thrown) {
+      flight.session = undefined
+      const error = thrown instanceof PaychanError ? thrown : new UnreachableError('the packet could not be sent', { cause: thrown })
+      // Neither the peer's word nor a fault of the packet: it may have arrived, and its answer may have been lost.
+      if (!error.fromPeer && isTemporary(error)) this.#lost(flight)
+      else await this.#cancel(flight, error)
+    }
+  }
+
+  /** No answer comes where it was sent. A peer that is not ours cannot be asked. */
+  #lost(flight: Flight): void {
+    const { ledger, session } = this.#account
+    if (this.#flights.get(flight.id) !== flight) return
+    const isForeign = session()?.peer.announced === false
+    if (isForeign && ledger.peek(flight.id)?.stage === 'unsure') void this.#cancel(flight)
+    else this.#inquirer.wake()
+  }
+
+  /** The peer's answer, from wherever it was had. */
+  async #answered(flight: Flight, packet: Uint8Array | undefined): Promise<void> {
+    if (this.#flights.get(flight.id) !== flight || flight.isDecided || flight.isLate) return
+    const reply = packet === undefined ? undefined : parseIlpReply(packet)
+    if (packet === undefined || reply === undefined) {
+      await this.#cancel(flight, new NotAcceptedError('the peer answered the packet with something that is no answer to it'))
+    } else if (reply.type === 'reject') {
+      await this.#cancel(flight, packet)
+    } else if (conditionOf(reply.fulfillment) !== flight.executionCondition) {
+      await this.#cancel(flight, new InvalidFulfillmentError("the peer's fulfillment does not match the condition"))
+    } else if (this.#account.clock.now() > flight.expiresAt) {
+      await this.#expire(flight)
+      await this.#tellLate(flight)
+    } else {
+      await this.#fulfill(flight, reply.fulfillment, packet)
+    }
+  }
+
+  /** It came in time, so it is honoured (I4), however long the store takes. */
+  async #fulfill(flight: Flight, fulfillment: string, packet: Uint8Array): Promise<void> {
+    flight.isDecided = true
+    this.#timers.cancel(flight.id)
+    const entry = await this.#change(flight, view => {
+      const known = view.get(flight.id)
+      return known?.stage === 'sent' ? view.move(known, 'fulfilled', { fulfillment }) : known
+    })
+    if (entry === undefined) return
+    // Its time had run out in the moment before.
+    if (entry.stage === 'unsure') {
+      await this.#tellLate(flight)
+      return
+    }
+    this.#flights.delete(flight.id)
+    flight.answer.resolve(packet)
+  }
+
+  /** The hold is given back, for good: then the host gets its answer, a packet or an error. One that is cancelled already is only closed. */
+  async #cancel(flight: Flight, end?: Uint8Array | PaychanError): Promise<void> {
+    if (this.#flights.get(flight.id) !== flight || flight.isDecided) return
+    flight.isDecided = true
+    this.#timers.cancel(flight.id)
+    const entry = await this.#change(flight, view => {
+      const known = view.get(flight.id)
+      return known?.stage === 'sent' || known?.stage === 'unsure' ? view.move(known, 'cancelled') : known
+    })
+    if (entry === undefined) return
+    this.#flights.delete(flight.id)
+    if (end instanceof Uint8Array) flight.answer.resolve(end)
+    else flight.answer.reject(end ?? expiredError())
+  }
+
+  /** The time is over. Unless it is known that the peer has nothing to claim, the packet stays open. */
+  async #expire(flight: Flight): Promise<void> {
+    const { session } = this.#account
+    if (this.#flights.get(flight.id) !== flight || flight.isDecided) return
+    this.#timers.cancel(flight.id)
+    const cannotAsk = (flight.session ?? session())?.peer.announced === false
+    const expired = await this.#change(flight, view => {
+      const known = view.get(flight.id)
+      return known?.stage === 'sent' ? view.move(known, cannotAsk ? 'cancelled' : 'unsure') : known
+    })
+    if (expired === undefined) return
+    if (cannotAsk) this.#flights.delete(flight.id)
+    flight.answer.reject(expiredError())
+    if (!cannotAsk && flight.session === undefined) this.#inquirer.wake()
+  }
+
+  /** The peer has fulfilled what is cancelled here: it is told until it has answered. */
+  async #tellLate(flight: Flight): Promise<void> {
+    const { courier, log, session } = this.#account
+    const life = this.#life
+    if (flight.isLate || this.#flights.get(flight.id) !== flight) return
+    flight.isLate = true
+    flight.isDecided = false
+    log.warn(`a fulfill of ${flight.id} came after its expiry: the peer is told that it does not count`)
+    const delivered = await courier.deliver({ type: 'message', protocolData: [lateMessage(flight.id)] }, {
+      wanted: () => !life.isOver && session()?.peer.announced === true
+    })
+    if (life.isOver) return
+    if (delivered.outcome === 'refused') {
+      log.error(`the peer does not take it that ${flight.id} came too late, so the two balances differ by it: ${printable(delivered.error.message)}`)
+    }
+    await this.#cancel(flight)
+  }
+
+  /** What a peer of ours says of packets whose answers were lost. */
+  #learn({ fulfilled, cancelled }: Fates): void {
+    for (const [id, packet] of fulfilled) {
+      const flight = this.#flights.get(id)
+      if (flight !== undefined) void this.#answered(flight, fromBase64url(packet))
+    }
+    for (const id of cancelled) {
+      const flight = this.#flights.get(id)
+      if (flight !== undefined) void this.#cancel(flight, new UnreachableError('the connection was lost, and the packet with it'))
+    }
+  }
+
+  #change<R>(flight: Flight, decide: (view: View<Transfer>) => R): Promise<R | undefined> {
+    const life = this.#life
+    return changeUntilDone(this.#account, () => this.#account.ledger.change(flight.id, decide), () => life.isOver)
+  }
+}
+
+function expiredError(): AlreadyRolledBackError {
+  return new AlreadyRolledBackError('the packet expired before its answer came')
+}

@@ -1,0 +1,146 @@
+/**
+ * LPI v2's data (RFC 24) over BTP 2.0: ILP packets in Messages. A Prepare with an amount goes through the ledger, anything else goes
+ * past it. Imports core and btp.
+ */
+import { AlreadyRolledBackError, DataHandlerAlreadyRegisteredError, InvalidFieldsError, NoSubscriptionsError, NotAcceptedError, UnreachableError } from '../core/errors.js'
+import { readIlpPrepare, writeIlpReject } from '../btp/ilp-packets.js'
+import type { IlpPrepare } from '../btp/ilp-packets.js'
+import { fatesAnswer, readInquiry, readTransferMark } from '../btp/inquiry.js'
+import { asBuffer } from '../btp/oer.js'
+import type { MessagePacket, RequestPacket, SubProtocol } from '../btp/packets.js'
+import { find, octets } from '../btp/protocol-data.js'
+import type { Session } from '../btp/session.js'
+import type { Account } from './account.js'
+import { DataIncoming, answerOf, askHandler } from './data-incoming.js'
+import { DataOutgoing } from './data-outgoing.js'
+import type { Generation } from './generation.js'
+import type { Bytes, DataHandler } from './lpi.js'
+
+/** How long the answer to a packet without an expiry is waited for. */
+const ANSWER_MS = 35_000
+/** The largest packet that is sent, in bytes: a frame has 64 KiB. */
+const PACKET_LIMIT = 60_000
+
+export interface DataOptions {
+  account: Account
+  generation: Generation
+  /** Whether the host is one of LPI v2: then ILP packets are for its data handler only. */
+  isV2Host: boolean
+}
+
+export class Data {
+  readonly #options: DataOptions
+  readonly #outgoing: DataOutgoing
+  readonly #incoming: DataIncoming
+  #handler: DataHandler | undefined
+
+  constructor(options: DataOptions) {
+    this.#options = options
+    this.#outgoing = new DataOutgoing(options.account, options.isV2Host)
+    this.#incoming = new DataIncoming(options.account)
+  }
+
+  register(handler: DataHandler): void {
+    if (this.#handler !== undefined) throw new DataHandlerAlreadyRegisteredError('deregister the data handler before another is registered')
+    if (typeof handler !== 'function') throw new InvalidFieldsError('the data handler must be a function')
+    this.#handler = handler
+  }
+
+  deregister(): void {
+    this.#handler = undefined
+  }
+
+  /** Whether ILP packets of the peer are for LPI v2: an old host that registers no data handler has its request handler. */
+  get takesPackets(): boolean {
+    return this.#options.isV2Host || this.#handler !== undefined
+  }
+
+  /** Whether a request brings a packet that the data handler would have. */
+  isForHost(packet: RequestPacket): boolean {
+    return this.takesPackets && packet.type === 'message' && find(packet.protocolData, 'ilp') !== undefined
+  }
+
+  /** How many packets are on their way. */
+  get pending(): number {
+    return this.#outgoing.pending + this.#incoming.pending
+  }
+
+  resume(): void {
+    this.#outgoing.resume()
+    this.#incoming.resume()
+  }
+
+  stop(): void {
+    this.#outgoing.stop()
+    this.#incoming.stop()
+  }
+
+  sessionUp(session: Session): void {
+    this.#outgoing.sessionUp(session)
+  }
+
+  /** See `LedgerPlugin.sendData`. */
+  async send(data: Uint8Array): Promise<Bytes> {
+    if (!(data instanceof Uint8Array)) throw new InvalidFieldsError('data must be a Buffer')
+    if (data.length > PACKET_LIMIT) throw new InvalidFieldsError(`data must not be more than ${PACKET_LIMIT} bytes`)
+    const prepare = readIlpPrepare(data)
+    return asBuffer(prepare === undefined || prepare.amount === '0' ? await this.#pass(data, prepare) : await this.#pay(data, prepare))
+  }
+
+  #pay(data: Uint8Array, prepare: IlpPrepare): Promise<Uint8Array> {
+    const { account, generation } = this.#options
+    generation.mustSpeak('2.0', account.session())
+    return this.#outgoing.send(data, prepare)
+  }
+
+  /** Moves nothing, so the ledger knows nothing of it (C57). */
+  async #pass(data: Uint8Array, prepare: IlpPrepare | undefined): Promise<Uint8Array> {
+    const { clock, session } = this.#options.account
+    const current = session()
+    if (current === undefined) throw new UnreachableError('there is no connection to the peer')
+    const timeoutMs = prepare === undefined ? ANSWER_MS : prepare.expiresAt.getTime() - clock.now()
+    if (timeoutMs <= 0) throw new AlreadyRolledBackError('the packet has expired already')
+    try {
+      const { protocolData } = await current.request({ type: 'message', protocolData: [octets('ilp', data)] }, { timeoutMs })
+      return find(protocolData, 'ilp')?.data ?? new Uint8Array()
+    } catch (error) {
+      const isExpired = prepare !== undefined && clock.now() >= prepare.expiresAt.getTime()
+      if (isExpired && error instanceof UnreachableError && !error.fromPeer) throw new AlreadyRolledBackError('the packet expired before its answer came', { cause: error })
+      throw error
+    }
+  }
+
+  /**
+   * A Message with an ILP packet. Resolves with the protocol data of the Response.
+   * @throws NoSubscriptionsError without a handler, and nothing is kept (C54); what the handler throws for a packet that is no Prepare
+   */
+  async handle({ protocolData }: MessagePacket, session: Session): Promise<SubProtocol[]> {
+    const handler = this.#handler
+    const packet = find(protocolData, 'ilp')?.data ?? new Uint8Array()
+    if (handler === undefined) throw new NoSubscriptionsError('no data handler is registered')
+    const answer = await this.#answer(packet, protocolData, session, handler)
+    return answer.length === 0 ? [] : [octets('ilp', answer)]
+  }
+
+  #answer(packet: Uint8Array, protocolData: readonly SubProtocol[], session: Session, handler: DataHandler): Promise<Uint8Array> {
+    let prepare: IlpPrepare | undefined
+    try {
+      prepare = readIlpPrepare(packet)
+    } catch {
+      return Promise.resolve(writeIlpReject('F01', 'the packet is malformed'))
+    }
+    if (prepare === undefined) return askHandler(handler, packet)
+    if (prepare.amount === '0') return answerOf(handler, packet, this.#options.account)
+    const mark = session.peer.announced ? readTransferMark(protocolData) : undefined
+    return this.#incoming.handle(packet, prepare, mark, session, handler)
+  }
+
+  /** What a peer of ours asks or tells about packets. @throws NotAcceptedError for a foreign peer; InvalidFieldsError; StoreError */
+  async handleInquiry(primary: SubProtocol, session: Session): Promise<SubProtocol[]> {
+    if (!session.peer.announced) throw new NotAcceptedError('only peers that have announced themselves may ask that')
+    const inquiry = readInquiry(primary)
+    if (inquiry.what === 'ask') return [fatesAnswer(await this.#incoming.tell(inquiry.ids, inquiry.isLast, session))]
+    await this.#incoming.concede(inquiry.id)
+    return []
+  }
+}

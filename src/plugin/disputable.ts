@@ -1,0 +1,127 @@
+/**
+ * The packets that we fulfilled and of which the sender may still say that the Fulfill came too late. Imports core and btp.
+ *
+ * A sender of ours is in doubt only as long as it may not have read our answer. So each packet is closed a minute after its expiry while
+ * the session lasts on which it was told; or when the sender has asked, on a later session, about all that it does not know, and this one
+ * was not among them. Beyond what can be in flight nothing is disputable (I9): then the oldest is closed, first of those that were told on
+ * a session which lasts.
+ */
+import type { Amount } from '../core/amounts.js'
+import type { CancelTimer } from '../core/clock.js'
+import type { Session } from '../btp/session.js'
+import { MOST_IN_FLIGHT } from './account.js'
+import type { Account } from './account.js'
+
+/** How long after its expiry, and after it was told, the sender has for its objection. */
+const OBJECTION_MS = 60_000
+/** How often is looked which are over. */
+const SWEEP_MS = 10_000
+
+interface Fulfilled {
+  readonly amount: Amount
+  /** Where the sender was told, last. */
+  session: Session | undefined
+  closesAt: number
+}
+
+export class Disputable {
+  readonly #account: Account
+  /** The oldest first. */
+  readonly #fulfilled = new Map<string, Fulfilled>()
+  #sum = 0n
+  /** What the sender has asked about on the session that is there. */
+  #asked: { session: Session; ids: Set<string> } | undefined
+  #cancelSweep: CancelTimer | undefined
+
+  constructor(account: Account) {
+    this.#account = account
+  }
+
+  /** A packet is fulfilled; without a session in a life before, so that the sender may not have heard of it. */
+  add(id: string, amount: Amount, session?: Session, expiresAt = 0): void {
+    this.#fulfilled.set(id, { amount, session, closesAt: this.#closesAt(expiresAt) })
+    this.#sum += amount
+    this.#makeRoom(id)
+    this.#sweepLater()
+  }
+
+  /** It is disputed now. */
+  drop(id: string): void {
+    const known = this.#fulfilled.get(id)
+    if (known === undefined) return
+    this.#sum -= known.amount
+    this.#fulfilled.delete(id)
+  }
+
+  /** The sender was told on that session. */
+  told(id: string, session: Session, expiresAt: number): void {
+    const known = this.#fulfilled.get(id)
+    if (known === undefined) return
+    known.session = session
+    known.closesAt = this.#closesAt(expiresAt)
+  }
+
+  /** The sender has asked about these; with the last question it is in no doubt about any other that was told before this session. */
+  asked(ids: readonly string[], isLast: boolean, session: Session): void {
+    if (this.#asked?.session !== session) this.#asked = { session, ids: new Set() }
+    for (const id of ids) this.#asked.ids.add(id)
+    if (!isLast) return
+    for (const [id, known] of this.#fulfilled) {
+      if (known.session !== session && !this.#asked.ids.has(id)) this.#close(id)
+    }
+    this.#asked.ids.clear()
+  }
+
+  stop(): void {
+    this.#cancelSweep?.()
+    this.#cancelSweep = undefined
+    this.#fulfilled.clear()
+    this.#sum = 0n
+    this.#asked = undefined
+  }
+
+  #closesAt(expiresAt: number): number {
+    return Math.max(expiresAt, this.#account.clock.now()) + OBJECTION_MS
+  }
+
+  #close(id: string): void {
+    this.drop(id)
+    this.#account.ledger.close(id)
+  }
+
+  #makeRoom(newest: string): void {
+    const { maximum, minimum } = this.#account.ledger.currentLimits
+    const most = typeof maximum === 'bigint' && typeof minimum === 'bigint' ? maximum - minimum : Infinity
+    while (this.#fulfilled.size > 1 && (this.#fulfilled.size > MOST_IN_FLIGHT || this.#sum > most)) {
+      this.#close(this.#oldestTold(newest) ?? newest)
+    }
+  }
+
+  /** The oldest of those that were told on the session that lasts, or else the oldest of all; never the one that has just come. */
+  #oldestTold(newest: string): string | undefined {
+    const current = this.#account.session()
+    let oldest: string | undefined
+    for (const [id, { session }] of this.#fulfilled) {
+      if (id === newest) continue
+      if (session === current) return id
+      oldest ??= id
+    }
+    return oldest
+  }
+
+  #sweepLater(): void {
+    this.#cancelSweep ??= this.#account.clock.setTimer(SWEEP_MS, () => {
+      this.#cancelSweep = undefined
+      this.#sweep()
+    })
+  }
+
+  #sweep(): void {
+    const now = this.#account.clock.now()
+    const current = this.#account.session()
+    for (const [id, { session, closesAt }] of this.#fulfilled) {
+      if (session !== undefined && session === current && closesAt <= now) this.#close(id)
+    }
+    if (this.#fulfilled.size > 0) this.#sweepLater()
+  }
+}

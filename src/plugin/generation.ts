@@ -1,0 +1,43 @@
+/**
+ * Which generation of BTP a foreign peer speaks, 1.0 or 2.0: as the options say, else what it sends first on a session. Peers of ours
+ * speak both. As long as nothing is known, what our host calls is sent. Imports core and btp.
+ */
+import { NotAcceptedError } from '../core/errors.js'
+import { isIlp4 } from '../btp/ilp-packets.js'
+import type { Packet } from '../btp/packets.js'
+import { find } from '../btp/protocol-data.js'
+import type { Session } from '../btp/session.js'
+
+export type BtpVersion = '1.0' | '2.0'
+
+export class Generation {
+  readonly #configured: BtpVersion | undefined
+  readonly #heard = new WeakMap<Session, BtpVersion>()
+
+  constructor(configured: BtpVersion | undefined) {
+    this.#configured = configured
+  }
+
+  /** A request came in on that session. The first one that only one of the two has tells. */
+  hear(packet: Packet, session: Session): void {
+    if (this.#configured !== undefined || session.peer.announced || this.#heard.has(session)) return
+    const version = versionOf(packet)
+    if (version !== undefined) this.#heard.set(session, version)
+  }
+
+  /** @throws NotAcceptedError when the peer is known to speak the other one only */
+  mustSpeak(version: BtpVersion, session: Session | undefined): void {
+    if (session === undefined || session.peer.announced) return
+    const known = this.#configured ?? this.#heard.get(session) ?? version
+    if (known !== version) throw new NotAcceptedError(`the peer speaks BTP ${known} only, and this needs BTP ${version}`)
+  }
+}
+
+/** Messages are in both: there it shows by the ILP packet, or by what only ledgers of old ask each other. */
+function versionOf({ type, protocolData }: Packet): BtpVersion | undefined {
+  if (type === 'transfer') return '2.0'
+  if (type !== 'message') return '1.0'
+  const ilp = find(protocolData, 'ilp')?.data
+  if (ilp !== undefined) return isIlp4(ilp) ? '2.0' : '1.0'
+  return ['info', 'balance', 'limit'].includes(protocolData[0]?.protocolName ?? '') ? '1.0' : undefined
+}

@@ -1,0 +1,246 @@
+/**
+ * LPI v2's money (RFC 24) over BTP 2.0: settlements in Transfers, between two who trust each other to have settled. Imports core, btp
+ * and ledger.
+ *
+ * A settlement moves no balance: it is added to one of two sums, which limits count in. To a peer of ours it is stored before it is sent,
+ * and sent until it is answered, one at a time, each under the next number: the peer credits a number once. To another peer it is sent
+ * once, since that could not tell a repeat.
+ */
+import { formatAmount, parseAmount } from '../core/amounts.js'
+import { printable } from '../core/bytes.js'
+import {
+  InvalidFieldsError, MoneyHandlerAlreadyRegisteredError, NoSubscriptionsError, NotAcceptedError, PaychanError, StoreError, UnreachableError,
+  isTemporary, messageOf
+} from '../core/errors.js'
+import { readSettlementMark, settlementMark } from '../btp/inquiry.js'
+import type { SubProtocol, TransferPacket } from '../btp/packets.js'
+import type { Session } from '../btp/session.js'
+import type { Group } from '../ledger/committer.js'
+import { changeUntilDone, stoppedError } from './account.js'
+import type { Account } from './account.js'
+import { Deferred } from './deferred.js'
+import type { Generation } from './generation.js'
+import type { MoneyHandler } from './lpi.js'
+
+const RECORD = 'settlements'
+/** The most settlements that wait for the peer's answer. */
+const MOST_WAITING = 100
+
+/** A settlement that the peer has not answered. */
+interface Sending {
+  readonly number: number
+  readonly amount: string
+}
+
+/** Where settlements are kept: in commits of the plugin's store. */
+export interface MoneyRecords {
+  read(name: string): Promise<string | undefined>
+  put(group: Group, name: string, value: string): void
+  /** Resolves when it is durable. @throws StoreError, StandbyError */
+  submit(decide: (group: Group) => void): Promise<void>
+}
+
+/** What is stored of both directions. Never changed in place. */
+interface State {
+  /** The number of the last settlement that was sent. */
+  readonly last: number
+  /** Those that the peer has not answered, in the order of their numbers. */
+  readonly sending: readonly Sending[]
+  /** The number that was credited last, and the ledger of the peer that counts so. */
+  readonly credited: { readonly ledger: string; readonly number: number } | undefined
+}
+
+const NOTHING: State = { last: 0, sending: [], credited: undefined }
+
+export interface MoneyOptions {
+  account: Account
+  generation: Generation
+  records: MoneyRecords
+  /** Whether the host is one of LPI v2: an old one settles otherwise. */
+  isV2Host: boolean
+}
+
+export class Money {
+  readonly #options: MoneyOptions
+  #handler: MoneyHandler | undefined
+  #state = NOTHING
+  /** Counted before it is stored, so that no number is given twice. */
+  #lastNumber = 0
+  readonly #calls = new Map<number, Deferred<void>>()
+  /** Settlements go one after the other: whoever comes waits for those before. */
+  #tail: Promise<void> = Promise.resolve()
+  #life = { isOver: true }
+
+  constructor(options: MoneyOptions) {
+    this.#options = options
+  }
+
+  register(handler: MoneyHandler): void {
+    if (this.#handler !== undefined) throw new MoneyHandlerAlreadyRegisteredError('deregister the money handler before another is registered')
+    if (typeof handler !== 'function') throw new InvalidFieldsError('the money handler must be a function')
+    this.#handler = handler
+  }
+
+  deregister(): void {
+    this.#handler = undefined
+  }
+
+  /** How many settlements the peer has not answered. */
+  get pending(): number {
+    return this.#calls.size
+  }
+
+  /** Reads what is stored. @throws StoreError */
+  async load(): Promise<void> {
+    const text = await this.#options.records.read(RECORD)
+    this.#state = text === undefined ? NOTHING : parseState(text)
+    this.#lastNumber = this.#state.last
+  }
+
+  resume(): void {
+    this.#life = { isOver: false }
+    this.#tail = Promise.resolve()
+  }
+
+  /** There is a session: what a peer of ours has not answered is sent again. */
+  sessionUp({ peer }: Session): void {
+    if (!peer.announced) return
+    for (const settlement of this.#state.sending) {
+      if (!this.#calls.has(settlement.number)) this.#enqueue(settlement, this.#life).catch(() => undefined)
+    }
+  }
+
+  /** Ends all waiting. The records stay as they are. */
+  stop(): void {
+    this.#life.isOver = true
+    for (const [number, call] of this.#calls) call.reject(stoppedError(`of settlement ${number}`))
+    this.#calls.clear()
+  }
+
+  /** See `LedgerPlugin.sendMoney`. */
+  async send(value: string): Promise<void> {
+    const { account, generation } = this.#options
+    const amount = formatAmount(parseAmount(value))
+    if (account.module !== undefined) throw new NotAcceptedError('a payment channel module settles by claims, and not yet at the call of its host')
+    const session = account.session()
+    if (session === undefined) throw new UnreachableError('there is no connection to the peer')
+    generation.mustSpeak('2.0', session)
+    if (amount === '0') return
+    if (session.peer.announced) await this.#sendUntilAnswered(amount)
+    else await this.#sendOnce(amount, session)
+  }
+
+  async #sendUntilAnswered(amount: string): Promise<void> {
+    const life = this.#life
+    if (this.#calls.size >= MOST_WAITING) throw new UnreachableError('too many settlements wait for the peer')
+    const settlement = { number: ++this.#lastNumber, amount }
+    await this.#options.records.submit(group => {
+      const draft = this.#draftIn(group)
+      draft.state = { ...draft.state, last: Math.max(draft.state.last, settlement.number), sending: [...draft.state.sending, settlement] }
+    })
+    if (life.isOver) throw stoppedError(`of settlement ${settlement.number}`)
+    await this.#enqueue(settlement, life)
+  }
+
+  /** To a peer that could not tell a repeat. Whether it has credited what it has not answered, nobody knows. */
+  async #sendOnce(amount: string, session: Session): Promise<void> {
+    try {
+      await session.request({ type: 'transfer', amount, protocolData: [] })
+    } catch (error) {
+      if (!(error instanceof PaychanError) || error.fromPeer || !isTemporary(error)) throw error
+      throw new UnreachableError('the peer may have credited the settlement: its answer was lost', { cause: error, outcome: 'unknown' })
+    }
+    await this.#options.account.ledger.settle('settledOut', parseAmount(amount), () => true, () => undefined)
+  }
+
+  /** Resolves when the peer has credited it, and that is stored here. */
+  #enqueue(settlement: Sending, life: { readonly isOver: boolean }): Promise<void> {
+    const call = new Deferred<void>()
+    this.#calls.set(settlement.number, call)
+    this.#tail = this.#tail.then(() => this.#deliver(settlement, call, life))
+    return call.promise
+  }
+
+  async #deliver({ number, amount }: Sending, call: Deferred<void>, life: { readonly isOver: boolean }): Promise<void> {
+    const { account } = this.#options
+    const delivered = await account.courier.deliver({ type: 'transfer', amount, protocolData: [settlementMark(number)] }, {
+      wanted: () => !life.isOver && account.session()?.peer.announced === true
+    })
+    if (delivered.outcome === 'ended') {
+      this.#calls.delete(number)
+      call.reject(stoppedError(`of settlement ${number}`))
+      return
+    }
+    const isTaken = delivered.outcome === 'answered'
+    const stored = await changeUntilDone(account, () => this.#close(number, amount, isTaken), () => life.isOver)
+    if (stored === undefined) return
+    this.#calls.delete(number)
+    if (isTaken) call.resolve()
+    else call.reject(delivered.error)
+  }
+
+  /** A change whose outcome was unknown may have landed before: then it is there no more. */
+  async #close(number: number, amount: string, isTaken: boolean): Promise<boolean> {
+    const isThere = (group: Group): boolean => this.#draftIn(group).state.sending.some(one => one.number === number)
+    const forget = (group: Group): void => {
+      const draft = this.#draftIn(group)
+      draft.state = { ...draft.state, sending: draft.state.sending.filter(one => one.number !== number) }
+    }
+    if (isTaken) await this.#options.account.ledger.settle('settledOut', parseAmount(amount), isThere, forget)
+    else await this.#options.records.submit(forget)
+    return true
+  }
+
+  /**
+   * The peer's settlement. Resolves when it is credited, durably; then our host hears of it.
+   * @throws NotAcceptedError when this side takes none, or its minimum balance does not allow it; NoSubscriptionsError without a handler;
+   *   StoreError
+   */
+  async receive({ amount, protocolData }: TransferPacket, session: Session): Promise<SubProtocol[]> {
+    const { account, isV2Host } = this.#options
+    const handler = this.#handler
+    if (!isV2Host && handler === undefined) throw new NotAcceptedError('this side speaks BTP 1.0: it takes no Transfer')
+    if (account.module !== undefined) throw new NotAcceptedError('this side settles by the claims of its module')
+    if (handler === undefined) throw new NoSubscriptionsError('no money handler is registered')
+    const { announced, ledgerId: ledger = '' } = session.peer
+    const number = announced ? readSettlementMark(protocolData) : undefined
+    const isCredited = await account.ledger.settle('settledIn', parseAmount(amount), group => {
+      const { credited } = this.#draftIn(group).state
+      return number === undefined || credited?.ledger !== ledger || number > credited.number
+    }, group => {
+      const draft = this.#draftIn(group)
+      if (number !== undefined) draft.state = { ...draft.state, credited: { ledger, number } }
+    })
+    if (isCredited && amount !== '0') void this.#tell(handler, amount)
+    return []
+  }
+
+  async #tell(handler: MoneyHandler, amount: string): Promise<void> {
+    try {
+      await handler(amount)
+    } catch (error) {
+      this.#options.account.log.error(`the money handler failed, though ${amount} are credited: ${printable(messageOf(error))}`)
+    }
+  }
+
+  /** The state as the changes of one group leave it: written once for all of them. */
+  #draftIn(group: Group): { state: State } {
+    return group.draft(this, () => {
+      const before = this.#state
+      const draft = { state: before }
+      group.onSealed(() => { if (draft.state !== before) this.#options.records.put(group, RECORD, JSON.stringify({ v: 1, ...draft.state })) })
+      group.onDurable(() => { this.#state = draft.state })
+      return draft
+    })
+  }
+}
+
+function parseState(text: string): State {
+  try {
+    const { v, last, sending, credited } = JSON.parse(text) as Partial<State> & { v?: unknown }
+    if (v === 1 && typeof last === 'number' && Array.isArray(sending)) return { last, sending, credited }
+  } catch {
+    // Falls through to the error below.
+  }
+  throw new StoreError(`the record '${RECORD}' is of no version that is known here`)
+}

@@ -1,0 +1,186 @@
+/**
+ * Two hosts of LPI v2 under random faults: packets and settlements both ways while connections go, processes die, frames are lost and
+ * disks fail. Then the faults stop, time goes on, and both sides must have come to the same end, which is what their hosts were told.
+ *
+ * A failing run prints its seed; `PAYCHAN_SOAK_SEED=<seed>` runs that one alone, `PAYCHAN_SOAK_RUNS=<n>` another number of them.
+ */
+import { expect, it } from 'vitest'
+import type { LedgerPlugin } from '../../src/plugin/plugin.js'
+import { codeOf, fulfillOf, ilpPayment, ilpReject } from '../support/ilp.js'
+import { Lab, settle, watch } from '../support/lab.js'
+import type { Outcome, Side } from '../support/lab.js'
+
+const MAXIMUM = 200
+const RUNS = Number(process.env['PAYCHAN_SOAK_RUNS'] ?? 100)
+const ONLY = process.env['PAYCHAN_SOAK_SEED']
+/** The longest time that a packet of this test may be in flight. */
+const LONGEST_MS = 15_000
+
+/** Mulberry32: small, seeded, good enough to choose by. */
+function chooser(seed: number) {
+  let state = seed
+  const fraction = (): number => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+  const upTo = (most: number): number => Math.floor(fraction() * (most + 1))
+  return { upTo, chance: (probability: number) => fraction() < probability, pick: <T>(from: readonly T[]): T => from[upTo(from.length - 1)]! }
+}
+
+class Run {
+  readonly lab: Lab
+  readonly #random: ReturnType<typeof chooser>
+  /** What sendData came to, by the preimage's seed. */
+  readonly #sent: Array<{ from: Side; amount: number; outcome: Outcome<Uint8Array> }> = []
+  readonly #settled: Array<{ from: Side; amount: number; outcome: Outcome<void> }> = []
+  readonly #told = new Map<Side, number>()
+  #packets = 0
+
+  constructor(seed: number) {
+    this.#random = chooser(seed)
+    const options = { maxBalance: String(MAXIMUM), minBalance: String(-MAXIMUM), heartbeatMs: 2000, heartbeatTimeoutMs: 1000 }
+    this.lab = new Lab({ seed, alice: { services: {}, options }, bob: { services: {}, options, skewMs: this.#random.upTo(3) === 0 ? this.#random.upTo(1200) - 600 : 0 } })
+    for (const side of this.#sides) side.onStart = plugin => { this.#host(side, plugin) }
+  }
+
+  get #sides(): [Side, Side] {
+    return [this.lab.alice, this.lab.bob]
+  }
+
+  /** A host that takes its time, refuses some packets, and forgets others. */
+  #host(side: Side, plugin: LedgerPlugin): void {
+    const { upTo, pick, chance } = this.#random
+    plugin.registerDataHandler(async packet => {
+      const what = pick(['fulfill', 'fulfill', 'fulfill', 'data', 'reject', 'nothing'] as const)
+      if (chance(0.5)) await new Promise<void>(resolve => { this.lab.clock.setTimer(upTo(6000), resolve) })
+      if (what === 'nothing') return new Promise(() => undefined)
+      return what === 'reject' ? ilpReject('F02') : fulfillOf(packet, what === 'data' ? Buffer.alloc(upTo(30_000)) : undefined)
+    })
+    plugin.registerMoneyHandler(async amount => { this.#told.set(side, (this.#told.get(side) ?? 0) + Number(amount)) })
+  }
+
+  async #start(side: Side): Promise<void> {
+    if (side.isAlive) return
+    const plugin = side.make()
+    plugin.connect({ timeout: Infinity }).catch(() => { if (side.plugin === plugin) side.crash() })
+    await settle()
+  }
+
+  #send(): void {
+    const { upTo, pick, chance } = this.#random
+    const from = pick(this.#sides)
+    if (!from.isAlive || !from.plugin.isConnected()) return
+    const amount = upTo(59) + 1
+    if (chance(0.1)) {
+      this.#settled.push({ from, amount, outcome: watch(from.plugin.sendMoney(String(amount))) })
+      return
+    }
+    const { prepare } = ilpPayment(`${this.lab.seed} ${++this.#packets}`, this.lab.clock.now() + 200 + upTo(LONGEST_MS - 200), String(amount))
+    this.#sent.push({ from, amount, outcome: watch<Uint8Array>(from.plugin.sendData(prepare)) })
+  }
+
+  async #fault(): Promise<void> {
+    const { network, clock } = this.lab
+    const { upTo, pick, chance } = this.#random
+    const side = pick(this.#sides)
+    switch (upTo(11)) {
+      case 0: network.cut(); break
+      case 1: network.freeze(); break
+      case 2: network.isUp = !network.isUp; break
+      case 3: side.crash(); break
+      case 4: side.crashAtCommit(pick(['before', 'after']), () => chance(0.3)); break
+      case 5: network.drop(({ packet }) => packet.type === 'message' || packet.type === 'transfer', 1); break
+      case 6: network.drop(({ request }) => request?.type === 'message' || request?.type === 'transfer', 1 + upTo(2)); break
+      case 7: side.store.failNextCommit(); break
+      case 8: side.store.loseNextCommit(pick(['now', 'never', 'later'])); break
+      case 9: clock.setTimer(upTo(8000), network.hold(({ packet, request }) => packet.type === 'message' || request?.type === 'message', 1 + upTo(4))); break
+      case 10: clock.setTimer(upTo(8000), side.store.holdCommits()); break
+      default: await side.store.landLate()
+    }
+  }
+
+  async play(): Promise<void> {
+    const { upTo, chance } = this.#random
+    for (const side of this.#sides) await this.#start(side)
+    for (let step = 0; step < 40; step++) {
+      for (let n = upTo(6); n > 0; n--) this.#send()
+      if (chance(0.5)) await settle()
+      if (chance(0.35)) await this.#fault()
+      if (chance(0.3)) this.lab.network.isUp = true
+      await this.lab.clock.advance(chance(0.3) ? 0 : upTo(1500))
+      for (const side of this.#sides) if (chance(0.5)) await this.#start(side)
+    }
+  }
+
+  async heal(): Promise<void> {
+    const { network, clock } = this.lab
+    network.clearRules()
+    network.isUp = true
+    for (const side of this.#sides) {
+      side.crashAtCommit('before', () => false)
+      side.store.clearFaults()
+      await side.store.landLate()
+    }
+    for (const side of this.#sides) await this.#start(side)
+    await clock.advance(LONGEST_MS + 30_000)
+    for (const side of this.#sides) await this.#start(side)
+    await clock.advance(150_000)
+  }
+
+  async check(): Promise<void> {
+    const { alice, bob } = this.lab
+    expect(this.#sides.map(({ plugin }) => [plugin.isConnected(), plugin.inFlight()])).toEqual([[true, []], [true, []]])
+    const [ofAlice, ofBob] = await this.lab.balances()
+    expect(ofAlice + ofBob).toBe(0)
+    const read = async (side: Side, which: string): Promise<number> => Number(await side.disk.get(`:paychan:settled:${which}`) ?? 0)
+    expect([await read(alice, 'out'), await read(bob, 'out')]).toEqual([await read(bob, 'in'), await read(alice, 'in')])
+    this.#checkOutcomes(ofAlice)
+    for (const [side, told] of this.#told) expect(told).toBeLessThanOrEqual(await read(side, 'in'))
+  }
+
+  /** What a host was told is what came true: beside what it was told, only calls that ended with their process may have paid. */
+  #checkOutcomes(balance: number): void {
+    let [known, unknown] = [0, 0]
+    for (const { from, amount, outcome: { state, value, error } } of this.#sent) {
+      const sign = from.name === 'alice' ? -1 : 1
+      if (state === 'resolved' && value !== undefined && codeOf(value) === 'fulfill') known += sign * amount
+      else if (state === 'pending' || error?.outcome === 'unknown') unknown += amount
+    }
+    expect(Math.abs(balance - known)).toBeLessThanOrEqual(unknown)
+  }
+
+  /** I8: a new packet goes through. */
+  async payOnceMore(): Promise<void> {
+    this.lab.alice.plugin.deregisterDataHandler()
+    this.lab.alice.plugin.registerDataHandler(async packet => fulfillOf(packet))
+    const sent = watch<Uint8Array>(this.lab.bob.plugin.sendData(ilpPayment('once more', this.lab.clock.now() + 10_000, '1').prepare))
+    await settle()
+    // Where settlements have used the limit up, that is told.
+    expect(sent.state === 'rejected' ? (sent.error as { ilpErrorCode?: string }).ilpErrorCode : codeOf(sent.value ?? Buffer.alloc(0))).toMatch(/^(fulfill|T04)$/)
+  }
+
+  get isBusy(): boolean {
+    return this.#sent.filter(({ outcome }) => outcome.state === 'resolved').length > 10
+  }
+}
+
+it('C56, I1, I3, I4, I8: whatever fails, packets and settlements end alike on both sides, as the hosts were told', async () => {
+  const seeds = ONLY === undefined ? Array.from({ length: RUNS }, (_, n) => 2000 + n * 7919) : [Number(ONLY)]
+  let busy = 0
+  for (const seed of seeds) {
+    const run = new Run(seed)
+    try {
+      await run.play()
+      await run.heal()
+      await run.check()
+      await run.payOnceMore()
+    } catch (error) {
+      throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error })
+    }
+    if (run.isBusy) busy++
+  }
+  // A run in which nothing happens proves nothing.
+  expect(busy).toBeGreaterThan(seeds.length / 2)
+}, 20_000 + 600 * RUNS)

@@ -1,0 +1,405 @@
+/** LPI v2's data: ILPv4 packets through the ledger of two whole plugins, whatever happens to the wire and to the processes. */
+import { describe, expect, it } from 'vitest'
+import { lateMessage, transferMark } from '../../src/btp/inquiry.js'
+import type { Packet } from '../../src/btp/packets.js'
+import { octets } from '../../src/btp/protocol-data.js'
+import { NoSubscriptionsError } from '../../src/core/errors.js'
+import type { DataHandler } from '../../src/plugin/lpi.js'
+import { codeOf, fulfillOf, ilpPayment, ilpReject } from '../support/ilp.js'
+import type { IlpPayment } from '../support/ilp.js'
+import { Lab, answers, asks, settle, watch } from '../support/lab.js'
+import type { LabOptions, Matches, Outcome, Side } from '../support/lab.js'
+import { ScriptedPeer } from '../support/scripted-peer.js'
+
+const MARGIN_MS = 500
+
+/** Two hosts of LPI v2; bob's handler is given, alice sends. */
+async function openLab(handler: DataHandler | undefined, options: LabOptions = {}): Promise<Lab> {
+  const lab = new Lab({ alice: { services: {} }, bob: { services: {} }, ...options })
+  lab.bob.onStart = plugin => { if (handler !== undefined) plugin.registerDataHandler(handler) }
+  await lab.bob.start()
+  await lab.alice.start()
+  return lab
+}
+
+/** Alice beside a peer that speaks by hand; `handler` is hers. */
+async function openBeside(handler: DataHandler, announces = false): Promise<{ lab: Lab; peer: ScriptedPeer }> {
+  const lab = new Lab({ alice: { services: {} } })
+  const peer = new ScriptedPeer(lab, { announces })
+  await peer.listen()
+  lab.alice.onStart = plugin => { plugin.registerDataHandler(handler) }
+  await lab.alice.start()
+  return { lab, peer }
+}
+
+const fulfils: DataHandler = async packet => fulfillOf(packet)
+const hangs: DataHandler = () => new Promise(() => undefined)
+
+let made = 0
+const pay = (lab: Lab, expiresInMs = 10_000, amount = '10', data?: Buffer): IlpPayment => ilpPayment(`payment ${++made}`, lab.clock.now() + expiresInMs, amount, data)
+
+/** What a sendData came to: the code of a Reject, `fulfill`, or the ilpErrorCode of what it threw. */
+function endOf({ state, value, error }: Outcome<Uint8Array>): string {
+  if (state === 'pending') return state
+  return value === undefined ? `threw ${(error as { ilpErrorCode?: string } | undefined)?.ilpErrorCode ?? 'without a code'}` : codeOf(value)
+}
+
+async function send(lab: Lab, { prepare }: IlpPayment): Promise<Outcome<Uint8Array>> {
+  const outcome = watch<Uint8Array>(lab.alice.plugin.sendData(prepare))
+  await settle()
+  return outcome
+}
+
+/** A handler whose answer a test gives, by hand. */
+function byHand(): { handler: DataHandler; calls: number; packet: Buffer; answer: (packet: Buffer) => void } {
+  const made: ReturnType<typeof byHand> = { calls: 0, packet: Buffer.alloc(0), answer: () => undefined, handler: hangs }
+  made.handler = packet => new Promise(resolve => {
+    made.calls++
+    made.packet = packet
+    made.answer = resolve
+  })
+  return made
+}
+
+const isHeld = (lab: Lab): [number, number] => [lab.held(lab.alice).outgoing, lab.held(lab.bob).incoming]
+const question: Matches = ({ packet }) => packet.type === 'message' && packet.protocolData[0]?.protocolName === 'paychan'
+const stagesOf = async (side: Side): Promise<string[]> => Object.values((await side.durable()).open)
+
+describe('a Prepare with an amount', () => {
+  it('C56: is held on both sides while the host has it, and settled by the Fulfill', async () => {
+    const hand = byHand()
+    const lab = await openLab(hand.handler)
+    const payment = pay(lab)
+    const sent = await send(lab, payment)
+    expect([isHeld(lab), await lab.balances()]).toEqual([[10, 10], [0, 0]])
+    expect([lab.alice.plugin.inFlight().length, (await lab.bob.plugin.history()).length]).toEqual([1, 1])
+    hand.answer(payment.fulfill)
+    await settle()
+    expect(sent).toEqual({ state: 'resolved', value: payment.fulfill })
+    expect([isHeld(lab), await lab.balances()]).toEqual([[0, 0], [-10, 10]])
+    expect([lab.alice.story, lab.bob.story]).toEqual([[], []])
+  })
+
+  it('C56: is released by a Reject, which is passed on as it is', async () => {
+    const reject = ilpReject('F02', 'no route')
+    const lab = await openLab(async () => reject)
+    expect(await send(lab, pay(lab))).toEqual({ state: 'resolved', value: reject })
+    expect([isHeld(lab), await lab.balances()]).toEqual([[0, 0], [0, 0]])
+  })
+
+  it('I7: is durable on each side before it leaves it, and so is its end', async () => {
+    const hand = byHand()
+    const lab = await openLab(hand.handler)
+    const packets = (): number => lab.network.count(({ packet }) => packet.protocolData[0]?.protocolName === 'ilp')
+    const release = lab.alice.store.holdCommits()
+    const releaseBob = lab.bob.store.holdCommits()
+    const sent = await send(lab, pay(lab))
+    expect([packets(), hand.calls]).toEqual([0, 0])
+    release()
+    await settle()
+    expect([packets(), hand.calls]).toEqual([1, 0])
+    releaseBob()
+    await settle()
+    const releaseAgain = lab.bob.store.holdCommits()
+    hand.answer(fulfillOf(hand.packet))
+    await settle()
+    expect([packets(), hand.calls]).toEqual([1, 1])
+    const releaseAlice = lab.alice.store.holdCommits()
+    releaseAgain()
+    await settle()
+    expect([packets(), endOf(sent)]).toEqual([2, 'pending'])
+    releaseAlice()
+    await settle()
+    expect(endOf(sent)).toBe('fulfill')
+  })
+
+  it('C56: over our own limit is T04, and never sent', async () => {
+    const lab = await openLab(fulfils, { alice: { services: {}, options: { minBalance: '-15' } } })
+    const before = lab.network.traffic.length
+    expect(endOf(await send(lab, pay(lab, 10_000, '16')))).toBe('threw T04')
+    expect(lab.network.traffic.length).toBe(before)
+  })
+
+  it("C56: over the receiver's limit is answered T04, over its maximum F08 with what it would take", async () => {
+    const hand = byHand()
+    const lab = await openLab(hand.handler, { bob: { services: {}, options: { maxBalance: '15' } } })
+    await send(lab, pay(lab))
+    expect(endOf(await send(lab, pay(lab)))).toBe('T04')
+    const tooLarge = await send(lab, pay(lab, 10_000, '16'))
+    expect(endOf(tooLarge)).toBe('F08')
+    expect(Buffer.from(tooLarge.value ?? []).subarray(-16).toString('hex')).toBe('0000000000000010000000000000000f')
+    expect([hand.calls, isHeld(lab)]).toEqual([1, [10, 10]])
+  })
+
+  it('C56: that is malformed is F01 here, and answered F01 there', async () => {
+    const lab = await openLab(fulfils)
+    const cut = pay(lab).prepare.subarray(0, 30)
+    expect(endOf(await send(lab, { ...pay(lab), prepare: cut }))).toBe('threw F01')
+    const beside = await openBeside(fulfils)
+    const answer = await beside.peer.ask({ type: 'message', protocolData: [octets('ilp', cut)] })
+    expect([answer.type, codeOf(answer.protocolData[0]!.data)]).toEqual(['response', 'F01'])
+    expect(beside.lab.alice.plugin.inFlight()).toEqual([])
+  })
+
+  it('whose time is over is R00, here and there', async () => {
+    const lab = await openLab(fulfils, { bob: { services: {}, skewMs: 20_000 } })
+    expect(endOf(await send(lab, pay(lab, 0)))).toBe('threw R00')
+    expect(endOf(await send(lab, pay(lab)))).toBe('R00')
+  })
+
+  it('I4: a preimage that does not match is F05 for the sender, and nobody has paid', async () => {
+    const lab = await openLab(async () => ilpPayment('another', 0).fulfill)
+    expect(endOf(await send(lab, pay(lab)))).toBe('F05')
+    expect([isHeld(lab), await lab.balances()]).toEqual([[0, 0], [0, 0]])
+  })
+
+  it.each([
+    ['with a code of its own', () => { throw Object.assign(new Error('full'), { ilpErrorCode: 'T02' }) }, 'T02'],
+    ['without', () => { throw new Error('broken') }, 'F00'],
+    ['with a code that is none', () => { throw Object.assign(new Error('x'), { ilpErrorCode: 'toolong' }) }, 'F00'],
+    ['by returning nothing', async () => undefined as never, 'F00'],
+    ['by returning what is no packet', async () => Buffer.from('hello'), 'T00']
+  ] as Array<[string, DataHandler, string]>)('a handler that fails %s becomes a Reject', async (_how, handler, code) => {
+    const lab = await openLab(handler)
+    expect(endOf(await send(lab, pay(lab)))).toBe(code)
+    expect(isHeld(lab)).toEqual([0, 0])
+  })
+
+  it('C54: without a data handler is a BTP Error, and nothing is kept', async () => {
+    const lab = await openLab(undefined)
+    const sent = await send(lab, pay(lab))
+    expect(sent.error).toBeInstanceOf(NoSubscriptionsError)
+    expect([endOf(sent), isHeld(lab), await lab.bob.plugin.history()]).toEqual(['threw T01', [0, 0], []])
+  })
+
+  it('without a session fails at once, and nothing is stored', async () => {
+    const lab = await openLab(fulfils)
+    lab.network.isUp = false
+    lab.network.cut()
+    await settle()
+    expect(endOf(await send(lab, pay(lab)))).toBe('threw T01')
+    expect(await lab.alice.plugin.history()).toEqual([])
+  })
+
+  it('is neither fulfilled nor rejected through LPI v1', async () => {
+    const lab = await openLab(hangs)
+    await send(lab, pay(lab))
+    const id = lab.bob.plugin.inFlight()[0]?.transfer.id ?? ''
+    await expect(lab.bob.plugin.fulfillCondition(id, Buffer.alloc(32).toString('base64url'))).rejects.toThrow(/match/)
+    await expect(lab.bob.plugin.rejectIncomingTransfer(id)).rejects.toThrow(/cannot go/)
+    expect(isHeld(lab)).toEqual([10, 10])
+  })
+})
+
+describe('the time of a Prepare', () => {
+  it('that runs out while the host has it is R00 for the sender, and what the host says later is ignored', async () => {
+    const hand = byHand()
+    const lab = await openLab(hand.handler)
+    const payment = pay(lab)
+    const sent = await send(lab, payment)
+    await lab.clock.advance(10_000)
+    expect(endOf(sent)).toMatch(/R00/)
+    hand.answer(payment.fulfill)
+    await lab.clock.advance(100_000)
+    expect([await lab.balances(), isHeld(lab), await stagesOf(lab.alice)]).toEqual([[0, 0], [0, 0], []])
+  })
+
+  it('I3: within the margin a Fulfill of the host comes too late: the sender is answered R00, and never both', async () => {
+    const hand = byHand()
+    const lab = await openLab(hand.handler)
+    const payment = pay(lab)
+    const sent = await send(lab, payment)
+    await lab.clock.advance(10_000 - MARGIN_MS)
+    hand.answer(payment.fulfill)
+    await settle()
+    expect([endOf(sent), await lab.balances()]).toEqual(['R00', [0, 0]])
+  })
+
+  it('that runs out before a Fulfill arrives: the receiver is told, and books it as disputed', async () => {
+    const lab = await openLab(fulfils)
+    const letGo = lab.network.hold(answers('message'))
+    const sent = await send(lab, pay(lab))
+    await lab.clock.advance(10_000)
+    expect([endOf(sent), await lab.balances(), await stagesOf(lab.alice)]).toEqual(['threw R00', [0, 10], ['unsure']])
+    letGo()
+    await settle()
+    expect([await lab.balances(), await stagesOf(lab.alice)]).toEqual([[0, 0], []])
+    expect([lab.bob.story, lab.alice.story]).toEqual([['dispute'], []])
+    expect(lab.bob.seen('dispute')[0]?.[1]).toMatchObject({ amount: '10', fulfillment: expect.stringMatching(/^.{43}$/) as string })
+  })
+
+  it('that is late is told again on the next session, and after a restart', async () => {
+    const lab = await openLab(fulfils)
+    lab.network.hold(answers('message'), 1)
+    await send(lab, pay(lab))
+    lab.network.drop(question)
+    await lab.clock.advance(10_000)
+    lab.network.cut()
+    await lab.reconnect()
+    expect(await lab.balances()).toEqual([0, 10])
+    lab.network.clearRules()
+    await lab.alice.restart()
+    await lab.clock.advance(2000)
+    expect([await lab.balances(), await stagesOf(lab.alice), lab.bob.story]).toEqual([[0, 0], [], ['dispute']])
+  })
+
+  it('I9: an objection is believed until a minute after the expiry, and from a sender that could be in doubt', async () => {
+    const { lab, peer } = await openBeside(fulfils, true)
+    const ids = ['1', '2'].map(end => `00000000-0000-4000-8000-00000000000${end}`)
+    const late = (id: string | undefined): Promise<Packet> => peer.ask({ type: 'message', protocolData: [lateMessage(id ?? '')] })
+    for (const id of ids) await peer.ask({ type: 'message', protocolData: [octets('ilp', pay(lab).prepare), transferMark(id)] })
+    expect((await lab.alice.durable()).balance).toBe(20)
+    await lab.clock.advance(60_000)
+    expect([(await late(ids[0])).type, (await late(ids[0])).type]).toEqual(['response', 'response'])
+    expect([(await lab.alice.durable()).balance, lab.alice.story]).toEqual([10, ['dispute']])
+    await lab.clock.advance(20_000)
+    expect(await late(ids[1])).toMatchObject({ type: 'error', name: 'AlreadyFulfilledError' })
+    expect(await late('00000000-0000-4000-8000-000000000009')).toMatchObject({ type: 'error', name: 'TransferNotFoundError' })
+    expect((await lab.alice.durable()).balance).toBe(10)
+  })
+
+  it('I9: a peer that has not announced itself is not believed at all', async () => {
+    const { peer } = await openBeside(fulfils)
+    const answer = await peer.ask({ type: 'message', protocolData: [lateMessage('00000000-0000-4000-8000-000000000001')] })
+    expect(answer).toMatchObject({ type: 'error', name: 'NotAcceptedError' })
+  })
+})
+
+describe('a lost connection', () => {
+  it('leaves sendData pending, and on the next session the peer tells that it has fulfilled, with the data', async () => {
+    const data = Buffer.from('for the sender')
+    const lab = await openLab(async packet => fulfillOf(packet, data))
+    lab.network.drop(answers('message'), 1)
+    const payment = pay(lab, 10_000, '10', data)
+    const sent = await send(lab, payment)
+    lab.network.cut()
+    await settle()
+    expect(endOf(sent)).toBe('pending')
+    await lab.reconnect()
+    expect(sent).toEqual({ state: 'resolved', value: payment.fulfill })
+    expect(await lab.balances()).toEqual([-10, 10])
+    expect(lab.network.count(carried => asks('message', 'alice')(carried) && carried.packet.protocolData[0]?.protocolName === 'ilp')).toBe(1)
+  })
+
+  it('that lost the packet: the peer tells that it is cancelled, and does not take it any more', async () => {
+    const lab = await openLab(fulfils)
+    lab.network.drop(asks('message', 'alice'), 1)
+    const sent = await send(lab, pay(lab))
+    lab.network.cut()
+    await lab.reconnect()
+    expect([endOf(sent), isHeld(lab), await lab.balances()]).toEqual(['threw T01', [0, 0], [0, 0]])
+  })
+
+  it('while the host has the packet: the sender asks again until it is decided', async () => {
+    const hand = byHand()
+    const lab = await openLab(hand.handler)
+    const payment = pay(lab)
+    const sent = await send(lab, payment)
+    lab.network.cut()
+    await lab.reconnect()
+    expect(endOf(sent)).toBe('pending')
+    hand.answer(payment.fulfill)
+    await lab.clock.advance(4000)
+    expect([endOf(sent), hand.calls, await lab.balances()]).toEqual(['fulfill', 1, [-10, 10]])
+  })
+
+  it('over the expiry: cancelled here, then asked, told late, and disputed there', async () => {
+    const lab = await openLab(fulfils)
+    lab.network.drop(answers('message'), 1)
+    const sent = await send(lab, pay(lab))
+    lab.network.isUp = false
+    lab.network.cut()
+    await lab.clock.advance(20_000)
+    expect([endOf(sent), await lab.balances()]).toEqual(['threw R00', [0, 10]])
+    lab.network.isUp = true
+    await lab.clock.advance(5000)
+    expect([await lab.balances(), lab.bob.story, await stagesOf(lab.alice)]).toEqual([[0, 0], ['dispute'], []])
+  })
+})
+
+describe('a restart', () => {
+  it('of the sender: it asks for what its life before has sent, and books it', async () => {
+    const lab = await openLab(fulfils)
+    lab.network.drop(answers('message'), 1)
+    await send(lab, pay(lab))
+    await lab.alice.restart()
+    await lab.clock.advance(1000)
+    expect([await lab.balances(), isHeld(lab), await stagesOf(lab.alice)]).toEqual([[-10, 10], [0, 0], []])
+  })
+
+  it('of the receiver: what its host had is cancelled, and the sender is told so', async () => {
+    const lab = await openLab(hangs)
+    const sent = await send(lab, pay(lab))
+    await lab.bob.restart()
+    await lab.clock.advance(3000)
+    expect([endOf(sent), isHeld(lab), await lab.balances()]).toEqual(['threw T01', [0, 0], [0, 0]])
+  })
+
+  it('of both, at each commit: the balances agree in the end', async () => {
+    for (const side of ['alice', 'bob'] as const) {
+      for (const moment of ['before', 'after'] as const) {
+        for (let at = 0; at < 3; at++) {
+          const lab = await openLab(fulfils)
+          let commits = 0
+          lab[side].crashAtCommit(moment, () => commits++ === at)
+          await send(lab, pay(lab))
+          await lab[side].restart()
+          await lab.clock.advance(100_000)
+          const [alice, bob] = await lab.balances()
+          expect([side, moment, at, alice + bob, isHeld(lab)]).toEqual([side, moment, at, 0, [0, 0]])
+        }
+      }
+    }
+  })
+
+  it('I9: after the sender has asked, what it did not ask for is final, and an objection is refused', async () => {
+    const lab = await openLab(fulfils)
+    await send(lab, pay(lab))
+    expect(await stagesOf(lab.bob)).toEqual(['answered'])
+    lab.network.cut()
+    await lab.reconnect()
+    // What is closed leaves its record with the next commit.
+    await send(lab, pay(lab))
+    expect(await stagesOf(lab.bob)).toEqual(['answered'])
+    expect(await lab.balances()).toEqual([-20, 20])
+  })
+})
+
+describe('what moves no value', () => {
+  it.each([
+    ['a Prepare of amount 0', (lab: Lab) => pay(lab, 10_000, '0').prepare],
+    ['a packet of another type', () => Buffer.from([42, 1, 2])],
+    ['nothing at all', () => Buffer.alloc(0)]
+  ])('C57: %s passes without touching the ledger', async (_what, packet) => {
+    const seen: Uint8Array[] = []
+    const lab = await openLab(async data => {
+      seen.push(data)
+      return data[0] === 12 ? fulfillOf(data) : Buffer.from('answer')
+    })
+    const given = packet(lab)
+    const sent = watch(lab.alice.plugin.sendData(given))
+    await settle()
+    expect(sent.state).toBe('resolved')
+    expect([seen, await lab.alice.plugin.history(), await lab.bob.plugin.history()]).toEqual([[given], [], []])
+  })
+
+  it('C57: an empty answer is an empty Buffer, and a handler that throws is a BTP Error', async () => {
+    const lab = await openLab(async data => {
+      if (data[0] === 1) throw new Error('no')
+      return Buffer.alloc(0)
+    })
+    expect(await lab.alice.plugin.sendData(Buffer.from([2]))).toEqual(Buffer.alloc(0))
+    await expect(lab.alice.plugin.sendData(Buffer.from([1]))).rejects.toThrow('no')
+  })
+
+  it('C57: is waited for for 35 s, a Prepare until it expires', async () => {
+    const lab = await openLab(hangs)
+    const [packet, prepare] = [watch(lab.alice.plugin.sendData(Buffer.from([42]))), watch<Uint8Array>(lab.alice.plugin.sendData(pay(lab, 10_000, '0').prepare))]
+    await lab.clock.advance(9999)
+    expect([packet.state, prepare.state]).toEqual(['pending', 'pending'])
+    await lab.clock.advance(1)
+    expect(endOf(prepare)).toBe('threw R00')
+    await lab.clock.advance(25_000)
+    expect(packet.error?.name).toBe('UnreachableError')
+  })
+})

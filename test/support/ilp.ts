@@ -1,0 +1,34 @@
+/** ILPv4 packets for tests, made by ilp-packet. */
+import { createHash } from 'node:crypto'
+import * as IlpPacket from 'ilp-packet'
+
+export interface IlpPayment {
+  readonly prepare: Buffer
+  readonly fulfill: Buffer
+  readonly amount: string
+}
+
+/** A Prepare and the Fulfill that answers it. `seed` makes the preimage. */
+export function ilpPayment(seed: string, expiresAt: Date | number, amount = '10', data: Buffer = Buffer.alloc(0)): IlpPayment {
+  const fulfillment = createHash('sha256').update(seed).digest()
+  const executionCondition = createHash('sha256').update(fulfillment).digest()
+  const prepare = IlpPacket.serializeIlpPrepare({ amount, executionCondition, expiresAt: new Date(expiresAt), destination: 'test.receiver', data: Buffer.from(seed) })
+  return { prepare, fulfill: IlpPacket.serializeIlpFulfill({ fulfillment, data }), amount }
+}
+
+/** The Fulfill of a Prepare that `ilpPayment` made. */
+export function fulfillOf(prepare: Uint8Array, data: Buffer = Buffer.alloc(0)): Buffer {
+  const { data: seed } = IlpPacket.deserializeIlpPrepare(Buffer.from(prepare))
+  return IlpPacket.serializeIlpFulfill({ fulfillment: createHash('sha256').update(seed).digest(), data })
+}
+
+export function ilpReject(code: string, message = ''): Buffer {
+  return IlpPacket.serializeIlpReject({ code, triggeredBy: 'test.receiver', message, data: Buffer.alloc(0) })
+}
+
+/** The code of a Reject; `fulfill` for a Fulfill. */
+export function codeOf(packet: Uint8Array): string {
+  const { type, data } = IlpPacket.deserializeIlpPacket(Buffer.from(packet))
+  if (type === IlpPacket.Type.TYPE_ILP_REJECT) return data.code
+  return type === IlpPacket.Type.TYPE_ILP_FULFILL ? 'fulfill' : 'prepare'
+}
