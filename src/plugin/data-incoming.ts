@@ -27,6 +27,9 @@ import type { DataHandler, IncomingTransfer, Transfer } from './lpi.js'
 /** How much the answer to a question about packets may hold, in characters: with room to spare in a frame of 64 KiB. */
 const ANSWER_LIMIT = 40_000
 
+/** A Fulfill that says no more than its preimage: made again of that, where it is needed. */
+const BARE_FULFILL_BYTES = 35
+
 /** A packet that our host has. */
 interface Handling {
   readonly id: string
@@ -166,7 +169,7 @@ export class DataIncoming {
       if (entry?.stage !== 'handed') return entry
       if (fulfillment === undefined || clock.now() >= handling.expiresAt - expiryMarginMs) return view.move(entry, 'cancelled')
       if (!session.peer.announced) return view.move(entry, 'fulfilled', { fulfillment })
-      return view.move(entry, 'answered', { fulfillment, ...(isBare(packet, fulfillment) ? {} : { ilp: toBase64url(packet) }) })
+      return view.move(entry, 'answered', { fulfillment, ...(packet.length === BARE_FULFILL_BYTES ? {} : { ilp: toBase64url(packet) }) })
     })
     if (concluded === undefined) return
     if (concluded.stage === 'answered') this.#disputable.add(id, concluded.amount, session, handling.expiresAt)
@@ -276,9 +279,4 @@ function rejectOf(error: unknown): Uint8Array {
   const { ilpErrorCode: code } = Object(error) as { ilpErrorCode?: unknown }
   const isCode = typeof code === 'string' && /^[FTR][0-9]{2}$/.test(code)
   return writeIlpReject(isCode ? code : 'F00', printable(messageOf(error), 1000))
-}
-
-/** Whether a Fulfill says no more than its preimage. */
-function isBare(packet: Uint8Array, fulfillment: string): boolean {
-  return packet.length === writeIlpFulfill(fulfillment).length
 }

@@ -1,7 +1,11 @@
 /**
  * `npm run bench`: how many transfers, prepared and fulfilled, a pair of peers does in a second: ours and the old package with memory
- * stores, ours with lmdb on both sides, and a bare exchange of web socket frames of the same sizes. In rounds, so that what else the
- * machine does falls on all alike; the medians count. Each peer is a process of its own.
+ * stores, ours with lmdb on both sides, and a bare exchange of web socket frames of the same sizes.
+ *
+ * `npm run bench:data`: how many ILPv4 packets are sent and fulfilled by `sendData`: ours in memory and with lmdb on both sides, and
+ * ilp-plugin-btp, which keeps no balance at all.
+ *
+ * In rounds, so that what else the machine does falls on all alike; the medians count. Each peer is a process of its own.
  */
 import console from 'node:console'
 import { mkdirSync } from 'node:fs'
@@ -10,7 +14,21 @@ import { URL, fileURLToPath } from 'node:url'
 import { buildWhenStale } from '../../scripts/build.mjs'
 import { median, startPeer } from './peers.mjs'
 
-const KINDS = ['ours', 'old', 'lmdb', 'ws']
+/** The kinds of peers, with what they are called, and to which of them ratios are told. */
+const SUITES = {
+  transfers: {
+    title: 'prepare + fulfill',
+    kinds: { 'ours': 'ours, in memory', 'old': 'old package, in memory', 'lmdb': 'ours, lmdb', 'ws': 'bare web socket' },
+    ratios: [['ours / old', 'ours', 'old'], ['ours with lmdb / old', 'lmdb', 'old'], ['ours / bare web socket', 'ours', 'ws']]
+  },
+  data: {
+    title: 'sendData',
+    kinds: { 'data-ours': 'ours, in memory', 'data-btp': 'ilp-plugin-btp', 'data-lmdb': 'ours, lmdb' },
+    ratios: [['ours / ilp-plugin-btp', 'data-ours', 'data-btp'], ['with lmdb / the same', 'data-lmdb', 'data-btp']]
+  }
+}
+const suite = SUITES[process.argv[2] ?? 'transfers']
+const KINDS = Object.keys(suite.kinds)
 const IN_FLIGHT = [1, 32, 256]
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5)
 const RUN_MS = Number(process.env['BENCH_MS'] ?? 1000)
@@ -50,17 +68,11 @@ async function measure(pairs) {
 function print(rates) {
   const rate = (kind, inFlight) => median(rates[kind][inFlight])
   const row = (label, cell) => console.log(label.padEnd(24) + IN_FLIGHT.map(inFlight => cell(inFlight).padStart(16)).join(''))
-  console.log(`prepare + fulfill per second, median of ${ROUNDS} rounds of ${RUN_MS} ms, each peer a process of its own\n`)
+  console.log(`${suite.title} per second, median of ${ROUNDS} rounds of ${RUN_MS} ms, each peer a process of its own\n`)
   row('in flight', String)
-  row('ours, in memory', inFlight => rate('ours', inFlight).toFixed(0))
-  row('old package, in memory', inFlight => rate('old', inFlight).toFixed(0))
-  row('ours, lmdb', inFlight => rate('lmdb', inFlight).toFixed(0))
-  row('bare web socket', inFlight => rate('ws', inFlight).toFixed(0))
+  for (const [kind, label] of Object.entries(suite.kinds)) row(label, inFlight => rate(kind, inFlight).toFixed(0))
   console.log()
-  const ratio = (label, kind, to) => row(label, inFlight => (rate(kind, inFlight) / rate(to, inFlight)).toFixed(2))
-  ratio('ours / old', 'ours', 'old')
-  ratio('ours with lmdb / old', 'lmdb', 'old')
-  ratio('ours / bare web socket', 'ours', 'ws')
+  for (const [label, kind, to] of suite.ratios) row(label, inFlight => (rate(kind, inFlight) / rate(to, inFlight)).toFixed(2))
 }
 
 if (!buildWhenStale()) process.exit(1)

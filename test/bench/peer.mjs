@@ -44,6 +44,60 @@ async function ours(makeStore) {
   }
 }
 
+/** Hosts of LPI v2. Packets are made beforehand: what is measured is the plugin. */
+function packets() {
+  const { serializeIlpPrepare } = require('ilp-packet')
+  const data = Buffer.from(ILP, 'base64')
+  const expiry = new Date(expiresAt)
+  const prepares = conditions.map(condition => serializeIlpPrepare({
+    amount: AMOUNT, executionCondition: Buffer.from(condition, 'base64'), expiresAt: expiry, destination: 'test.bench', data
+  }))
+  let turn = 0
+  return () => prepares[turn++ % prepares.length]
+}
+
+/** Answers the packets of `packets`. */
+function answerer() {
+  const { deserializeIlpPrepare, serializeIlpFulfill } = require('ilp-packet')
+  const fulfills = new Map(conditions.map(condition => [
+    condition, serializeIlpFulfill({ fulfillment: Buffer.from(preimages.get(condition), 'base64'), data: Buffer.alloc(0) })
+  ]))
+  return async packet => fulfills.get(deserializeIlpPrepare(packet).executionCondition.toString('base64url'))
+}
+
+async function dataOurs(makeStore) {
+  const { PaychanPlugin } = await import(new URL('../../dist/node.js', import.meta.url))
+  const store = await makeStore()
+  return dataPeer(
+    port => new PaychanPlugin({ listener: { port }, incomingSecret: SECRET, store }, {}),
+    port => new PaychanPlugin({ server: addressOf(port), store }, {})
+  )
+}
+
+function dataBtp() {
+  const Plugin = require('ilp-plugin-btp')
+  return dataPeer(port => new Plugin({ listener: { port, secret: SECRET } }), port => new Plugin({ server: addressOf(port) }))
+}
+
+function dataPeer(makeReceiver, makeSender) {
+  return {
+    async receiver() {
+      const port = await freePort()
+      const plugin = makeReceiver(port)
+      plugin.registerDataHandler(answerer())
+      // One of the two ends only when its peer is there.
+      plugin.connect().catch(fail)
+      return port
+    },
+    async sender(port) {
+      const plugin = makeSender(port)
+      await plugin.connect()
+      const next = packets()
+      return () => plugin.sendData(next())
+    }
+  }
+}
+
 async function memoryStore() {
   const { MemoryStore } = await import(new URL('../../dist/node.js', import.meta.url))
   return new MemoryStore()
@@ -144,7 +198,15 @@ function frameSizes() {
   }
 }
 
-const kinds = { ours: () => ours(memoryStore), lmdb: () => ours(lmdbStore), old, ws: bare }
+const kinds = {
+  'ours': () => ours(memoryStore),
+  'lmdb': () => ours(lmdbStore),
+  old,
+  'ws': bare,
+  'data-ours': () => dataOurs(memoryStore),
+  'data-lmdb': () => dataOurs(lmdbStore),
+  'data-btp': dataBtp
+}
 
 function fail(error) {
   process.send({ error: String(error) })

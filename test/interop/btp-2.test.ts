@@ -106,9 +106,13 @@ describe.each(['dials', 'listens'] as const)('ilp-plugin-btp 1.5 that %s', role 
     await expect(ours.sendMoney('10')).rejects.toThrow('No sendMoney functionality')
   })
 
-  it('is asked for nothing that it does not know, lives through probes, and is not sent a transfer of LPI v1 once it has sent a packet', async () => {
-    const { ours, theirs } = await pairOf(role, { heartbeatMs: 1000, heartbeatTimeoutMs: 300 })
+  it('answers a question of old ledgers, as probes are one, by nothing or an Error; and is sent no transfer of LPI v1 once it has sent a packet', async () => {
+    const { ours, theirs } = await pairOf(role)
     ours.registerDataHandler(fulfils)
+    await expect(ours.getPeerBalance()).rejects.toThrow('no request handler registered')
+    theirs.registerDataHandler(fulfils)
+    await expect(ours.getPeerBalance()).rejects.toThrow('the peer answers nothing about its balance')
+    expect([ours.isConnected(), theirs.isConnected()]).toEqual([true, true])
     await theirs.sendData(ilpPayment('k', soon()).prepare)
     const { transfer } = payment(ours.getPeerAccount())
     await expect(ours.sendTransfer(transfer)).rejects.toThrow(/speaks BTP 2.0 only/)

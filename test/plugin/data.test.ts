@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { lateMessage, transferMark } from '../../src/btp/inquiry.js'
 import type { Packet } from '../../src/btp/packets.js'
 import { octets } from '../../src/btp/protocol-data.js'
-import { NoSubscriptionsError } from '../../src/core/errors.js'
+import { DataHandlerAlreadyRegisteredError, NoSubscriptionsError } from '../../src/core/errors.js'
+import type { PluginOptions } from '../../src/plugin/options.js'
 import type { DataHandler } from '../../src/plugin/lpi.js'
 import { codeOf, fulfillOf, ilpPayment, ilpReject } from '../support/ilp.js'
 import type { IlpPayment } from '../support/ilp.js'
@@ -31,6 +32,9 @@ async function openBeside(handler: DataHandler, announces = false): Promise<{ la
   await lab.alice.start()
   return { lab, peer }
 }
+
+/** None of what is optional under LPI v2. */
+const BARE = { prefix: undefined, info: undefined, store: undefined, maxBalance: undefined, minBalance: undefined } as unknown as Partial<PluginOptions>
 
 const fulfils: DataHandler = async packet => fulfillOf(packet)
 const hangs: DataHandler = () => new Promise(() => undefined)
@@ -188,6 +192,32 @@ describe('a Prepare with an amount', () => {
     await expect(lab.bob.plugin.fulfillCondition(id, Buffer.alloc(32).toString('base64url'))).rejects.toThrow(/match/)
     await expect(lab.bob.plugin.rejectIncomingTransfer(id)).rejects.toThrow(/cannot go/)
     expect(isHeld(lab)).toEqual([10, 10])
+  })
+})
+
+describe('the class', () => {
+  it('C54: a second handler is refused until the first is taken away, and subclasses inherit the version', async () => {
+    const lab = await openLab(fulfils)
+    expect(() => { lab.bob.plugin.registerDataHandler(fulfils) }).toThrow(DataHandlerAlreadyRegisteredError)
+    lab.bob.plugin.deregisterDataHandler()
+    lab.bob.plugin.deregisterDataHandler()
+    lab.bob.plugin.registerDataHandler(fulfils)
+    expect(endOf(await send(lab, pay(lab)))).toBe('fulfill')
+    expect(() => { lab.alice.plugin.registerDataHandler('x' as never) }).toThrow('must be a function')
+    expect(Reflect.get(lab.alice.plugin.constructor, 'version')).toBe(2)
+    await expect(lab.alice.plugin.sendData('x' as never)).rejects.toThrow('data must be a Buffer')
+  })
+
+  it('C54: under a host of LPI v2 needs neither prefix, info, limits nor a store, and still answers what it is asked', async () => {
+    const lab = new Lab({ alice: { services: {}, options: BARE }, bob: { services: {}, options: BARE } })
+    lab.bob.onStart = plugin => { plugin.registerDataHandler(fulfils) }
+    await lab.bob.start()
+    await lab.alice.start()
+    expect(endOf(await send(lab, pay(lab, 10_000, '18446744073709551615')))).toBe('fulfill')
+    const { plugin } = lab.alice
+    expect([plugin.getInfo(), plugin.getAccount(), plugin.getPeerAccount(), await plugin.getBalance()])
+      .toEqual([{ prefix: 'peer.' }, 'peer.client', 'peer.server', '-18446744073709551615'])
+    expect(lab.network.count(({ packet }) => packet.protocolData[0]?.protocolName === 'info')).toBe(0)
   })
 })
 
