@@ -2,6 +2,11 @@
  * LPI v2's money (RFC 24) over BTP 2.0: settlements in Transfers, between two who trust each other to have settled. Imports core, btp
  * and ledger.
  *
+ * Nothing proves a settlement, and one that is believed gives the peer room below the maximum balance again: whoever may log in could
+ * pay without end, and settle with words. So they are taken only where the options say that the peer is trusted. Taking no more than
+ * what the peer owes would not help: it could owe as much again at once. ilp-plugin-btp refuses settlements too, until a subclass
+ * knows how to check them.
+ *
  * A settlement moves no balance: it is added to one of two sums, which limits count in. To a peer of ours it is stored before it is sent,
  * and sent until it is answered, one at a time, each under the next number: the peer credits a number once. To another peer it is sent
  * once, since that could not tell a repeat.
@@ -58,6 +63,8 @@ export interface MoneyOptions {
   records: MoneyRecords
   /** Whether the host is one of LPI v2: an old one settles otherwise. */
   isV2Host: boolean
+  /** Whether the peer is believed when it says that it has settled. */
+  isTrusting: boolean
 }
 
 export class Money {
@@ -197,10 +204,11 @@ export class Money {
    *   StoreError
    */
   async receive({ amount, protocolData }: TransferPacket, session: Session): Promise<SubProtocol[]> {
-    const { account, isV2Host } = this.#options
+    const { account, isV2Host, isTrusting } = this.#options
     const handler = this.#handler
     if (!isV2Host && handler === undefined) throw new NotAcceptedError('this side speaks BTP 1.0: it takes no Transfer')
     if (account.module !== undefined) throw new NotAcceptedError('this side settles by the claims of its module')
+    if (!isTrusting) throw new NotAcceptedError('nothing proves a settlement, and this side does not trust its peer with it: see trustSettlements')
     if (handler === undefined) throw new NoSubscriptionsError('no money handler is registered')
     const { announced, ledgerId: ledger = '' } = session.peer
     const number = announced ? readSettlementMark(protocolData) : undefined

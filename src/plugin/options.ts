@@ -41,6 +41,11 @@ export interface PluginOptions {
   maxBalance?: string
   /** The lowest balance: what we may owe the peer. Integer string; default -Infinity. Of no effect without a store. */
   minBalance?: string
+  /**
+   * Without a payment channel module: whether the peer is believed when it says that it has settled. Nothing proves it, and each such word
+   * gives the peer as much room below `maxBalance` again, so that this is for two who would give each other unlimited credit. Default false.
+   */
+  trustSettlements?: boolean
   /** Where the ledger is kept: one of this package's stores. */
   store?: Store
   /** Where the ledger is kept: a host's plain store. */
@@ -89,6 +94,7 @@ export interface Settings {
   prefix: string | undefined
   info: Partial<LedgerInfo> | undefined
   limits: { maximum: Limit; minimum: Limit }
+  trustSettlements: boolean
   store: Store | undefined
   keyValueStore: KeyValueStore | undefined
   log: HostLog | undefined
@@ -147,6 +153,7 @@ export function parseOptions(options: unknown, services: PluginServices | null |
     info: optional(options, 'info', parseInfo),
     ...(isV2Host && !provides.module ? ledgerOfV2Host(options) : {}),
     limits: parseLimits(options, isStateful || isV2Host),
+    trustSettlements: optional(options, 'trustSettlements', parseBoolean) ?? false,
     store,
     keyValueStore: store === undefined ? keyValueStore : undefined,
     log: parseLog(options['_log'] ?? services?.log),
@@ -169,6 +176,7 @@ function checkTogether(settings: Settings, provides: ModuleProvides): void {
   const { listener, reconnectMinMs, reconnectMaxMs } = settings
   const judges = settings.incomingSecret !== undefined || settings.authCheck !== undefined || provides.token
   if (listener !== undefined && !judges) throw new InvalidFieldsError('incomingSecret (or authCheck) is needed with a listener')
+  if (settings.trustSettlements && provides.module) throw new InvalidFieldsError('trustSettlements is for an account without a payment channel module')
   if (reconnectMinMs > reconnectMaxMs) throw new InvalidFieldsError('reconnectMinMs must not be greater than reconnectMaxMs')
 }
 
@@ -298,6 +306,11 @@ function parseString(value: unknown, name: string): string {
 
 function parseBtpVersion(value: unknown, name: string): BtpVersion {
   if (value !== '1.0' && value !== '2.0') throw new InvalidFieldsError(`${name} must be '1.0' or '2.0'`)
+  return value
+}
+
+function parseBoolean(value: unknown, name: string): boolean {
+  if (typeof value !== 'boolean') throw new InvalidFieldsError(`${name} must be true or false`)
   return value
 }
 

@@ -123,10 +123,10 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     this.#identity = new Identity(this.#settings, runner)
     const settlement = runner === undefined ? undefined : this.#settlementOf(runner)
     const account = this.#makeAccount(courier, runner, settlement)
-    const { isV2Host, btp } = this.#settings
+    const { isV2Host, btp, trustSettlements: isTrusting } = this.#settings
     const generation = this.#generation = new Generation(btp)
     this.#data = new Data({ account, generation, isV2Host })
-    this.#money = new Money({ account, generation, isV2Host, records: this.#moneyRecords() })
+    this.#money = new Money({ account, generation, isV2Host, isTrusting, records: this.#moneyRecords() })
     this.#outgoing = new Outgoing(account)
     this.#incoming = new Incoming(account)
     const traffic = { outgoing: this.#outgoing, incoming: this.#incoming, data: this.#data, money: this.#money }
@@ -585,7 +585,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    * out minus what was settled in. Resolves when the peer has credited it, durably. To a peer of ours it is sent until that answers, also
    * after a restart, and credited once. To another peer it is sent once.
    *
-   * Nothing proves that anything was paid: this is for two who trust each other.
+   * Nothing proves that anything was paid: the peer takes it only where its option `trustSettlements` says so.
    *
    * @param amount integer string, base units
    * @throws InvalidFieldsError; NotAcceptedError when the peer refuses, speaks BTP 1.0 only, or there is a payment channel module;

@@ -40,7 +40,7 @@ class Run {
 
   constructor(seed: number) {
     this.#random = chooser(seed)
-    const options = { maxBalance: String(MAXIMUM), minBalance: String(-MAXIMUM), heartbeatMs: 2000, heartbeatTimeoutMs: 1000 }
+    const options = { maxBalance: String(MAXIMUM), minBalance: String(-MAXIMUM), heartbeatMs: 2000, heartbeatTimeoutMs: 1000, trustSettlements: true }
     this.lab = new Lab({ seed, alice: { services: {}, options }, bob: { services: {}, options, skewMs: this.#random.upTo(3) === 0 ? this.#random.upTo(1200) - 600 : 0 } })
     for (const side of this.#sides) side.onStart = plugin => { this.#host(side, plugin) }
   }

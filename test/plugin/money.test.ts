@@ -2,15 +2,18 @@
 import { describe, expect, it } from 'vitest'
 import { MoneyHandlerAlreadyRegisteredError, NoSubscriptionsError, NotAcceptedError } from '../../src/core/errors.js'
 import type { MoneyHandler } from '../../src/plugin/lpi.js'
-import { fulfillOf, ilpPayment } from '../support/ilp.js'
+import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
 import { Lab, answers, asks, settle, watch } from '../support/lab.js'
 import type { LabOptions, Side } from '../support/lab.js'
 import { ScriptedPeer } from '../support/scripted-peer.js'
 
+/** Under a host of LPI v2, and believing its peer. */
+const TRUSTING = { services: {}, options: { trustSettlements: true } }
+
 /** Alice settles; `told` is what bob's host heard. */
 async function openLab(options: LabOptions = {}, handler?: MoneyHandler): Promise<{ lab: Lab; told: string[] }> {
   const told: string[] = []
-  const lab = new Lab({ alice: { services: {} }, bob: { services: {} }, ...options })
+  const lab = new Lab({ alice: TRUSTING, bob: TRUSTING, ...options })
   lab.bob.onStart = plugin => {
     plugin.registerDataHandler(async packet => fulfillOf(packet))
     plugin.registerMoneyHandler(async amount => {
@@ -90,7 +93,7 @@ describe('sendMoney', () => {
   it('gives room within the limits of both sides, and takes none away that is needed', async () => {
     const { lab } = await openLab({
       alice: { services: {}, options: { minBalance: '-10', maxBalance: '10' } },
-      bob: { services: {}, options: { minBalance: '-10', maxBalance: '10' } }
+      bob: { services: {}, options: { minBalance: '-10', maxBalance: '10', trustSettlements: true } }
     })
     const pay = (n: number): Promise<Uint8Array> => lab.alice.plugin.sendData(ilpPayment(`settled ${n}`, lab.clock.now() + 10_000).prepare)
     await pay(1)
@@ -101,6 +104,15 @@ describe('sendMoney', () => {
     await lab.alice.plugin.sendMoney('20')
     await expect(lab.alice.plugin.sendMoney('1')).rejects.toBeInstanceOf(NotAcceptedError)
     expect([await settled(lab.alice), await settled(lab.bob)]).toEqual([['30', '0'], ['0', '30']])
+  })
+
+  it('is refused by who does not trust its peer, so that nobody can talk a limit away', async () => {
+    const { lab, told } = await openLab({ bob: { services: {}, options: { maxBalance: '10' } } })
+    const pay = (n: number): Promise<Uint8Array> => lab.alice.plugin.sendData(ilpPayment(`owed ${n}`, lab.clock.now() + 10_000).prepare)
+    await pay(1)
+    await expect(lab.alice.plugin.sendMoney('10')).rejects.toThrow(/does not trust its peer/)
+    expect(codeOf(await pay(2))).toBe('T04')
+    expect([told, await settled(lab.alice), await settled(lab.bob)]).toEqual([[], ['0', '0'], ['0', '0']])
   })
 
   it('without a handler is refused, and settles nothing', async () => {

@@ -77,6 +77,7 @@ const WRONG: Array<[field: string, changes: object]> = [
   ['maxBalance', { maxBalance: '1.5' }],
   ['maxBalance', { maxBalance: '' }],
   ['minBalance', { minBalance: -1000 }],
+  ['trustSettlements', { trustSettlements: 'yes' }],
   ['minBalance', { minBalance: '-' }],
   ['minBalance', { minBalance: '1000001' }],
   ['store', { store: {} }],
@@ -123,6 +124,12 @@ describe('wrong options', () => {
     expect(() => new Plugin({ server: 'btp+ws://:x@localhost' })).toThrow(/^store/)
     expect(() => new Plugin({ server: 'btp+ws://:x@localhost', store: new MemoryStore() })).toThrow(/^maxBalance/)
     expect(() => new Plugin({ server: 'btp+ws://:x@localhost', store: new MemoryStore(), maxBalance: '1' })).not.toThrow()
+  })
+
+  it('where a payment channel module proves what was settled, nobody is believed without', () => {
+    const options = { server: 'btp+ws://:x@localhost', store: new MemoryStore(), maxBalance: '1', trustSettlements: true }
+    expect(() => new (makePaymentChannelPlugin(module))(options)).toThrow(/^trustSettlements/)
+    expect(() => new PaychanPlugin(options)).not.toThrow()
   })
 
   it('refuses a listener where nobody can listen: in a browser', () => {
