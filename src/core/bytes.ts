@@ -4,7 +4,7 @@
  */
 import { Buffer } from 'buffer'
 import { sha256 as hash } from '@noble/hashes/sha2.js'
-import { bytesToHex, hexToBytes } from '@noble/hashes/utils.js'
+import { hexToBytes } from '@noble/hashes/utils.js'
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -34,7 +34,10 @@ export function fromBase64url(text: string): Uint8Array | undefined {
   return new Uint8Array(buffer, byteOffset, byteLength)
 }
 
-export const toHex = bytesToHex
+export function toHex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
+}
+
 export const fromHex = hexToBytes
 
 /** UTF-8 bytes of a text. */

@@ -12,6 +12,7 @@ import type { IlpPrepare } from '../btp/ilp-packets.js'
 import type { Packet, SubProtocol } from '../btp/packets.js'
 import { octets } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
+import type { View } from '../ledger/draft.js'
 import type { Ledger } from '../ledger/ledger.js'
 import type { Courier } from './courier.js'
 import type { LedgerInfo, LpiEvents, RejectionMessage, Transfer } from './lpi.js'
@@ -118,9 +119,25 @@ export function changeUntilDone<T>(account: Account, change: () => Promise<T>, s
   })
 }
 
+/** From one `resume` of a part to its next `stop`: what waits across both must not carry on in the next one. */
+export interface Life {
+  isOver: boolean
+}
+
+/** Runs a change of one transfer until it is stored, or until that life is over. */
+export function changeTransfer<T>(account: Account, life: Life, id: string, decide: (view: View<Transfer>) => T): Promise<T | undefined> {
+  return changeUntilDone(account, () => account.ledger.change(id, decide), () => life.isOver)
+}
+
 /** What a call is told whose transfer is not final when the plugin disconnects. */
 export function stoppedError(id: string): UnreachableError {
   return new UnreachableError(`disconnected before transfer ${id} was answered: it carries on at the next connect`, { outcome: 'unknown' })
+}
+
+/** Tells the host that its Fulfill does not count, and why the sender says so. */
+export function reportDispute({ emit }: Account, transfer: Transfer, fulfillment: string, reason: string): void {
+  const { id, amount, executionCondition, expiresAt } = transfer
+  emit('dispute', { id, amount, executionCondition, fulfillment, expiresAt, reason })
 }
 
 /** The rejection that a time-out stands for (C34). */

@@ -18,7 +18,7 @@ import type { Fates } from '../btp/inquiry.js'
 import { asBuffer } from '../btp/oer.js'
 import type { Session } from '../btp/session.js'
 import type { View } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeUntilDone, copyOf, stoppedError, transferOfPrepare } from './account.js'
+import { MOST_IN_FLIGHT, changeTransfer, copyOf, reportDispute, stoppedError, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
 import { Deferred } from './deferred.js'
 import { Disputable } from './disputable.js'
@@ -233,8 +233,7 @@ export class DataIncoming {
    * @throws TransferNotFoundError; AlreadyFulfilledError when the sender could not be in doubt any more; NotAcceptedError; StoreError
    */
   async concede(id: string): Promise<void> {
-    const { ledger, emit } = this.#account
-    const disputed = await ledger.change(id, view => {
+    const disputed = await this.#account.ledger.change(id, view => {
       const entry = view.get(id)
       if (entry?.info.isIncoming !== true) throw new TransferNotFoundError(`no packet has the id ${id}`)
       if (entry.info.state === 'cancelled') return undefined
@@ -245,15 +244,11 @@ export class DataIncoming {
     })
     if (disputed === undefined) return
     this.#disputable.drop(id)
-    const { amount, executionCondition, expiresAt } = disputed.info.transfer
-    emit('dispute', {
-      id, amount, executionCondition, expiresAt, fulfillment: disputed.info.fulfillment ?? '', reason: 'the sender says that the fulfill came too late'
-    })
+    reportDispute(this.#account, disputed.info.transfer, disputed.info.fulfillment ?? '', 'the sender says that the fulfill came too late')
   }
 
   #change<R>(id: string, decide: (view: View<Transfer>) => R): Promise<R | undefined> {
-    const life = this.#life
-    return changeUntilDone(this.#account, () => this.#account.ledger.change(id, decide), () => life.isOver)
+    return changeTransfer(this.#account, this.#life, id, decide)
   }
 }
 

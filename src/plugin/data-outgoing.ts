@@ -18,8 +18,8 @@ import { lateMessage, transferMark } from '../btp/inquiry.js'
 import type { Fates } from '../btp/inquiry.js'
 import { find, octets } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
-import type { View } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeUntilDone, stoppedError, transferOfPrepare } from './account.js'
+import type { Entry, View } from '../ledger/draft.js'
+import { MOST_IN_FLIGHT, changeTransfer, stoppedError, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
 import { Deferred } from './deferred.js'
 import { Inquirer } from './inquirer.js'
@@ -201,11 +201,7 @@ export class DataOutgoing {
   /** It came in time, so it is honoured (I4), however long the store takes. */
   async #fulfill(flight: Flight, fulfillment: string, packet: Uint8Array): Promise<void> {
     flight.isDecided = true
-    this.#timers.cancel(flight.id)
-    const entry = await this.#change(flight, view => {
-      const known = view.get(flight.id)
-      return known?.stage === 'sent' ? view.move(known, 'fulfilled', { fulfillment }) : known
-    })
+    const entry = await this.#move(flight, 'fulfilled', { fulfillment })
     if (entry === undefined) return
     // Its time had run out in the moment before.
     if (entry.stage === 'unsure') {
@@ -220,12 +216,7 @@ export class DataOutgoing {
   async #cancel(flight: Flight, end?: Uint8Array | PaychanError): Promise<void> {
     if (this.#flights.get(flight.id) !== flight || flight.isDecided) return
     flight.isDecided = true
-    this.#timers.cancel(flight.id)
-    const entry = await this.#change(flight, view => {
-      const known = view.get(flight.id)
-      return known?.stage === 'sent' || known?.stage === 'unsure' ? view.move(known, 'cancelled') : known
-    })
-    if (entry === undefined) return
+    if (await this.#move(flight, 'cancelled') === undefined) return
     this.#flights.delete(flight.id)
     if (end instanceof Uint8Array) flight.answer.resolve(end)
     else flight.answer.reject(end ?? expiredError())
@@ -235,13 +226,8 @@ export class DataOutgoing {
   async #expire(flight: Flight): Promise<void> {
     const { session } = this.#account
     if (this.#flights.get(flight.id) !== flight || flight.isDecided) return
-    this.#timers.cancel(flight.id)
     const cannotAsk = (flight.session ?? session())?.peer.announced === false
-    const expired = await this.#change(flight, view => {
-      const known = view.get(flight.id)
-      return known?.stage === 'sent' ? view.move(known, cannotAsk ? 'cancelled' : 'unsure') : known
-    })
-    if (expired === undefined) return
+    if (await this.#move(flight, cannotAsk ? 'cancelled' : 'unsure') === undefined) return
     if (cannotAsk) this.#flights.delete(flight.id)
     flight.answer.reject(expiredError())
     if (!cannotAsk && flight.session === undefined) this.#inquirer.wake()
@@ -277,9 +263,14 @@ export class DataOutgoing {
     }
   }
 
-  #change<R>(flight: Flight, decide: (view: View<Transfer>) => R): Promise<R | undefined> {
-    const life = this.#life
-    return changeUntilDone(this.#account, () => this.#account.ledger.change(flight.id, decide), () => life.isOver)
+  /** Moves a packet on, however long the store takes; one that has moved already stays where it is. Resolves with what it is then. */
+  #move({ id }: Flight, stage: 'fulfilled' | 'cancelled' | 'unsure', details: { fulfillment?: string } = {}): Promise<Entry<Transfer> | undefined> {
+    this.#timers.cancel(id)
+    return changeTransfer(this.#account, this.#life, id, view => {
+      const known = view.get(id)
+      const isOpen = known?.stage === 'sent' || (known?.stage === 'unsure' && stage === 'cancelled')
+      return isOpen ? view.move(known, stage, details) : known
+    })
   }
 }
 

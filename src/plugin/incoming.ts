@@ -17,8 +17,8 @@ import type { PreparePacket, SubProtocol } from '../btp/packets.js'
 import { fromProtocolData, octets } from '../btp/protocol-data.js'
 import { sameTransfer } from '../ledger/records.js'
 import type { Entry } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeUntilDone, copyOf, ilpData, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
-import type { Account } from './account.js'
+import { MOST_IN_FLIGHT, changeTransfer, changeUntilDone, copyOf, ilpData, rejectionMessage, reportDispute, stoppedError, timeoutIlpError } from './account.js'
+import type { Account, Life } from './account.js'
 import { Deferred } from './deferred.js'
 import { Doubts } from './doubts.js'
 import type { Verdict } from './doubts.js'
@@ -196,7 +196,7 @@ export class Incoming {
   }
 
   /** Waits for the sender's answer, where there has been none. */
-  #answered({ id, stage }: Entry<Transfer>, life: { readonly isOver: boolean }): Promise<void> | undefined {
+  #answered({ id, stage }: Entry<Transfer>, life: Life): Promise<void> | undefined {
     const delivery = this.#deliveries.get(id)
     // What was under way when the change was decided may have been stopped since: nobody waits for its answer then.
     if (delivery === undefined && life.isOver && (stage === 'fulfilling' || stage === 'rejecting')) throw stoppedError(id)
@@ -247,26 +247,24 @@ export class Incoming {
   }
 
   async #book(entry: Entry<Transfer>, fulfillment: string): Promise<void> {
-    const { ledger, emit } = this.#account
     const life = this.#life
-    const booked = await changeUntilDone(this.#account, () => ledger.change(entry.id, view => {
+    const booked = await changeTransfer(this.#account, life, entry.id, view => {
       const known = view.get(entry.id)
       return known?.stage === 'fulfilling' ? view.move(known, 'fulfilled', { fulfillment }) : undefined
-    }), () => life.isOver)
+    })
     if (booked === undefined && life.isOver) throw stoppedError(entry.id)
-    if (booked !== undefined) emit('incoming_fulfill', hostCopy(entry), fulfillment)
+    if (booked !== undefined) this.#account.emit('incoming_fulfill', hostCopy(entry), fulfillment)
   }
 
   async #dispute(entry: Entry<Transfer>, fulfillment: string, error: PaychanError): Promise<void> {
-    const { ledger, emit } = this.#account
     const life = this.#life
-    const { id, amount, executionCondition, expiresAt } = entry.info.transfer
-    const disputed = await changeUntilDone(this.#account, () => ledger.change(entry.id, view => {
-      const known = view.get(entry.id)
+    const { id } = entry
+    const disputed = await changeTransfer(this.#account, life, id, view => {
+      const known = view.get(id)
       return known?.stage === 'fulfilling' ? view.move(known, 'disputed', { fulfillment }) : undefined
-    }), () => life.isOver)
+    })
     if (disputed === undefined && life.isOver) throw stoppedError(id)
-    emit('dispute', { id, amount, executionCondition, fulfillment, expiresAt, reason: error.message })
+    reportDispute(this.#account, entry.info.transfer, fulfillment, error.message)
     throw new AlreadyRolledBackError(`the sender had rolled transfer ${id} back: ${error.message}`, { cause: error })
   }
 
@@ -316,13 +314,12 @@ export class Incoming {
   }
 
   async #expire(id: string): Promise<void> {
-    const { ledger, emit, session } = this.#account
-    const life = this.#life
-    const outcome = await changeUntilDone(this.#account, () => ledger.change(id, view => {
+    const { emit, session } = this.#account
+    const outcome = await changeTransfer(this.#account, this.#life, id, view => {
       const entry = view.get(id)
       if (entry?.stage !== 'held' && entry?.stage !== 'checking') return undefined
       return { wasHeld: entry.stage === 'held', cancelled: view.move(entry, 'cancelled') }
-    }), () => life.isOver)
+    })
     if (outcome === undefined) return
     const { cancelled, wasHeld } = outcome
     // Whatever the module still says, it is too late.

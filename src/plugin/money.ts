@@ -22,7 +22,7 @@ import type { SubProtocol, TransferPacket } from '../btp/packets.js'
 import type { Session } from '../btp/session.js'
 import type { Group } from '../ledger/committer.js'
 import { changeUntilDone, stoppedError } from './account.js'
-import type { Account } from './account.js'
+import type { Account, Life } from './account.js'
 import { Deferred } from './deferred.js'
 import type { Generation } from './generation.js'
 import type { MoneyHandler } from './lpi.js'
@@ -161,14 +161,14 @@ export class Money {
   }
 
   /** Resolves when the peer has credited it, and that is stored here. */
-  #enqueue(settlement: Sending, life: { readonly isOver: boolean }): Promise<void> {
+  #enqueue(settlement: Sending, life: Life): Promise<void> {
     const call = new Deferred<void>()
     this.#calls.set(settlement.number, call)
     this.#tail = this.#tail.then(() => this.#deliver(settlement, call, life))
     return call.promise
   }
 
-  async #deliver({ number, amount }: Sending, call: Deferred<void>, life: { readonly isOver: boolean }): Promise<void> {
+  async #deliver({ number, amount }: Sending, call: Deferred<void>, life: Life): Promise<void> {
     const { account } = this.#options
     const delivered = await account.courier.deliver({ type: 'transfer', amount, protocolData: [settlementMark(number)] }, {
       wanted: () => !life.isOver && account.session()?.peer.announced === true

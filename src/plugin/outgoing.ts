@@ -17,7 +17,7 @@ import { find, toProtocolData } from '../btp/protocol-data.js'
 import type { RequestBody } from '../btp/session.js'
 import { sameTransfer } from '../ledger/records.js'
 import type { Entry, View } from '../ledger/draft.js'
-import { changeUntilDone, copyOf, isTimeout, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
+import { changeTransfer, copyOf, isTimeout, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
 import type { Account } from './account.js'
 import { Deferred } from './deferred.js'
 import type { Transfer } from './lpi.js'
@@ -150,12 +150,11 @@ export class Outgoing {
 
   /** The peer holds nothing for this transfer. Where its sender still waits for `send`, that is told; else an event tells. */
   async #release(flight: Flight, error: PaychanError): Promise<void> {
-    const life = this.#life
-    const cancelled = await changeUntilDone(this.#account, () => this.#account.ledger.change(flight.id, view => {
+    const cancelled = await changeTransfer(this.#account, this.#life, flight.id, view => {
       const entry = view.get(flight.id)
       if (entry?.stage !== 'offered') return undefined
       return view.move(entry, 'cancelled', flight.resumed ? { report: 'cancel' } : {})
-    }), () => life.isOver)
+    })
     if (cancelled === undefined) return
     this.#land(flight.id)
     flight.acknowledged.reject(refusal(error))
@@ -210,12 +209,10 @@ export class Outgoing {
   }
 
   async #expire(id: string): Promise<void> {
-    const { ledger } = this.#account
-    const life = this.#life
-    const cancelled = await changeUntilDone(this.#account, () => ledger.change(id, view => {
+    const cancelled = await changeTransfer(this.#account, this.#life, id, view => {
       const entry = view.get(id)
       return entry?.info.state === 'prepared' ? view.move(entry, 'cancelled', { report: 'cancel' }) : undefined
-    }), () => life.isOver)
+    })
     if (cancelled === undefined) return
     const flight = this.#flights.get(id)
     if (flight?.isAcknowledged === false) {
