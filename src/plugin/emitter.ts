@@ -2,16 +2,19 @@
  * The plugin's events. A listener that throws, rejects or hangs harms neither the plugin nor the other listeners (C52), and an
  * `error` that nobody listens to is not thrown (C53). Imports core.
  */
-import { EventEmitter } from 'eventemitter3'
 import { printable } from '../core/bytes.js'
 import { messageOf } from '../core/errors.js'
 
 type Listener = (...args: never[]) => unknown
-type Guarded = (...args: unknown[]) => void
+
+interface Subscription {
+  readonly listener: Listener
+  readonly isOnce: boolean
+}
 
 export class SafeEmitter<Events extends Record<keyof Events, Listener>> {
-  readonly #emitter = new EventEmitter()
-  readonly #guarded = new WeakMap<Listener, Guarded>()
+  /** In the order in which they came. No list is changed in place: an event goes to those that were there when it was raised. */
+  readonly #subscriptions = new Map<string, readonly Subscription[]>()
   readonly #onListenerError: (message: string) => void
 
   constructor(onListenerError: (message: string) => void) {
@@ -20,20 +23,17 @@ export class SafeEmitter<Events extends Record<keyof Events, Listener>> {
 
   /** Calls `listener` on each event of that name. */
   on<E extends keyof Events & string>(event: E, listener: Events[E]): this {
-    this.#emitter.on(event, this.#guard(event, listener))
-    return this
+    return this.#add(event, { listener, isOnce: false })
   }
 
   /** Calls `listener` on the next event of that name. */
   once<E extends keyof Events & string>(event: E, listener: Events[E]): this {
-    this.#emitter.once(event, this.#guard(event, listener))
-    return this
+    return this.#add(event, { listener, isOnce: true })
   }
 
   /** Takes a listener away. */
   off<E extends keyof Events & string>(event: E, listener: Events[E]): this {
-    const guarded = this.#guarded.get(listener)
-    if (guarded !== undefined) this.#emitter.off(event, guarded)
+    this.#keep(event, one => one.listener !== listener)
     return this
   }
 
@@ -49,35 +49,48 @@ export class SafeEmitter<Events extends Record<keyof Events, Listener>> {
 
   /** Takes all listeners of an event away, or all there are. */
   removeAllListeners(event?: keyof Events & string): this {
-    this.#emitter.removeAllListeners(event)
+    if (event === undefined) this.#subscriptions.clear()
+    else this.#subscriptions.delete(event)
     return this
   }
 
   /** How many listeners an event has. */
   listenerCount(event: keyof Events & string): number {
-    return this.#emitter.listenerCount(event)
+    return this.#listenersOf(event).length
   }
 
   /** Raises an event. Whether anybody listened. */
   emit<E extends keyof Events & string>(event: E, ...args: Parameters<Events[E]>): boolean {
-    return this.#emitter.emit(event, ...args)
+    const listening = this.#listenersOf(event)
+    for (const subscription of listening) {
+      if (subscription.isOnce) this.#keep(event, one => one !== subscription)
+      this.#call(event, subscription.listener, args)
+    }
+    return listening.length > 0
   }
 
-  #guard(event: string, listener: Listener): Guarded {
-    const known = this.#guarded.get(listener)
-    if (known !== undefined) return known
+  #listenersOf(event: string): readonly Subscription[] {
+    return this.#subscriptions.get(event) ?? []
+  }
+
+  #add(event: string, subscription: Subscription): this {
+    this.#subscriptions.set(event, [...this.#listenersOf(event), subscription])
+    return this
+  }
+
+  #keep(event: string, isKept: (one: Subscription) => boolean): void {
+    this.#subscriptions.set(event, this.#listenersOf(event).filter(isKept))
+  }
+
+  #call(event: string, listener: Listener, args: unknown[]): void {
     const failed = (error: unknown): void => { this.#onListenerError(`a listener of ${event} failed: ${printable(messageOf(error))}`) }
-    const guarded: Guarded = (...args) => {
-      try {
-        const result: unknown = Reflect.apply(listener, this, args)
-        // Of whatever kind: hosts have promises of their own.
-        if (isThenable(result)) result.then(undefined, failed)
-      } catch (error) {
-        failed(error)
-      }
+    try {
+      const result: unknown = Reflect.apply(listener, this, args)
+      // Of whatever kind: hosts have promises of their own.
+      if (isThenable(result)) result.then(undefined, failed)
+    } catch (error) {
+      failed(error)
     }
-    this.#guarded.set(listener, guarded)
-    return guarded
   }
 }
 
