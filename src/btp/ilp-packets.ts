@@ -30,7 +30,7 @@ export interface IlpPrepare {
 }
 
 /** The answer to a Prepare: with the preimage (32 bytes in base64url), or without. */
-export type IlpReply = { readonly type: 'fulfill'; readonly fulfillment: string } | { readonly type: 'reject' }
+export type IlpReply = { readonly type: 'fulfill'; readonly fulfillment: string } | { readonly type: 'reject'; readonly code: string }
 
 /** Whether the bytes are meant as an ILPv4 packet of any type. */
 export function isIlp4(packet: Uint8Array): boolean {
@@ -72,11 +72,11 @@ function readIlpReply(packet: Uint8Array): IlpReply | undefined {
     return { type: 'fulfill', fulfillment }
   }
   if (packet[0] !== TYPE_REJECT) return undefined
-  body.read(CODE_BYTES)
+  const code = body.read(CODE_BYTES).toString('latin1')
   body.readVarOctetString()
   body.readVarOctetString()
   body.readVarOctetString()
-  return { type: 'reject' }
+  return { type: 'reject', code }
 }
 
 /** A Fulfill without data. `fulfillment` is 32 bytes in base64url. */

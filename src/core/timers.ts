@@ -6,6 +6,17 @@
  */
 import type { CancelTimer, Clock } from './clock.js'
 
+/** Waits for what does not reject, but no longer than that, and keeps a process alive as long. */
+export async function waitAtMost(clock: Clock, limitMs: number, awaited: Promise<unknown>): Promise<'done' | 'overdue'> {
+  let cancel: CancelTimer | undefined
+  const overdue = new Promise<'overdue'>(resolve => {
+    cancel = clock.setTimer(limitMs, () => { resolve('overdue') }, { keepsProcessAlive: true })
+  })
+  const outcome = await Promise.race([awaited.then(() => 'done' as const), overdue])
+  cancel?.()
+  return outcome
+}
+
 /** What fires together. */
 interface Shared<K> {
   readonly setAt: number

@@ -11,9 +11,10 @@
  * group of unknown outcome has landed. No two attempts write the same head, so none is mistaken for another.
  */
 import { StandbyError, StoreError, messageOf } from '../core/errors.js'
-import type { CancelTimer, Clock } from '../core/clock.js'
+import type { Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
 import type { ListOptions, Store } from '../core/store.js'
+import { waitAtMost } from '../core/timers.js'
 
 const HEAD_KEY = 'paychan:head'
 /** Changes in one group. Bounds the memory and the time of one commit. */
@@ -319,12 +320,7 @@ export class Committer {
   async settle(): Promise<void> {
     if (this.owns && this.#later.size > 0) this.submit(() => undefined).catch(() => undefined)
     if (!this.#running) return
-    let cancel: CancelTimer | undefined
-    const limit = new Promise<void>(resolve => {
-      cancel = this.#options.clock.setTimer(SETTLE_LIMIT_MS, resolve, { keepsProcessAlive: true })
-    })
-    await Promise.race([this.#untilIdle(), limit.then(() => { this.#giveUp() })])
-    cancel?.()
+    if (await waitAtMost(this.#options.clock, SETTLE_LIMIT_MS, this.#untilIdle()) === 'overdue') this.#giveUp()
   }
 
   #giveUp(): void {

@@ -199,9 +199,14 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
 
   /**
    * Adds to what was settled.
-   * @throws NotAcceptedError when what the peer settles towards us would make us owe it more than the minimum allows
+   * @param most what the sum may be at most
+   * @throws NotAcceptedError when it would be more, or when what the peer settles towards us would make us owe it more than the minimum
+   *   allows
    */
-  settle(which: 'settledIn' | 'settledOut', amount: Amount): void {
+  settle(which: 'settledIn' | 'settledOut', amount: Amount, most: Limit): void {
+    if (this.#sums[which] + amount > most) {
+      throw new NotAcceptedError(`with a settlement of ${formatAmount(amount)} more would be settled than the ${formatAmount(most)} that are secured`)
+    }
     if (which === 'settledIn' && positionOf(this.#sums) - this.#sums.outgoingHeld - amount < this.#limits.minimum) {
       throw new NotAcceptedError(`a settlement of ${formatAmount(amount)} would exceed the minimum balance of ${formatAmount(this.#limits.minimum)}`)
     }

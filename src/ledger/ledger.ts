@@ -42,6 +42,13 @@ interface HistoryPlace {
   cursor: string
 }
 
+export interface SettleOptions {
+  /** What the sum may be at most. */
+  most: Limit
+  isWanted: (group: Group) => boolean
+  also: (group: Group) => void
+}
+
 export interface HistoryPage<T extends LoggedTransfer = LoggedTransfer> {
   entries: Array<TransferWithInfo<T> & { preparedAt: number; cursor: string }>
 }
@@ -407,15 +414,16 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   /**
-   * Adds to what was settled, where it is wanted; what `also` writes lands in the same commit. Tells whether it was wanted.
-   * @throws NotAcceptedError when the minimum does not allow it; StoreError, StandbyError
+   * Adds to what was settled, where it is wanted, up to `most` in all; what `also` writes lands in the same commit. Tells whether it was
+   * wanted.
+   * @throws NotAcceptedError when `most` or the minimum does not allow it; StoreError, StandbyError
    */
-  async settle(which: 'settledIn' | 'settledOut', amount: Amount, isWanted: (group: Group) => boolean, also: (group: Group) => void): Promise<boolean> {
+  async settle(which: 'settledIn' | 'settledOut', amount: Amount, { isWanted, also, most }: SettleOptions): Promise<boolean> {
     await this.#committer.ready()
     await this.load()
     return this.#committer.submit(group => {
       if (!isWanted(group)) return false
-      this.#draftIn(group).settle(which, amount)
+      this.#draftIn(group).settle(which, amount, most)
       also(group)
       return true
     })

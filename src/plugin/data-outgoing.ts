@@ -43,6 +43,13 @@ interface Flight {
   isLate: boolean
 }
 
+interface DataOutgoingOptions {
+  /** Whether the host moves value by packets only, so that there may be some from a life before. */
+  isOnlyFace: boolean
+  /** See `DataOptions`. */
+  onOwed: (isWanting: boolean) => void
+}
+
 export class DataOutgoing {
   readonly #account: Account
   readonly #flights = new Map<string, Flight>()
@@ -51,9 +58,11 @@ export class DataOutgoing {
   /** From one `resume` to the next `stop`: what waits across both must not carry on in the next one. */
   #life = { isOver: false }
 
-  /** `isOnlyFace`: whether the host moves value by packets only, so that there may be some from a life before. */
-  constructor(account: Account, isOnlyFace: boolean) {
+  readonly #onOwed: DataOutgoingOptions['onOwed']
+
+  constructor(account: Account, { isOnlyFace, onOwed }: DataOutgoingOptions) {
     this.#account = account
+    this.#onOwed = onOwed
     this.#timers = new Timers(account.clock)
     this.#inquirer = new Inquirer({
       clock: account.clock,
@@ -129,8 +138,9 @@ export class DataOutgoing {
     try {
       view.create(id, transfer, false, { v: 1, stage: 'sent', at: this.#account.clock.now() })
     } catch (error) {
-      if (error instanceof NotAcceptedError) throw new InsufficientBalanceError(error.message, { cause: error })
-      throw error
+      if (!(error instanceof NotAcceptedError)) throw error
+      this.#onOwed(true)
+      throw new InsufficientBalanceError(error.message, { cause: error })
     }
   }
 
@@ -188,6 +198,7 @@ export class DataOutgoing {
       await this.#cancel(flight, new NotAcceptedError('the peer answered the packet with something that is no answer to it'))
     } else if (reply.type === 'reject') {
       await this.#cancel(flight, packet)
+      if (reply.code === 'T04') this.#onOwed(true)
     } else if (conditionOf(reply.fulfillment) !== flight.executionCondition) {
       await this.#cancel(flight, new InvalidFulfillmentError("the peer's fulfillment does not match the condition"))
     } else if (this.#account.clock.now() > flight.expiresAt) {
@@ -210,6 +221,7 @@ export class DataOutgoing {
     }
     this.#flights.delete(flight.id)
     flight.answer.resolve(packet)
+    this.#onOwed(false)
   }
 
   /** The hold is given back, for good: then the host gets its answer, a packet or an error. One that is cancelled already is only closed. */

@@ -26,6 +26,8 @@ export interface DataOptions {
   generation: Generation
   /** Whether the host is one of LPI v2: then ILP packets are for its data handler only. */
   isV2Host: boolean
+  /** More is owed now; `isWanting`: a packet was refused, as it is for want of a settlement. */
+  onOwed: (isWanting: boolean) => void
 }
 
 export class Data {
@@ -36,7 +38,7 @@ export class Data {
 
   constructor(options: DataOptions) {
     this.#options = options
-    this.#outgoing = new DataOutgoing(options.account, options.isV2Host)
+    this.#outgoing = new DataOutgoing(options.account, { isOnlyFace: options.isV2Host, onOwed: options.onOwed })
     this.#incoming = new DataIncoming(options.account)
   }
 

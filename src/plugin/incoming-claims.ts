@@ -11,6 +11,7 @@ import { InvalidFieldsError, UnreachableError, isTemporary, messageOf } from '..
 import type { Logger } from '../core/log.js'
 import { randomFraction } from '../core/random.js'
 import type { Random } from '../core/random.js'
+import { waitAtMost } from '../core/timers.js'
 import { CALLBACK_LIMIT_MS } from './module.js'
 import type { ModuleRunner } from './module.js'
 
@@ -64,26 +65,23 @@ export class IncomingClaims {
     await this.#last
   }
 
-  /** See `Settlement.receive`. */
-  async receive(sub: SubProtocol): Promise<void> {
+  /** See `Settlement.receive`. Resolves with what the module makes of it. */
+  async receive(sub: SubProtocol): Promise<unknown> {
     const claim = readClaim(sub)
     // An old peer whose module returns null has no claim to make.
-    if (claim === null) return
+    if (claim === null) return undefined
     if (!this.#active || this.#waiting >= WAITING_LIMIT) throw new UnreachableError('no claim can be taken now: send it again later')
     this.#waiting++
     const handled = this.#last.then(() => this.#options.module.handleIncomingClaim(claim))
     this.#last = handled.catch(() => undefined).then(() => { this.#waiting-- })
-    await handled
+    return handled
   }
 
   /** See `Settlement.receiveOnResponse`. */
   async receiveOnResponse(protocolData: readonly SubProtocol[]): Promise<void> {
     const sub = find(protocolData, CLAIM)
     if (sub === undefined) return
-    let cancel: CancelTimer | undefined
-    const overdue = new Promise<void>(resolve => { cancel = this.#options.clock.setTimer(CALLBACK_LIMIT_MS, resolve) })
-    await Promise.race([this.#handOver(sub, 0), overdue])
-    cancel?.()
+    await waitAtMost(this.#options.clock, CALLBACK_LIMIT_MS, this.#handOver(sub, 0))
   }
 
   async #handOver(sub: SubProtocol, attempt: number): Promise<void> {

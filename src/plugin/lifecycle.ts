@@ -499,7 +499,7 @@ export class Lifecycle {
     if (!this.#moduleIsConnected) return
     this.#moduleIsConnected = false
     this.#settlement?.stop()
-    await this.#settlement?.idle()
+    await Promise.all([this.#settlement?.idle(), this.#money.idle()])
     await this.#module?.disconnect()
   }
 
@@ -558,7 +558,7 @@ export class Lifecycle {
     this.#stopTraffic()
     await this.#link?.stop()
     if (this.#link !== undefined) await Promise.all([this.#doorkeeper?.dismiss(this.#link), this.#reception.dismiss(this.#link)])
-    await this.#settlement?.idle()
+    await Promise.all([this.#settlement?.idle(), this.#money.idle()])
     await this.#committer.settle()
     this.#committer.release()
     if (this.#stays) {

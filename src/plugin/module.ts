@@ -75,7 +75,7 @@ export interface PaymentChannelModule<State extends object = Record<string, unkn
 
   /**
    * Secures what we owe: makes a claim for (or pays) everything up to `balance`, the sum of all outgoing transfers that were ever
-   * fulfilled (integer string). It grows from call to call; it is the same again only after a call that failed or a crash.
+   * fulfilled (integer string); under a host of LPI v2 the sum of all that was ever settled, with what is settled now. It grows from call to call; it is the same again only after a call that failed or a crash.
    * One call at a time. What is returned is JSON, is stored and reaches the peer's `handleIncomingClaim` (maybe more than once, and
    * not if a newer one overtakes it); `undefined` or `null` sends nothing.
    */
@@ -84,8 +84,11 @@ export interface PaymentChannelModule<State extends object = Record<string, unkn
   /**
    * Checks and keeps a claim of the peer: any JSON value but null, of no checked shape. One call at a time, in the order of arrival;
    * the same claim may come again. To be given the same claim again later, throw an error with a `T` code (UnreachableError).
+   *
+   * May be async. What it returns is of no matter under a host of LPI v1. Under one of LPI v2 it must return the sum that the best claim secures now (integer string), in the terms in which the peer's
+   * `createOutgoingClaim` was called: by that it is known whether there is a claim for the settlement that this one came with.
    */
-  handleIncomingClaim(ctx: PluginContext<State>, claim: JsonValue): Promise<void> | void
+  handleIncomingClaim(ctx: PluginContext<State>, claim: JsonValue): unknown
 }
 
 /** A module of whatever state and options. */
@@ -251,7 +254,7 @@ export class ModuleRunner {
     return this.#watched('createOutgoingClaim', () => this.#module.createOutgoingClaim(this.#context, balance))
   }
 
-  handleIncomingClaim(claim: JsonValue): Promise<void> {
+  handleIncomingClaim(claim: JsonValue): Promise<unknown> {
     return this.#watched('handleIncomingClaim', () => this.#module.handleIncomingClaim(this.#context, claim))
   }
 

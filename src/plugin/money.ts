@@ -1,17 +1,18 @@
 /**
- * LPI v2's money (RFC 24) over BTP 2.0: settlements in Transfers, between two who trust each other to have settled. Imports core, btp
- * and ledger.
+ * LPI v2's money (RFC 24) over BTP 2.0: settlements in Transfers, each with a claim of the payment channel module for all that was ever
+ * settled, or between two who trust each other to have settled. Imports core, btp and ledger.
  *
- * Nothing proves a settlement, and one that is believed gives the peer room below the maximum balance again: whoever may log in could
- * pay without end, and settle with words. So they are taken only where the options say that the peer is trusted. Taking no more than
- * what the peer owes would not help: it could owe as much again at once. ilp-plugin-btp refuses settlements too, until a subclass
- * knows how to check them.
+ * Without a module nothing proves a settlement, and one that is believed gives the peer room below the maximum balance again: whoever may
+ * log in could pay without end, and settle with words. So they are taken only where the options say that the peer is trusted. Taking no
+ * more than what the peer owes would not help: it could owe as much again at once. ilp-plugin-btp refuses settlements too, until a
+ * subclass knows how to check them.
  *
  * A settlement moves no balance: it is added to one of two sums, which limits count in. To a peer of ours it is stored before it is sent,
  * and sent until it is answered, one at a time, each under the next number: the peer credits a number once. To another peer it is sent
  * once, since that could not tell a repeat.
  */
 import { formatAmount, parseAmount } from '../core/amounts.js'
+import type { Amount } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
 import {
   InvalidFieldsError, MoneyHandlerAlreadyRegisteredError, NoSubscriptionsError, NotAcceptedError, PaychanError, StoreError, UnreachableError,
@@ -21,13 +22,15 @@ import { readSettlementMark, settlementMark } from '../btp/inquiry.js'
 import type { SubProtocol, TransferPacket } from '../btp/packets.js'
 import type { Session } from '../btp/session.js'
 import type { Group } from '../ledger/committer.js'
+import { positionOf } from '../ledger/draft.js'
 import { changeUntilDone, stoppedError } from './account.js'
 import type { Account, Life } from './account.js'
 import { Deferred } from './deferred.js'
 import type { Generation } from './generation.js'
 import type { MoneyHandler } from './lpi.js'
+import type { MoneyClaims } from './money-claims.js'
+import { MONEY_RECORD, OUTGOING_RECORD, toSubProtocol } from './settlement.js'
 
-const RECORD = 'settlements'
 /** The most settlements that wait for the peer's answer. */
 const MOST_WAITING = 100
 
@@ -35,6 +38,8 @@ const MOST_WAITING = 100
 interface Sending {
   readonly number: number
   readonly amount: string
+  /** Where a module proves it: the claim, as JSON. Made when it is its turn, and sent as it is from then on. */
+  readonly claim?: string
 }
 
 /** Where settlements are kept: in commits of the plugin's store. */
@@ -57,6 +62,12 @@ interface State {
 
 const NOTHING: State = { last: 0, sending: [], credited: undefined }
 
+/** What is owed is settled when the balance, with what was settled, falls below `threshold`: so that it is `target` then. */
+export interface Thresholds {
+  readonly threshold: Amount
+  readonly target: Amount
+}
+
 export interface MoneyOptions {
   account: Account
   generation: Generation
@@ -65,6 +76,10 @@ export interface MoneyOptions {
   isV2Host: boolean
   /** Whether the peer is believed when it says that it has settled. */
   isTrusting: boolean
+  /** What proves settlements, where a module does under a host of LPI v2. */
+  claims: MoneyClaims | undefined
+  /** When to settle, where the host does not decide. */
+  automatic: Thresholds | undefined
 }
 
 export class Money {
@@ -77,6 +92,7 @@ export class Money {
   /** Settlements go one after the other: whoever comes waits for those before. */
   #tail: Promise<void> = Promise.resolve()
   #life = { isOver: true }
+  #isSettlingUp = false
 
   constructor(options: MoneyOptions) {
     this.#options = options
@@ -97,9 +113,12 @@ export class Money {
     return this.#calls.size
   }
 
-  /** Reads what is stored. @throws StoreError */
+  /** Reads what is stored. @throws StoreError; InvalidFieldsError where the ledger's claims were for another sum until now */
   async load(): Promise<void> {
-    const text = await this.#options.records.read(RECORD)
+    if (this.#options.claims !== undefined && await this.#options.records.read(OUTGOING_RECORD) !== undefined) {
+      throw new InvalidFieldsError('this store was settled under a host of LPI v1, by claims for another sum: begin with a new store')
+    }
+    const text = await this.#options.records.read(MONEY_RECORD)
     this.#state = text === undefined ? NOTHING : parseState(text)
     this.#lastNumber = this.#state.last
   }
@@ -107,19 +126,28 @@ export class Money {
   resume(): void {
     this.#life = { isOver: false }
     this.#tail = Promise.resolve()
+    this.#options.claims?.start()
   }
 
   /** There is a session: what a peer of ours has not answered is sent again. */
   sessionUp({ peer }: Session): void {
-    if (!peer.announced) return
-    for (const settlement of this.#state.sending) {
-      if (!this.#calls.has(settlement.number)) this.#enqueue(settlement, this.#life).catch(() => undefined)
+    if (peer.announced) {
+      for (const settlement of this.#state.sending) {
+        if (!this.#calls.has(settlement.number)) this.#enqueue(settlement, this.#life).catch(() => undefined)
+      }
     }
+    void this.settleUp(false)
+  }
+
+  /** Resolves when the module has ended what it was called for; after 5 s also if it has not. */
+  async idle(): Promise<void> {
+    await this.#options.claims?.idle()
   }
 
   /** Ends all waiting. The records stay as they are. */
   stop(): void {
     this.#life.isOver = true
+    this.#options.claims?.stop()
     for (const [number, call] of this.#calls) call.reject(stoppedError(`of settlement ${number}`))
     this.#calls.clear()
   }
@@ -128,13 +156,45 @@ export class Money {
   async send(value: string): Promise<void> {
     const { account, generation } = this.#options
     const amount = formatAmount(parseAmount(value))
-    if (account.module !== undefined) throw new NotAcceptedError('a payment channel module settles by claims, and not yet at the call of its host')
+    if (account.settlement !== undefined) throw new NotAcceptedError('under a host of LPI v1 the module settles by itself')
     const session = account.session()
     if (session === undefined) throw new UnreachableError('there is no connection to the peer')
     generation.mustSpeak('2.0', session)
     if (amount === '0') return
     if (session.peer.announced) await this.#sendUntilAnswered(amount)
-    else await this.#sendOnce(amount, session)
+    else await this.#inTurn(() => this.#sendOnce(amount, session))
+  }
+
+  #inTurn(settle: () => Promise<void>): Promise<void> {
+    const settled = this.#tail.then(settle)
+    this.#tail = settled.catch(() => undefined)
+    return settled
+  }
+
+  /**
+   * Where the host does not decide: settles what is owed when that is more than the threshold allows. `isWanting`: the peer refuses what
+   * is sent for want of a settlement, or may have, so that anything that is owed is settled.
+   */
+  async settleUp(isWanting: boolean): Promise<void> {
+    const { automatic, account } = this.#options
+    if (automatic === undefined || this.#isSettlingUp || this.#life.isOver) return
+    const life = this.#life
+    this.#isSettlingUp = true
+    try {
+      const position = positionOf(await account.ledger.sums()) + this.#underWay()
+      const isDue = position < automatic.threshold || (isWanting && position < automatic.target)
+      // What is under way when this has begun is in it, and what comes meanwhile is looked at when it has ended.
+      if (isDue) await this.send(formatAmount(automatic.target - position))
+      this.#isSettlingUp = false
+      if (isDue) void this.settleUp(false)
+    } catch (error) {
+      this.#isSettlingUp = false
+      if (!life.isOver) account.log.warn(`what is owed could not be settled, the next try is at the next payment: ${printable(messageOf(error))}`)
+    }
+  }
+
+  #underWay(): Amount {
+    return this.#state.sending.reduce((sum, { amount }) => sum + parseAmount(amount), 0n)
   }
 
   async #sendUntilAnswered(amount: string): Promise<void> {
@@ -151,13 +211,20 @@ export class Money {
 
   /** To a peer that could not tell a repeat. Whether it has credited what it has not answered, nobody knows. */
   async #sendOnce(amount: string, session: Session): Promise<void> {
+    const claim = await this.#makeClaim(amount)
     try {
-      await session.request({ type: 'transfer', amount, protocolData: [] })
+      await session.request({ type: 'transfer', amount, protocolData: claimData(claim) })
     } catch (error) {
       if (!(error instanceof PaychanError) || error.fromPeer || !isTemporary(error)) throw error
       throw new UnreachableError('the peer may have credited the settlement: its answer was lost', { cause: error, outcome: 'unknown' })
     }
-    await this.#options.account.ledger.settle('settledOut', parseAmount(amount), () => true, () => undefined)
+    await this.#options.account.ledger.settle('settledOut', parseAmount(amount), { most: Infinity, isWanted: () => true, also: () => undefined })
+  }
+
+  /** For all that was settled, and this. `undefined` where nothing proves it. */
+  async #makeClaim(amount: string): Promise<string | undefined> {
+    const { account, claims } = this.#options
+    return claims?.make((await account.ledger.sums()).settledOut + parseAmount(amount))
   }
 
   /** Resolves when the peer has credited it, and that is stored here. */
@@ -168,59 +235,101 @@ export class Money {
     return call.promise
   }
 
-  async #deliver({ number, amount }: Sending, call: Deferred<void>, life: Life): Promise<void> {
+  async #deliver(settlement: Sending, call: Deferred<void>, life: Life): Promise<void> {
     const { account } = this.#options
-    const delivered = await account.courier.deliver({ type: 'transfer', amount, protocolData: [settlementMark(number)] }, {
+    const { number, amount } = settlement
+    if (life.isOver) return
+    let claim: string | undefined
+    try {
+      claim = await this.#claimOf(settlement)
+    } catch (error) {
+      await this.#end(number, life, () => this.#options.records.submit(group => { this.#forget(group, number) }), () => { call.reject(error) })
+      return
+    }
+    const delivered = await account.courier.deliver({ type: 'transfer', amount, protocolData: [...claimData(claim), settlementMark(number)] }, {
       wanted: () => !life.isOver && account.session()?.peer.announced === true
     })
+    // Whoever called was told when it was stopped; without that, the peer is not one of ours any more.
     if (delivered.outcome === 'ended') {
-      this.#calls.delete(number)
+      if (this.#calls.get(number) === call) this.#calls.delete(number)
       call.reject(stoppedError(`of settlement ${number}`))
       return
     }
     const isTaken = delivered.outcome === 'answered'
-    const stored = await changeUntilDone(account, () => this.#close(number, amount, isTaken), () => life.isOver)
+    await this.#end(number, life, () => this.#close(number, amount, isTaken), () => {
+      if (isTaken) call.resolve()
+      else call.reject(delivered.error)
+    })
+  }
+
+  /** The claim that goes along: made now, for what was settled before is known, and stored before it is sent. */
+  async #claimOf({ number, amount, claim }: Sending): Promise<string | undefined> {
+    const made = claim ?? await this.#makeClaim(amount)
+    if (made === undefined || claim !== undefined) return claim
+    await this.#options.records.submit(group => {
+      const draft = this.#draftIn(group)
+      draft.state = { ...draft.state, sending: draft.state.sending.map(one => one.number === number ? { ...one, claim: made } : one) }
+    })
+    return made
+  }
+
+  /** Stores how a settlement has ended, however long the store takes; then whoever called is told. */
+  async #end(number: number, life: Life, store: () => Promise<void>, tell: () => void): Promise<void> {
+    const stored = await changeUntilDone(this.#options.account, () => store().then(() => true), () => life.isOver)
     if (stored === undefined) return
     this.#calls.delete(number)
-    if (isTaken) call.resolve()
-    else call.reject(delivered.error)
+    tell()
   }
 
   /** A change whose outcome was unknown may have landed before: then it is there no more. */
-  async #close(number: number, amount: string, isTaken: boolean): Promise<boolean> {
+  async #close(number: number, amount: string, isTaken: boolean): Promise<void> {
+    const { account, records } = this.#options
     const isThere = (group: Group): boolean => this.#draftIn(group).state.sending.some(one => one.number === number)
-    const forget = (group: Group): void => {
-      const draft = this.#draftIn(group)
-      draft.state = { ...draft.state, sending: draft.state.sending.filter(one => one.number !== number) }
-    }
-    if (isTaken) await this.#options.account.ledger.settle('settledOut', parseAmount(amount), isThere, forget)
-    else await this.#options.records.submit(forget)
-    return true
+    const forget = (group: Group): void => { this.#forget(group, number) }
+    if (isTaken) await account.ledger.settle('settledOut', parseAmount(amount), { most: Infinity, isWanted: isThere, also: forget })
+    else await records.submit(forget)
+  }
+
+  #forget(group: Group, number: number): void {
+    const draft = this.#draftIn(group)
+    draft.state = { ...draft.state, sending: draft.state.sending.filter(one => one.number !== number) }
   }
 
   /**
    * The peer's settlement. Resolves when it is credited, durably; then our host hears of it.
-   * @throws NotAcceptedError when this side takes none, or its minimum balance does not allow it; NoSubscriptionsError without a handler;
-   *   StoreError
+   * @throws NotAcceptedError when this side takes none, when nothing proves it, or its minimum balance does not allow it;
+   *   NoSubscriptionsError without a handler; what the module throws for a claim; StoreError
    */
   async receive({ amount, protocolData }: TransferPacket, session: Session): Promise<SubProtocol[]> {
-    const { account, isV2Host, isTrusting } = this.#options
+    const { account, claims } = this.#options
     const handler = this.#handler
-    if (!isV2Host && handler === undefined) throw new NotAcceptedError('this side speaks BTP 1.0: it takes no Transfer')
-    if (account.module !== undefined) throw new NotAcceptedError('this side settles by the claims of its module')
-    if (!isTrusting) throw new NotAcceptedError('nothing proves a settlement, and this side does not trust its peer with it: see trustSettlements')
-    if (handler === undefined) throw new NoSubscriptionsError('no money handler is registered')
+    this.#checkTaking(handler)
     const { announced, ledgerId: ledger = '' } = session.peer
     const number = announced ? readSettlementMark(protocolData) : undefined
-    const isCredited = await account.ledger.settle('settledIn', parseAmount(amount), group => {
-      const { credited } = this.#draftIn(group).state
-      return number === undefined || credited?.ledger !== ledger || number > credited.number
-    }, group => {
-      const draft = this.#draftIn(group)
-      if (number !== undefined) draft.state = { ...draft.state, credited: { ledger, number } }
+    const secured = await claims?.check(protocolData)
+    const isCredited = await account.ledger.settle('settledIn', parseAmount(amount), {
+      most: secured ?? Infinity,
+      isWanted: group => {
+        const { credited } = this.#draftIn(group).state
+        return number === undefined || credited?.ledger !== ledger || number > credited.number
+      },
+      also: group => {
+        const draft = this.#draftIn(group)
+        if (number !== undefined) draft.state = { ...draft.state, credited: { ledger, number } }
+      }
     })
-    if (isCredited && amount !== '0') void this.#tell(handler, amount)
+    if (isCredited && amount !== '0' && handler !== undefined) void this.#tell(handler, amount)
     return []
+  }
+
+  #checkTaking(handler: MoneyHandler | undefined): void {
+    const { account, isV2Host, isTrusting, claims } = this.#options
+    if (account.settlement !== undefined) throw new NotAcceptedError('this side settles by the claims of its module, as LPI v1 has it')
+    if (!isV2Host && handler === undefined) throw new NotAcceptedError('this side speaks BTP 1.0: it takes no Transfer')
+    // What a module proves counts whether the host listens or not.
+    if (claims !== undefined) return
+    if (!isTrusting) throw new NotAcceptedError('nothing proves a settlement, and this side does not trust its peer with it: see trustSettlements')
+    if (handler === undefined) throw new NoSubscriptionsError('no money handler is registered')
   }
 
   async #tell(handler: MoneyHandler, amount: string): Promise<void> {
@@ -236,11 +345,15 @@ export class Money {
     return group.draft(this, () => {
       const before = this.#state
       const draft = { state: before }
-      group.onSealed(() => { if (draft.state !== before) this.#options.records.put(group, RECORD, JSON.stringify({ v: 1, ...draft.state })) })
+      group.onSealed(() => { if (draft.state !== before) this.#options.records.put(group, MONEY_RECORD, JSON.stringify({ v: 1, ...draft.state })) })
       group.onDurable(() => { this.#state = draft.state })
       return draft
     })
   }
+}
+
+function claimData(claim: string | undefined): SubProtocol[] {
+  return claim === undefined ? [] : [toSubProtocol(claim)]
 }
 
 function parseState(text: string): State {
@@ -250,5 +363,5 @@ function parseState(text: string): State {
   } catch {
     // Falls through to the error below.
   }
-  throw new StoreError(`the record '${RECORD}' is of no version that is known here`)
+  throw new StoreError(`the record '${MONEY_RECORD}' is of no version that is known here`)
 }

@@ -1,8 +1,8 @@
 /**
  * The plugin's options: their types, defaults and limits, and the check that turns them into settings. Imports core.
  */
-import { parseLimit } from '../core/amounts.js'
-import type { Limit } from '../core/amounts.js'
+import { parseLimit, parseSum } from '../core/amounts.js'
+import type { Amount, Limit } from '../core/amounts.js'
 import { InvalidFieldsError } from '../core/errors.js'
 import { isObject } from '../core/json.js'
 import type { HostLog } from '../core/log.js'
@@ -10,6 +10,7 @@ import type { KeyValueStore, Store } from '../core/store.js'
 import type { Acceptor, ListenerOptions } from '../core/transport.js'
 import type { BtpVersion } from './generation.js'
 import type { LedgerInfo } from './lpi.js'
+import type { Thresholds } from './money.js'
 
 /** The user name and the token that one peer presents and the other checks. */
 export interface Credentials {
@@ -46,6 +47,16 @@ export interface PluginOptions {
    * gives the peer as much room below `maxBalance` again, so that this is for two who would give each other unlimited credit. Default false.
    */
   trustSettlements?: boolean
+  /**
+   * Who decides when to settle: under a host of LPI v2 by default the host, by `sendMoney`; `'automatic'`, with a payment channel module,
+   * whenever the balance, with what was settled, falls below `settleThreshold`, and when the peer wants it. Under a host of LPI v1 the
+   * module has its claims made at each fulfill: that is `'automatic'` too, without a threshold.
+   */
+  settlement?: 'automatic' | 'host'
+  /** Below which balance is settled automatically under a host of LPI v2. Integer string; default '0', so that whatever is owed is settled. */
+  settleThreshold?: string
+  /** Which balance is settled up to. Integer string, not less than `settleThreshold`; default '0'. */
+  settleTo?: string
   /** Where the ledger is kept: one of this package's stores. */
   store?: Store
   /** Where the ledger is kept: a host's plain store. */
@@ -95,6 +106,8 @@ export interface Settings {
   info: Partial<LedgerInfo> | undefined
   limits: { maximum: Limit; minimum: Limit }
   trustSettlements: boolean
+  /** When to settle, where the host does not decide. */
+  automatic: Thresholds | undefined
   store: Store | undefined
   keyValueStore: KeyValueStore | undefined
   log: HostLog | undefined
@@ -154,6 +167,7 @@ export function parseOptions(options: unknown, services: PluginServices | null |
     ...(isV2Host && !provides.module ? ledgerOfV2Host(options) : {}),
     limits: parseLimits(options, isStateful || isV2Host),
     trustSettlements: optional(options, 'trustSettlements', parseBoolean) ?? false,
+    automatic: parseSettlement(options, isV2Host, provides.module),
     store,
     keyValueStore: store === undefined ? keyValueStore : undefined,
     log: parseLog(options['_log'] ?? services?.log),
@@ -201,6 +215,19 @@ function parseLimits(options: Record<string, unknown>, isStateful: boolean): Set
   const minimum = parseLimit(options['minBalance'] ?? '-Infinity', 'minBalance')
   if (minimum > maximum) throw new InvalidFieldsError('minBalance must not be greater than maxBalance')
   return isStateful ? { maximum, minimum } : { maximum: Infinity, minimum: -Infinity }
+}
+
+/** Under a host of LPI v1 there is nothing to be set: it has no way to settle, and its module does so at each fulfill. */
+function parseSettlement(options: Record<string, unknown>, isV2Host: boolean, module: boolean): Thresholds | undefined {
+  const who = optional(options, 'settlement', parseSettler)
+  const threshold = optional(options, 'settleThreshold', parseBalance)
+  const target = optional(options, 'settleTo', parseBalance) ?? 0n
+  const isAutomatic = isV2Host && who === 'automatic'
+  if (who === 'host' && !isV2Host) throw new InvalidFieldsError("settlement 'host' is for hosts of LPI v2")
+  if (isAutomatic && !module) throw new InvalidFieldsError("settlement 'automatic' needs a payment channel module")
+  if (!isAutomatic && (threshold !== undefined || target !== 0n)) throw new InvalidFieldsError("settleThreshold and settleTo are for settlement 'automatic' under a host of LPI v2")
+  if ((threshold ?? 0n) > target) throw new InvalidFieldsError('settleTo must not be less than settleThreshold')
+  return isAutomatic ? { threshold: threshold ?? 0n, target } : undefined
 }
 
 function optional<T>(options: Record<string, unknown>, name: string, parse: (value: unknown, name: string) => T): T | undefined {
@@ -312,6 +339,15 @@ function parseBtpVersion(value: unknown, name: string): BtpVersion {
 function parseBoolean(value: unknown, name: string): boolean {
   if (typeof value !== 'boolean') throw new InvalidFieldsError(`${name} must be true or false`)
   return value
+}
+
+function parseSettler(value: unknown, name: string): 'automatic' | 'host' {
+  if (value !== 'automatic' && value !== 'host') throw new InvalidFieldsError(`${name} must be 'automatic' or 'host'`)
+  return value
+}
+
+function parseBalance(value: unknown, name: string): Amount {
+  return parseSum(parseString(value, name), name)
 }
 
 function parseFunction(value: unknown, name: string): unknown {

@@ -35,6 +35,7 @@ import { ModuleRunner, logNameOf } from './module.js'
 import type { AnyModule } from './module.js'
 import { isAcceptor, parseOptions } from './options.js'
 import type { Credentials, PluginOptions, PluginServices, Settings } from './options.js'
+import { MoneyClaims } from './money-claims.js'
 import { Money } from './money.js'
 import type { MoneyRecords } from './money.js'
 import { Outgoing } from './outgoing.js'
@@ -121,12 +122,13 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     const rpc = new Rpc(body => this.#lifecycle.send(body))
     const runner = module === undefined ? undefined : this.#runnerOf(module, rpc)
     this.#identity = new Identity(this.#settings, runner)
-    const settlement = runner === undefined ? undefined : this.#settlementOf(runner)
+    const { isV2Host, btp, trustSettlements: isTrusting, automatic } = this.#settings
+    const settlement = runner === undefined || isV2Host ? undefined : this.#settlementOf(runner)
+    const claims = runner !== undefined && isV2Host ? new MoneyClaims({ clock, random, log: this.#log, module: runner }) : undefined
     const account = this.#makeAccount(courier, runner, settlement)
-    const { isV2Host, btp, trustSettlements: isTrusting } = this.#settings
     const generation = this.#generation = new Generation(btp)
-    this.#data = new Data({ account, generation, isV2Host })
-    this.#money = new Money({ account, generation, isV2Host, isTrusting, records: this.#moneyRecords() })
+    this.#data = new Data({ account, generation, isV2Host, onOwed: isWanting => { void this.#money.settleUp(isWanting) } })
+    this.#money = new Money({ account, generation, isV2Host, isTrusting, claims, automatic, records: this.#moneyRecords() })
     this.#outgoing = new Outgoing(account)
     this.#incoming = new Incoming(account)
     const traffic = { outgoing: this.#outgoing, incoming: this.#incoming, data: this.#data, money: this.#money }
@@ -585,11 +587,12 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    * out minus what was settled in. Resolves when the peer has credited it, durably. To a peer of ours it is sent until that answers, also
    * after a restart, and credited once. To another peer it is sent once.
    *
-   * Nothing proves that anything was paid: the peer takes it only where its option `trustSettlements` says so.
+   * With a payment channel module it goes with a claim for all that was ever settled, which the peer's module verifies. Without one nothing
+   * proves that anything was paid: the peer takes it only where its option `trustSettlements` says so.
    *
    * @param amount integer string, base units
-   * @throws InvalidFieldsError; NotAcceptedError when the peer refuses, speaks BTP 1.0 only, or there is a payment channel module;
-   *   NoSubscriptionsError when no handler is registered there; UnreachableError without a session, or with `outcome: 'unknown'` at a
+   * @throws InvalidFieldsError; NotAcceptedError when the peer refuses, speaks BTP 1.0 only, or the host is one of LPI v1 with a payment
+   *   channel module, which settles by itself; what the module throws; NoSubscriptionsError when no handler is registered there; UnreachableError without a session, or with `outcome: 'unknown'` at a
    *   disconnect, or when a foreign peer's answer was lost; StoreError
    */
   async sendMoney(amount: string): Promise<void> {

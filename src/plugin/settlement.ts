@@ -18,6 +18,7 @@ import type { CancelTimer, Clock } from '../core/clock.js'
 import { InvalidFieldsError, StoreError, isTemporary, messageOf } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { Random } from '../core/random.js'
+import { waitAtMost } from '../core/timers.js'
 import { CLAIM, IncomingClaims, claimRetryDelay } from './incoming-claims.js'
 import { CALLBACK_LIMIT_MS } from './module.js'
 import type { ModuleRunner } from './module.js'
@@ -29,10 +30,12 @@ export { CLAIM }
 export const CLAIM_LIMIT = 32_768
 /** A claim that rode on a Response is confirmed by a Message when there was no newer one for so long. */
 const QUIET_MS = 1000
-/** How long `idle` waits for a module that hangs. */
-const IDLE_LIMIT_MS = 5000
+/** How long a module that hangs is waited for at the end. */
+export const IDLE_LIMIT_MS = 5000
 
-const OUTGOING_RECORD = 'claim:outgoing'
+export const OUTGOING_RECORD = 'claim:outgoing'
+/** Where the settlements are under a host of LPI v2. A store has one or the other: claims are for another sum there. */
+export const MONEY_RECORD = 'settlements'
 const TAKEN_RECORD = 'claim:taken'
 
 /** Small texts of the settlement in the plugin's store. */
@@ -126,13 +129,12 @@ export class Settlement {
 
   /**
    * Reads what is stored, and begins to work. Called when the module is connected and the store is ours.
-   * @throws StoreError when the store fails, or its record is of no version that is known here
+   * @throws StoreError when the store fails, or its record is of no version that is known here; InvalidFieldsError where the ledger was
+   *   settled under a host of LPI v2
    */
   async load(): Promise<void> {
-    const [outgoing, taken] = await Promise.all([
-      this.#options.records.read(OUTGOING_RECORD),
-      this.#options.records.read(TAKEN_RECORD)
-    ])
+    const [outgoing, taken, money] = await Promise.all([OUTGOING_RECORD, TAKEN_RECORD, MONEY_RECORD].map(name => this.#options.records.read(name)))
+    if (money !== undefined) throw new InvalidFieldsError('this store was settled under a host of LPI v2, by claims for another sum: begin with a new store')
     this.#outgoing = outgoing === undefined ? { v: 1, sum: '0' } : parseOutgoing(outgoing)
     this.#taken = taken === undefined ? '' : parseTaken(taken)
     if (this.#unwritten !== undefined && !this.#isAhead(this.#unwritten.sum)) this.#unwritten = undefined
@@ -159,12 +161,7 @@ export class Settlement {
 
   /** Resolves when the module has ended what it was called for; after 5 s also if it has not. */
   async idle(): Promise<void> {
-    let cancel: CancelTimer | undefined
-    const limit = new Promise<void>(resolve => {
-      cancel = this.#options.clock.setTimer(IDLE_LIMIT_MS, resolve, { keepsProcessAlive: true })
-    })
-    await Promise.race([Promise.all([this.#running, this.#incoming.idle()]), limit])
-    cancel?.()
+    await waitAtMost(this.#options.clock, IDLE_LIMIT_MS, Promise.all([this.#running, this.#incoming.idle()]))
   }
 
   /**
@@ -185,8 +182,8 @@ export class Settlement {
    * Hands a claim that came as a Message to the module.
    * @throws InvalidFieldsError when it is neither JSON nor text; UnreachableError when too many are waiting; what the module throws
    */
-  receive(sub: SubProtocol): Promise<void> {
-    return this.#incoming.receive(sub)
+  async receive(sub: SubProtocol): Promise<void> {
+    await this.#incoming.receive(sub)
   }
 
   /**
@@ -306,12 +303,17 @@ export class Settlement {
 
 function advance(before: Outgoing, sum: string, made: JsonValue | undefined): Outgoing {
   if (made === undefined || made === null) return { ...before, sum }
-  const text = stringifyJson(made, 'the claim')
-  if (toUtf8(text).length > CLAIM_LIMIT) throw new InvalidFieldsError(`the claim must be at most ${CLAIM_LIMIT} bytes of JSON`)
-  return { v: 1, sum, claim: { sum, text } }
+  return { v: 1, sum, claim: { sum, text: claimText(made) } }
 }
 
-function toSubProtocol(claim: string): SubProtocol {
+/** A claim as it is stored and sent. @throws InvalidFieldsError when it is no JSON, or too large */
+export function claimText(made: JsonValue): string {
+  const text = stringifyJson(made, 'the claim')
+  if (toUtf8(text).length > CLAIM_LIMIT) throw new InvalidFieldsError(`the claim must be at most ${CLAIM_LIMIT} bytes of JSON`)
+  return text
+}
+
+export function toSubProtocol(claim: string): SubProtocol {
   return { protocolName: CLAIM, contentType: ContentType.json, data: toUtf8(claim) }
 }
 

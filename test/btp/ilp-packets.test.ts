@@ -42,7 +42,7 @@ describe('an answer', () => {
       expect(parseIlpReply(IlpPacket.serializeIlpFulfill({ fulfillment, data: more }))).toEqual({ type: 'fulfill', fulfillment: toBase64url(fulfillment) })
     }))
     fc.assert(fc.property(fc.constantFrom('F02', 'T04', 'R00'), fc.constantFrom('', 'g.bob'), fc.string(), data, (code, triggeredBy, message, more) => {
-      expect(parseIlpReply(IlpPacket.serializeIlpReject({ code, triggeredBy, message, data: more }))).toEqual({ type: 'reject' })
+      expect(parseIlpReply(IlpPacket.serializeIlpReject({ code, triggeredBy, message, data: more }))).toEqual({ type: 'reject', code })
     }))
   })
 

@@ -116,6 +116,7 @@ export function claimModule(): PaymentChannelModule<ClaimState, ClaimOptions> {
       // An older or repeated claim changes nothing here.
       await ctx.state.best.setIfMax({ value: claim.amount, data: { channel: claim.channel, signature: claim.signature } })
       if (channel.status === 'closing') await submitBestClaim(ctx)
+      return (await ctx.state.best.getMax()).value
     },
 
     async disconnect(ctx) {

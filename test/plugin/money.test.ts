@@ -1,9 +1,11 @@
 /** LPI v2's money: settlements between two whole plugins, credited once, and what they do to the limits. */
 import { describe, expect, it } from 'vitest'
+import type { AnyModule } from '../../src/plugin/module.js'
+import type { PluginOptions } from '../../src/plugin/options.js'
 import { MoneyHandlerAlreadyRegisteredError, NoSubscriptionsError, NotAcceptedError } from '../../src/core/errors.js'
 import type { MoneyHandler } from '../../src/plugin/lpi.js'
 import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
-import { Lab, answers, asks, settle, watch } from '../support/lab.js'
+import { Lab, PREFIX, answers, asks, settle, watch } from '../support/lab.js'
 import type { LabOptions, Side } from '../support/lab.js'
 import { ScriptedPeer } from '../support/scripted-peer.js'
 
@@ -147,5 +149,245 @@ describe('sendMoney', () => {
     lab.bob.plugin.deregisterMoneyHandler()
     lab.bob.plugin.registerMoneyHandler(async () => undefined)
     expect(() => { lab.alice.plugin.registerMoneyHandler('x' as never) }).toThrow('must be a function')
+  })
+})
+
+/** The claims that a module made and took, by their sums. */
+class Books {
+  readonly made: string[] = []
+  readonly taken: string[] = []
+  /** What the module fails with. */
+  makingFails: Error | undefined
+  takingFails: Error | undefined
+  /** What a claim is really worth. */
+  worth = (sum: string): unknown => sum
+
+  /** Takes any claim as it is: how claims are signed is of no matter here. */
+  module(name: 'alice' | 'bob'): AnyModule {
+    const other = name === 'alice' ? 'bob' : 'alice'
+    return {
+      connect: () => undefined,
+      disconnect: () => undefined,
+      getAccount: () => PREFIX + name,
+      getPeerAccount: () => PREFIX + other,
+      getInfo: () => ({ prefix: PREFIX }),
+      handleIncomingPrepare: () => undefined,
+      createOutgoingClaim: (_ctx, sum) => {
+        if (this.makingFails !== undefined) throw this.makingFails
+        this.made.push(sum)
+        return { sum }
+      },
+      handleIncomingClaim: (_ctx, claim) => {
+        if (this.takingFails !== undefined) throw this.takingFails
+        const { sum } = claim as { sum: string }
+        this.taken.push(sum)
+        return this.worth(sum)
+      }
+    }
+  }
+}
+
+describe('with a payment channel module', () => {
+  /** Alice owes; both sides have a module. */
+  async function openPair(ofAlice: Partial<PluginOptions> = {}, ofBob: Partial<PluginOptions> = {}) {
+    const books = { alice: new Books(), bob: new Books() }
+    const { lab, told } = await openLab({
+      alice: { services: {}, module: books.alice.module('alice'), options: ofAlice },
+      bob: { services: {}, module: books.bob.module('bob'), options: ofBob }
+    })
+    let payments = 0
+    const pay = async (amount = '10'): Promise<string> => {
+      const answer = await lab.alice.plugin.sendData(ilpPayment(`payment ${payments++}`, lab.clock.now() + 10_000, amount).prepare)
+      await settle()
+      return codeOf(answer)
+    }
+    const sums = async () => [await settled(lab.alice), await settled(lab.bob)]
+    return { lab, told, books, pay, sums }
+  }
+
+  it('each settlement goes with a claim for all that was ever settled, and nothing is claimed at a fulfill', async () => {
+    const { lab, told, books, pay, sums } = await openPair()
+    await pay()
+    expect(books.alice.made).toEqual([])
+    await Promise.all(['7', '2'].map(amount => lab.alice.plugin.sendMoney(amount)))
+    await lab.alice.restart()
+    await lab.alice.plugin.sendMoney('1')
+    expect([books.alice.made, books.bob.taken, told]).toEqual([['7', '9', '10'], ['7', '9', '10'], ['7', '2', '1']])
+    expect(await sums()).toEqual([['10', '0'], ['0', '10']])
+    expect(await lab.balances()).toEqual([-10, 10])
+  })
+
+  it('is sent again as it is while the answer is lost, also after restarts, and credited once', async () => {
+    const { lab, told, books, sums } = await openPair()
+    lab.network.drop(answers('transfer'), 2)
+    watch(lab.alice.plugin.sendMoney('7'))
+    await settle()
+    lab.network.cut()
+    await lab.reconnect()
+    await lab.alice.restart()
+    await lab.clock.advance(10_000)
+    expect([books.alice.made, new Set(books.bob.taken), told, await sums()]).toEqual([['7'], new Set(['7']), ['7'], [['7', '0'], ['0', '7']]])
+  })
+
+  it('I6: a claim that secures less than the settlement, or of which nothing is known, credits nothing', async () => {
+    const { lab, told, books, sums } = await openPair()
+    for (const worth of ['6', '0', undefined, 7]) {
+      books.bob.worth = () => worth
+      await expect(lab.alice.plugin.sendMoney('7'), String(worth)).rejects.toBeInstanceOf(NotAcceptedError)
+    }
+    books.bob.worth = () => 'much'
+    await expect(lab.alice.plugin.sendMoney('7')).rejects.toMatchObject({ name: 'InvalidFieldsError' })
+    expect([told, await sums()]).toEqual([[], [['0', '0'], ['0', '0']]])
+  })
+
+  it('I6: a claim that the module refuses credits nothing, and the next settlement does not count it', async () => {
+    const { lab, told, books, sums } = await openPair()
+    books.bob.takingFails = new NotAcceptedError('a bad signature')
+    await expect(lab.alice.plugin.sendMoney('7')).rejects.toThrow('a bad signature')
+    books.bob.takingFails = undefined
+    await lab.alice.plugin.sendMoney('2')
+    expect([books.alice.made, told, await sums()]).toEqual([['7', '2'], ['2'], [['2', '0'], ['0', '2']]])
+  })
+
+  it('a settlement without a claim is refused', async () => {
+    const { lab, told } = await openLab({ bob: { services: {}, module: new Books().module('bob') } })
+    await expect(lab.alice.plugin.sendMoney('7')).rejects.toThrow('needs a claim')
+    expect(told).toEqual([])
+  })
+
+  it('a module that makes no claim, or fails, is told to the host, and the next settlement goes on', async () => {
+    const { lab, told, books, sums } = await openPair()
+    books.alice.makingFails = new Error('the channel is used up')
+    await expect(lab.alice.plugin.sendMoney('7')).rejects.toThrow('the channel is used up')
+    books.alice.makingFails = undefined
+    await lab.alice.plugin.sendMoney('2')
+    await lab.alice.restart()
+    expect([books.alice.made, told, await sums()]).toEqual([['2'], ['2'], [['2', '0'], ['0', '2']]])
+  })
+
+  it('is credited without a handler, since a module proves it', async () => {
+    const { lab, sums } = await openPair()
+    lab.bob.plugin.deregisterMoneyHandler()
+    await lab.alice.plugin.sendMoney('7')
+    expect(await sums()).toEqual([['7', '0'], ['0', '7']])
+  })
+
+  it('goes to a foreign peer once, with the claim', async () => {
+    const books = new Books()
+    const lab = new Lab({ alice: { services: {}, module: books.module('alice') } })
+    const peer = new ScriptedPeer(lab)
+    await peer.listen()
+    await lab.alice.start()
+    await Promise.all([lab.alice.plugin.sendMoney('5'), lab.alice.plugin.sendMoney('6')])
+    const claims = peer.requests('transfer').map(({ amount, protocolData }) => [amount, protocolData.map(({ protocolName, data }) => [protocolName, new TextDecoder().decode(data)])])
+    expect(claims).toEqual([['5', [['claim', '{"sum":"5"}']]], ['6', [['claim', '{"sum":"11"}']]]])
+    expect(await settled(lab.alice)).toEqual(['11', '0'])
+  })
+
+  it('at each crash the sums agree in the end, and no claim is for more than was settled', async () => {
+    for (const side of ['alice', 'bob'] as const) {
+      for (const moment of ['before', 'after'] as const) {
+        for (let at = 0; at < 3; at++) {
+          const { lab, books, sums } = await openPair()
+          let commits = 0
+          lab[side].crashAtCommit(moment, () => commits++ === at)
+          watch(lab.alice.plugin.sendMoney('7'))
+          await settle()
+          await lab[side].restart()
+          await lab.clock.advance(30_000)
+          const [[out], [, taken]] = await sums() as [[string, string], [string, string]]
+          expect([side, moment, at, out, new Set([...books.alice.made, '7'])]).toEqual([side, moment, at, taken, new Set(['7'])])
+        }
+      }
+    }
+  })
+
+  it('a store whose claims were made under a host of LPI v1 is refused: they were for another sum', async () => {
+    const lab = new Lab({ alice: { services: {}, module: new Books().module('alice') } })
+    await lab.alice.disk.commit({ puts: [[':paychan:claim:outgoing', '{"v":1,"sum":"5","claim":{"sum":"5","text":"1"}}']] })
+    await lab.bob.start()
+    await expect(lab.alice.start()).rejects.toThrow(/under a host of LPI v1/)
+  })
+
+  it('a store that was settled under a host of LPI v2 is refused under one of v1', async () => {
+    const { lab } = await openPair()
+    await lab.alice.plugin.sendMoney('7')
+    const later = new Lab({ alice: { module: new Books().module('alice') } })
+    await later.alice.disk.commit({ puts: await lab.alice.disk.list('', { limit: Infinity }) })
+    await later.bob.start()
+    await expect(later.alice.start()).rejects.toThrow(/under a host of LPI v2/)
+  })
+
+  describe('settles by itself', () => {
+    it('whatever is owed, where nothing else is said', async () => {
+      const { lab, told, pay, sums } = await openPair({ settlement: 'automatic' })
+      await pay()
+      await pay('5')
+      expect([told, await sums(), await lab.balances()]).toEqual([['10', '5'], [['15', '0'], ['0', '15']], [-15, 15]])
+    })
+
+    it('below the threshold, up to where it is told', async () => {
+      const { told, pay, sums } = await openPair({ settlement: 'automatic', settleThreshold: '-15', settleTo: '3' })
+      await pay()
+      await pay('5')
+      expect(told).toEqual([])
+      await pay('1')
+      expect([told, await sums()]).toEqual([['19'], [['19', '0'], ['0', '19']]])
+    })
+
+    it('many payments at once, and no more than is owed', async () => {
+      const { lab, told, pay, sums } = await openPair({ settlement: 'automatic' })
+      await Promise.all(Array.from({ length: 20 }, () => pay()))
+      await lab.clock.advance(1000)
+      expect([told.reduce((sum, amount) => sum + Number(amount), 0), await sums()]).toEqual([200, [['200', '0'], ['0', '200']]])
+    })
+
+    it('when the peer refuses for want of it, above the threshold too: then the next payment goes through', async () => {
+      const { told, pay } = await openPair({ settlement: 'automatic', settleThreshold: '-100' }, { maxBalance: '15' })
+      await pay()
+      expect([await pay(), told]).toEqual(['T04', ['10']])
+      expect(await pay()).toBe('fulfill')
+    })
+
+    it('when the own limit refuses for want of it', async () => {
+      const { told, pay } = await openPair({ settlement: 'automatic', settleThreshold: '-15', minBalance: '-15' })
+      await pay()
+      await expect(pay()).rejects.toMatchObject({ ilpErrorCode: 'T04' })
+      await settle()
+      expect(told).toEqual(['10'])
+      expect(await pay()).toBe('fulfill')
+    })
+
+    it('after a reconnect and after a restart, what it could not settle before', async () => {
+      for (const restarts of [false, true]) {
+        const { lab, told, books, pay, sums } = await openPair({ settlement: 'automatic' })
+        books.alice.makingFails = new Error('the channel is used up')
+        await pay()
+        expect(told).toEqual([])
+        books.alice.makingFails = undefined
+        if (restarts) await lab.alice.restart()
+        else {
+          lab.network.cut()
+          await lab.reconnect()
+        }
+        await settle()
+        expect([told, await sums()]).toEqual([['10'], [['10', '0'], ['0', '10']]])
+      }
+    })
+
+    it('never twice what is under way: answers are lost, and the connection too', async () => {
+      const { lab, told, pay, sums } = await openPair({ settlement: 'automatic' })
+      lab.network.drop(answers('transfer'), 3)
+      for (let n = 0; n < 4; n++) {
+        await pay()
+        if (n % 2 === 1) {
+          lab.network.cut()
+          await lab.reconnect()
+        }
+      }
+      await lab.alice.restart()
+      await lab.clock.advance(60_000)
+      expect([told.reduce((sum, amount) => sum + Number(amount), 0), await sums()]).toEqual([40, [['40', '0'], ['0', '40']]])
+    })
   })
 })

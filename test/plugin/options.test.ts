@@ -78,6 +78,12 @@ const WRONG: Array<[field: string, changes: object]> = [
   ['maxBalance', { maxBalance: '' }],
   ['minBalance', { minBalance: -1000 }],
   ['trustSettlements', { trustSettlements: 'yes' }],
+  ['settlement', { settlement: 'never' }],
+  ['settlement', { settlement: 'host' }],
+  ['settleThreshold', { settlement: 'automatic', settleThreshold: '-5' }],
+  ['settleThreshold', { settleThreshold: -5 }],
+  ['settleTo', { settleTo: '1.5' }],
+  ['settleTo', { settleTo: '5' }],
   ['minBalance', { minBalance: '-' }],
   ['minBalance', { minBalance: '1000001' }],
   ['store', { store: {} }],
@@ -130,6 +136,19 @@ describe('wrong options', () => {
     const options = { server: 'btp+ws://:x@localhost', store: new MemoryStore(), maxBalance: '1', trustSettlements: true }
     expect(() => new (makePaymentChannelPlugin(module))(options)).toThrow(/^trustSettlements/)
     expect(() => new PaychanPlugin(options)).not.toThrow()
+  })
+
+  it('under a host of LPI v2 settles by itself only with a module, up to no less than where it begins', () => {
+    const Plugin = makePaymentChannelPlugin(module)
+    const make = (Class: typeof PaychanPlugin | typeof Plugin, options: object) => () =>
+      new Class({ server: 'btp+ws://:x@localhost', store: new MemoryStore(), ...options }, {})
+    expect(make(Plugin, { settlement: 'automatic' })).not.toThrow()
+    expect(make(Plugin, { settlement: 'automatic', settleThreshold: '-10', settleTo: '-5' })).not.toThrow()
+    expect(make(Plugin, { settlement: 'automatic', settleThreshold: '-10' })).not.toThrow()
+    expect(make(Plugin, { settlement: 'automatic', settleThreshold: '1' })).toThrow(/^settleTo/)
+    expect(make(Plugin, { settlement: 'host' })).not.toThrow()
+    expect(make(Plugin, { settleThreshold: '-10' })).toThrow(/^settleThreshold/)
+    expect(make(PaychanPlugin, { settlement: 'automatic' })).toThrow(/^settlement/)
   })
 
   it('refuses a listener where nobody can listen: in a browser', () => {
