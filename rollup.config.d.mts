@@ -2,7 +2,7 @@ import type { Plugin, RollupOptions } from 'rollup'
 
 /** The plugins of the browser builds. */
 export function forBrowser(): Plugin[]
-/** The parts of packages that the browser builds have: what is called of them, and what is cut out of them. */
-export const PARTS: Readonly<Record<'bignumber.js' | 'btp-packet', { called: readonly string[]; cut: readonly string[] }>>
+/** The parts of packages that the browser builds have: what is called of them. */
+export const PARTS: Readonly<Record<'btp-packet', readonly string[]>>
 declare const options: RollupOptions[]
 export default options

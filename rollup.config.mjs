@@ -9,10 +9,9 @@
  *   *.d.ts, *.d.cts             types for each of them
  *   licenses.txt                of the packages whose code is in these files
  *
- * The browser builds have all dependencies inside. btp-packet needs a global Buffer, which no bundler brings any more. The others
- * would do without polyfills, but an import of bignumber.js brings all of it, 8.7 kB gzipped where we have 3.5, and an app shares
- * it only if it uses the same major version; and no bundler would leave it out for who imports a store alone. So a page never
- * needs configuration, and never has another version than the tested one.
+ * The browser builds have all dependencies inside. btp-packet needs a global Buffer, which no bundler brings any more; and of most
+ * packages a page would load many times what it needs of them. So it never needs configuration, and never has another version
+ * than the tested one.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
@@ -168,24 +167,19 @@ function typescriptMaps() {
 }
 
 /** What stands in the place of which package in browsers, where every kilobyte is loaded by a user. */
-const SUBSTITUTES = ['buffer', 'dateformat', 'debug', 'oer-utils']
+const SUBSTITUTES = ['bignumber.js', 'buffer', 'dateformat', 'debug', 'oer-utils']
 
 function substitute() {
-  const substitutes = new Map(SUBSTITUTES.map(name => [name, fileURLToPath(new URL(`scripts/browser/${name}.js`, import.meta.url))]))
+  const substitutes = new Map(SUBSTITUTES.map(name => [name, fileURLToPath(new URL(`scripts/browser/${name.replace(/\.js$/, '')}.js`, import.meta.url))]))
   return { name: 'substitute', resolveId: source => substitutes.get(source) ?? null }
 }
 
 /**
- * What is called of the packages that bring much more; a test holds our sources to it: write here what they come to call. Amounts
- * are read from decimal digits and never divided, so that other bases are never asked of bignumber.js. The packets of btp-packet
- * are read by our own codec.
+ * What is called of the packages that bring much more; a test holds our sources to it: write here what they come to call. The
+ * packets of btp-packet are read by our own codec.
  */
 export const PARTS = {
-  'bignumber.js': {
-    called: ['isInteger', 'toFixed'],
-    cut: ['convertBase', 'div']
-  },
-  'btp-packet': { called: ['serializeError', 'serializeMessage', 'serializeTransfer'], cut: [] }
+  'btp-packet': ['serializeError', 'serializeMessage', 'serializeTransfer']
 }
 
 /** For the browser everything is bundled; the dependencies' global Buffer becomes an import. */

@@ -1,13 +1,12 @@
 /**
- * A Rollup plugin that takes out of a package what nobody calls and no bundler can take out: methods of a class in the style
- * `P.plus = P.add = function ...`, and functions of a CommonJS module, `exports.read = read`.
+ * A Rollup plugin that takes out of a package what nobody calls and no bundler can take out: functions of a CommonJS module,
+ * `exports.read = read`, and methods of a class in that style.
  */
 import MagicString from 'magic-string'
 
 /**
- * `parts` has, for each package, what is `called` from outside; what that calls in turn stays too, but for the functions in `cut`,
- * which would be called for things that are not asked. It is an error when there is nothing of such a name, so that the list is
- * looked at when the package changes.
+ * `parts` has, for each package, what is called from outside; what that calls in turn stays too. It is an error when there is nothing
+ * of such a name, so that the list is looked at when the package changes.
  */
 export function prune(parts) {
   return {
@@ -16,9 +15,9 @@ export function prune(parts) {
       const name = packageOf(id)
       // Those that begin with a zero are no files, but made by other plugins.
       if (id.startsWith('\0') || !Object.hasOwn(parts, name)) return null
-      const { called, cut } = parts[name]
-      const { members, mentioned } = read(this.parse(code), cut)
-      const unknown = [...called, ...cut].filter(one => !members.some(member => member.names.includes(one)))
+      const called = parts[name]
+      const { members, mentioned } = read(this.parse(code))
+      const unknown = called.filter(one => !members.some(member => member.names.includes(one)))
       if (unknown.length > 0) this.error(`there is no ${unknown.join(', ')} in ${name}`)
       const result = new MagicString(code)
       for (const { node } of unreached(members, [...called, ...mentioned])) result.remove(node.start, node.end)
@@ -33,11 +32,11 @@ export function packageOf(id) {
 }
 
 /** The statements that define members, each with the names of members that it mentions; and the names mentioned elsewhere. */
-function read(program, cut) {
+function read(program) {
   const members = []
   const mentioned = new Set()
   const visit = (node, names) => {
-    const member = names === mentioned ? toMember(node, cut) : undefined
+    const member = names === mentioned ? toMember(node) : undefined
     if (member !== undefined) {
       members.push(member)
       visit(member.value, member.mentioned)
@@ -50,11 +49,9 @@ function read(program, cut) {
   return { members, mentioned }
 }
 
-/** `P.plus = P.add = function ...`, or `div = ...` where that is cut, as a member of these names; `undefined` for anything else. */
-function toMember(node, cut) {
-  if (node.type !== 'ExpressionStatement' || node.expression.type !== 'AssignmentExpression') return undefined
-  const { left, right } = node.expression
-  if (left.type === 'Identifier' && cut.includes(left.name)) return { node, names: [left.name], value: right, mentioned: new Set() }
+/** `exports.read = exports.parse = read`, or of a function, as a member of these names; `undefined` for anything else. */
+function toMember(node) {
+  if (node.type !== 'ExpressionStatement') return undefined
   const names = []
   let value = node.expression
   for (; value.type === 'AssignmentExpression' && value.left.type === 'MemberExpression' && !value.left.computed; value = value.right) {

@@ -1,0 +1,5 @@
+export class BigNumber {
+  constructor(text: string)
+  isInteger(): boolean
+  toFixed(): string
+}
