@@ -6,13 +6,13 @@ import type { Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
 import type { Random } from '../core/random.js'
 import { fromBase64url } from '../core/bytes.js'
-import { StandbyError, UnreachableError, messageOf } from '../core/errors.js'
+import { InsufficientBalanceError, NotAcceptedError, StandbyError, UnreachableError, messageOf } from '../core/errors.js'
 import { decodeIlpError, encodeIlpError, ilpErrorToRejectionReason, senderOf } from '../btp/ilp-error.js'
 import type { IlpPrepare } from '../btp/ilp-packets.js'
 import type { Packet, SubProtocol } from '../btp/packets.js'
 import { octets } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
-import type { View } from '../ledger/draft.js'
+import type { Entry, View } from '../ledger/draft.js'
 import type { Ledger } from '../ledger/ledger.js'
 import type { Courier } from './courier.js'
 import type { LedgerInfo, LpiEvents, RejectionMessage, Transfer } from './lpi.js'
@@ -90,7 +90,7 @@ export interface Account {
   readonly emit: <E extends keyof PluginEvents>(event: E, ...args: Parameters<PluginEvents[E]>) => void
 }
 
-/** The transfer that an ILPv4 Prepare stands for in the ledger. */
+/** The transfer that a Prepare stands for in the ledger, of either generation. */
 export function transferOfPrepare(account: Account, id: string, prepare: IlpPrepare, isIncoming: boolean): Transfer {
   const { amount, executionCondition, expiresAt } = prepare
   const [own, peer] = [account.address(), account.peerAddress()]
@@ -102,6 +102,16 @@ export function transferOfPrepare(account: Account, id: string, prepare: IlpPrep
     to: isIncoming ? own : peer,
     from: isIncoming ? peer : own,
     ledger: account.info().prefix
+  }
+}
+
+/** Creates an outgoing transfer. @throws InsufficientBalanceError when the limits do not allow it */
+export function createOutgoing({ clock }: Account, view: View<Transfer>, id: string, transfer: Transfer, stage: 'offered' | 'sent'): Entry<Transfer> {
+  try {
+    return view.create(id, transfer, false, { v: 1, stage, at: clock.now() })
+  } catch (error) {
+    if (error instanceof NotAcceptedError) throw new InsufficientBalanceError(error.message, { cause: error })
+    throw error
   }
 }
 

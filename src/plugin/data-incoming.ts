@@ -72,7 +72,7 @@ export class DataIncoming {
   resume(): void {
     this.#life = { isOver: false }
     for (const { id, stage, amount } of [...this.#account.ledger.open]) {
-      if (stage === 'handed') void this.#release(id)
+      if (stage === 'handed') void this.#cancel(id)
       if (stage === 'answered') this.#disputable.add(id, amount)
     }
   }
@@ -101,13 +101,14 @@ export class DataIncoming {
     try {
       await ledger.change(id, view => { this.#hold(view, handling) })
     } catch (error) {
-      if (error instanceof StoreError && error.outcome === 'unknown') this.#armRelease(handling)
+      // The store cannot tell whether it holds the packet, so the sender gets no answer; if it does, that ends with its time.
+      if (error instanceof StoreError && error.outcome === 'unknown') this.#armExpiry(handling)
       if (error instanceof NotAcceptedError) return await this.#refusal(transfer)
       throw error
     }
     if (this.#life.isOver) throw stoppedError(id)
     this.#handlings.set(id, handling)
-    this.#timers.set(id, handling.expiresAt - clock.now(), () => { void this.#expire(handling) })
+    this.#armExpiry(handling)
     void this.#ask(handling, packet, handler)
     return handling.answer.promise
   }
@@ -125,15 +126,22 @@ export class DataIncoming {
     return writeIlpReject('F08', 'the amount exceeds the maximum balance', amountTooLargeData(amount, maximum < 0n ? '0' : formatAmount(maximum)))
   }
 
-  /** The store cannot tell whether it holds the packet, so the sender gets no answer; if it does, that ends with its time. */
-  #armRelease({ id, expiresAt }: Handling): void {
-    this.#timers.set(id, expiresAt - this.#account.clock.now(), () => { void this.#release(id) })
+  #armExpiry(handling: Handling): void {
+    this.#timers.set(handling.id, handling.expiresAt - this.#account.clock.now(), () => { void this.#expire(handling) })
   }
 
-  async #release(id: string): Promise<void> {
-    await this.#change(id, view => {
+  async #expire(handling: Handling): Promise<void> {
+    // Otherwise the host's answer was stored in the moment before.
+    if (await this.#cancel(handling.id) === true) this.#finish(handling, writeIlpReject('R00', 'the packet expired'))
+  }
+
+  /** Gives the hold back. Whether there was one. */
+  #cancel(id: string): Promise<boolean | undefined> {
+    return this.#change(id, view => {
       const entry = view.get(id)
-      if (entry?.stage === 'handed') view.move(entry, 'cancelled')
+      if (entry?.stage !== 'handed') return false
+      view.move(entry, 'cancelled')
+      return true
     })
   }
 
@@ -175,18 +183,6 @@ export class DataIncoming {
     if (concluded.stage === 'answered') this.#disputable.add(id, concluded.amount, session, handling.expiresAt)
     const isFulfilled = concluded.info.state === 'fulfilled'
     this.#finish(handling, isFulfilled || fulfillment === undefined ? packet : writeIlpReject('R00', 'the fulfillment came too late'))
-  }
-
-  async #expire(handling: Handling): Promise<void> {
-    const { id } = handling
-    const isCancelled = await this.#change(id, view => {
-      const entry = view.get(id)
-      if (entry?.stage !== 'handed') return false
-      view.move(entry, 'cancelled')
-      return true
-    })
-    // Otherwise the host's answer was stored in the moment before.
-    if (isCancelled === true) this.#finish(handling, writeIlpReject('R00', 'the packet expired'))
   }
 
   #finish(handling: Handling, packet: Uint8Array): void {

@@ -18,8 +18,8 @@ import { lateMessage, transferMark } from '../btp/inquiry.js'
 import type { Fates } from '../btp/inquiry.js'
 import { find, octets } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
-import type { Entry, View } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeTransfer, stoppedError, transferOfPrepare } from './account.js'
+import type { Entry } from '../ledger/draft.js'
+import { MOST_IN_FLIGHT, changeTransfer, createOutgoing, stoppedError, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
 import { Deferred } from './deferred.js'
 import { Inquirer } from './inquirer.js'
@@ -125,23 +125,18 @@ export class DataOutgoing {
     if (this.#flights.size >= MOST_IN_FLIGHT) throw new UnreachableError('too many packets are in flight')
     const id = randomTransferId(random)
     const transfer = transferOfPrepare(this.#account, id, prepare, false)
-    await ledger.change(id, view => this.#create(view, id, transfer))
+    try {
+      await ledger.change(id, view => createOutgoing(this.#account, view, id, transfer, 'sent'))
+    } catch (error) {
+      if (error instanceof InsufficientBalanceError) this.#onOwed(true)
+      throw error
+    }
     if (this.#life.isOver) throw stoppedError(id)
     this.#inquirer.begin()
     const flight = this.#begin(id, transfer)
     this.#armExpiry(flight)
     void this.#carry(flight, packet)
     return flight.answer.promise
-  }
-
-  #create(view: View<Transfer>, id: string, transfer: Transfer): void {
-    try {
-      view.create(id, transfer, false, { v: 1, stage: 'sent', at: this.#account.clock.now() })
-    } catch (error) {
-      if (!(error instanceof NotAcceptedError)) throw error
-      this.#onOwed(true)
-      throw new InsufficientBalanceError(error.message, { cause: error })
-    }
   }
 
   #begin(id: string, { executionCondition, expiresAt }: Transfer): Flight {

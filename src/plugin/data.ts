@@ -14,6 +14,7 @@ import type { Account } from './account.js'
 import { DataIncoming, answerOf, askHandler } from './data-incoming.js'
 import { DataOutgoing } from './data-outgoing.js'
 import type { Generation } from './generation.js'
+import { HandlerPlace } from './handler.js'
 import type { Bytes, DataHandler } from './lpi.js'
 
 /** How long the answer to a packet without an expiry is waited for. */
@@ -34,7 +35,7 @@ export class Data {
   readonly #options: DataOptions
   readonly #outgoing: DataOutgoing
   readonly #incoming: DataIncoming
-  #handler: DataHandler | undefined
+  readonly place = new HandlerPlace<DataHandler>('data', DataHandlerAlreadyRegisteredError)
 
   constructor(options: DataOptions) {
     this.#options = options
@@ -42,19 +43,9 @@ export class Data {
     this.#incoming = new DataIncoming(options.account)
   }
 
-  register(handler: DataHandler): void {
-    if (this.#handler !== undefined) throw new DataHandlerAlreadyRegisteredError('deregister the data handler before another is registered')
-    if (typeof handler !== 'function') throw new InvalidFieldsError('the data handler must be a function')
-    this.#handler = handler
-  }
-
-  deregister(): void {
-    this.#handler = undefined
-  }
-
   /** Whether ILP packets of the peer are for LPI v2: an old host that registers no data handler has its request handler. */
   get takesPackets(): boolean {
-    return this.#options.isV2Host || this.#handler !== undefined
+    return this.#options.isV2Host || this.place.handler !== undefined
   }
 
   /** Whether a request brings a packet that the data handler would have. */
@@ -117,7 +108,7 @@ export class Data {
    * @throws NoSubscriptionsError without a handler, and nothing is kept (C54); what the handler throws for a packet that is no Prepare
    */
   async handle({ protocolData }: MessagePacket, session: Session): Promise<SubProtocol[]> {
-    const handler = this.#handler
+    const handler = this.place.handler
     const packet = find(protocolData, 'ilp')?.data ?? new Uint8Array()
     if (handler === undefined) throw new NoSubscriptionsError('no data handler is registered')
     const answer = await this.#answer(packet, protocolData, session, handler)

@@ -17,7 +17,7 @@ import type { PreparePacket, SubProtocol } from '../btp/packets.js'
 import { fromProtocolData, octets } from '../btp/protocol-data.js'
 import { sameTransfer } from '../ledger/records.js'
 import type { Entry } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeTransfer, changeUntilDone, copyOf, ilpData, rejectionMessage, reportDispute, stoppedError, timeoutIlpError } from './account.js'
+import { MOST_IN_FLIGHT, changeTransfer, changeUntilDone, copyOf, ilpData, rejectionMessage, reportDispute, stoppedError, timeoutIlpError, transferOfPrepare } from './account.js'
 import type { Account, Life } from './account.js'
 import { Deferred } from './deferred.js'
 import { Doubts } from './doubts.js'
@@ -98,17 +98,8 @@ export class Incoming {
   }
 
   #transferOf(packet: PreparePacket): Transfer {
-    const { address, peerAddress, info } = this.#account
     const { ilp, custom } = fromProtocolData(packet.protocolData)
-    const transfer: Transfer = {
-      id: packet.transferId,
-      amount: packet.amount,
-      executionCondition: packet.executionCondition,
-      expiresAt: packet.expiresAt.toISOString(),
-      to: address(),
-      from: peerAddress(),
-      ledger: info().prefix
-    }
+    const transfer = transferOfPrepare(this.#account, packet.transferId, packet, true)
     if (ilp !== undefined) transfer.ilp = ilp
     if (custom !== undefined) transfer.custom = custom
     return transfer

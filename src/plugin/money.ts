@@ -27,6 +27,7 @@ import { changeUntilDone, stoppedError } from './account.js'
 import type { Account, Life } from './account.js'
 import { Deferred } from './deferred.js'
 import type { Generation } from './generation.js'
+import { HandlerPlace } from './handler.js'
 import type { MoneyHandler } from './lpi.js'
 import type { MoneyClaims } from './money-claims.js'
 import { MONEY_RECORD, OUTGOING_RECORD, toSubProtocol } from './settlement.js'
@@ -84,7 +85,7 @@ export interface MoneyOptions {
 
 export class Money {
   readonly #options: MoneyOptions
-  #handler: MoneyHandler | undefined
+  readonly place = new HandlerPlace<MoneyHandler>('money', MoneyHandlerAlreadyRegisteredError)
   #state = NOTHING
   /** Counted before it is stored, so that no number is given twice. */
   #lastNumber = 0
@@ -96,16 +97,6 @@ export class Money {
 
   constructor(options: MoneyOptions) {
     this.#options = options
-  }
-
-  register(handler: MoneyHandler): void {
-    if (this.#handler !== undefined) throw new MoneyHandlerAlreadyRegisteredError('deregister the money handler before another is registered')
-    if (typeof handler !== 'function') throw new InvalidFieldsError('the money handler must be a function')
-    this.#handler = handler
-  }
-
-  deregister(): void {
-    this.#handler = undefined
   }
 
   /** How many settlements the peer has not answered. */
@@ -302,7 +293,7 @@ export class Money {
    */
   async receive({ amount, protocolData }: TransferPacket, session: Session): Promise<SubProtocol[]> {
     const { account, claims } = this.#options
-    const handler = this.#handler
+    const { handler } = this.place
     this.#checkTaking(handler)
     const { announced, ledgerId: ledger = '' } = session.peer
     const number = announced ? readSettlementMark(protocolData) : undefined

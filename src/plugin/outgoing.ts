@@ -7,7 +7,7 @@
 import { conditionOf } from '../core/ids.js'
 import { toBase64url } from '../core/bytes.js'
 import {
-  AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, InsufficientBalanceError, InvalidFieldsError, InvalidFulfillmentError,
+  AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, InvalidFieldsError, InvalidFulfillmentError,
   NotAcceptedError, TransferNotFoundError, UnreachableError, isTemporary, messageOf
 } from '../core/errors.js'
 import type { PaychanError } from '../core/errors.js'
@@ -16,8 +16,8 @@ import type { FulfillPacket, RejectPacket, SubProtocol } from '../btp/packets.js
 import { find, toProtocolData } from '../btp/protocol-data.js'
 import type { RequestBody } from '../btp/session.js'
 import { sameTransfer } from '../ledger/records.js'
-import type { Entry, View } from '../ledger/draft.js'
-import { changeTransfer, copyOf, isTimeout, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
+import type { Entry } from '../ledger/draft.js'
+import { changeTransfer, copyOf, createOutgoing, isTimeout, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
 import type { Account } from './account.js'
 import { Deferred } from './deferred.js'
 import type { Transfer } from './lpi.js'
@@ -87,22 +87,13 @@ export class Outgoing {
       }
       if (again) mustBeConnected()
       if (Date.parse(transfer.expiresAt) <= clock.now()) throw new InvalidFieldsError(`expiresAt of transfer ${id} is past`)
-      return this.#create(view, id, transfer)
+      return createOutgoing(this.#account, view, id, transfer, 'offered')
     })
     if (this.#life.isOver) throw stoppedError(id)
     // Of several calls that were decided together, whichever gets here first begins.
     const isOffered = ledger.peek(id)?.stage === 'offered'
     const flight = this.#flights.get(id) ?? (isOffered ? this.#begin(entry, false) : undefined)
     await flight?.acknowledged.promise
-  }
-
-  #create(view: View<Transfer>, id: string, transfer: Transfer): Entry<Transfer> {
-    try {
-      return view.create(id, transfer, false, { v: 1, stage: 'offered', at: this.#account.clock.now() })
-    } catch (error) {
-      if (error instanceof NotAcceptedError) throw new InsufficientBalanceError(error.message, { cause: error })
-      throw error
-    }
   }
 
   #begin(entry: Entry<Transfer>, resumed: boolean): Flight {

@@ -552,12 +552,12 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   /** Sets the handler of the peer's messages. @throws RequestHandlerAlreadyRegisteredError; InvalidFieldsError for what is no function */
   registerRequestHandler(handler: RequestHandler): void {
     this.#lifecycle.mustBeUsable()
-    this.#requests.register(handler)
+    this.#requests.place.register(handler)
   }
 
   /** Takes the handler of the peer's messages away, if there is one. */
   deregisterRequestHandler(): void {
-    this.#requests.deregister()
+    this.#requests.place.deregister()
   }
 
   // ---- packets and settlements (LPI v2)
@@ -606,12 +606,12 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    */
   registerDataHandler(handler: DataHandler): void {
     this.#lifecycle.mustBeUsable()
-    this.#data.register(handler)
+    this.#data.place.register(handler)
   }
 
   /** Takes the handler of the peer's packets away, if there is one. */
   deregisterDataHandler(): void {
-    this.#data.deregister()
+    this.#data.place.deregister()
   }
 
   /**
@@ -620,12 +620,12 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    */
   registerMoneyHandler(handler: MoneyHandler): void {
     this.#lifecycle.mustBeUsable()
-    this.#money.register(handler)
+    this.#money.place.register(handler)
   }
 
   /** Takes the handler of the peer's settlements away, if there is one. */
   deregisterMoneyHandler(): void {
-    this.#money.deregister()
+    this.#money.place.deregister()
   }
 
   #mustBeSending(): void {

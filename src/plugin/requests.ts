@@ -11,6 +11,7 @@ import { PAYCHAN } from '../btp/auth.js'
 import type { Account } from './account.js'
 import type { Data } from './data.js'
 import type { Generation } from './generation.js'
+import { HandlerPlace } from './handler.js'
 import type { Identity } from './identity.js'
 import type { Incoming } from './incoming.js'
 import { checkAnswer } from './lpi-checks.js'
@@ -35,20 +36,10 @@ export interface RequestsOptions {
 
 export class Requests {
   readonly #options: RequestsOptions
-  #handler: RequestHandler | undefined
+  readonly place = new HandlerPlace<RequestHandler>('request', RequestHandlerAlreadyRegisteredError)
 
   constructor(options: RequestsOptions) {
     this.#options = options
-  }
-
-  register(handler: RequestHandler): void {
-    if (this.#handler !== undefined) throw new RequestHandlerAlreadyRegisteredError('deregister the request handler before another is registered')
-    if (typeof handler !== 'function') throw new InvalidFieldsError('the request handler must be a function')
-    this.#handler = handler
-  }
-
-  deregister(): void {
-    this.#handler = undefined
   }
 
   /** Sends a message of the host, which has been validated, and resolves with the peer's. */
@@ -113,7 +104,7 @@ export class Requests {
   async #handleRequest(message: Message): Promise<SubProtocol[]> {
     const { account } = this.#options
     account.emit('incoming_request', message)
-    const handler = this.#handler
+    const handler = this.place.handler
     if (handler === undefined) throw new NoSubscriptionsError('no request handler is registered')
     let response: OutgoingMessage
     try {
