@@ -69,7 +69,7 @@ export class Courier {
       try {
         return { outcome: 'answered', response: await session.request(body), attempts }
       } catch (thrown) {
-        const error = thrown instanceof PaychanError ? thrown : new UnreachableError('the request could not be sent', { cause: thrown })
+        const error = sendingError(thrown)
         // What could not even be sent, for its form, never will be.
         if (error.fromPeer ? final(error, attempts) : !isTemporary(error)) return { outcome: 'refused', error, attempts }
       }
@@ -109,4 +109,9 @@ export class Courier {
       this.#waiting.add(wake)
     })
   }
+}
+
+/** What a request has failed with. What is no error of ours is a fault of the sending. */
+export function sendingError(thrown: unknown): PaychanError {
+  return thrown instanceof PaychanError ? thrown : new UnreachableError('the request could not be sent', { cause: thrown })
 }

@@ -8,8 +8,9 @@
  */
 import { fromBase64url, printable } from '../core/bytes.js'
 import {
-  AlreadyRolledBackError, InsufficientBalanceError, InvalidFulfillmentError, NotAcceptedError, PaychanError, UnreachableError, isTemporary
+  AlreadyRolledBackError, InsufficientBalanceError, InvalidFulfillmentError, NotAcceptedError, UnreachableError, isTemporary
 } from '../core/errors.js'
+import type { PaychanError } from '../core/errors.js'
 import { conditionOf, randomTransferId } from '../core/ids.js'
 import { Timers } from '../core/timers.js'
 import { parseIlpReply } from '../btp/ilp-packets.js'
@@ -21,6 +22,7 @@ import type { Session } from '../btp/session.js'
 import type { Entry } from '../ledger/draft.js'
 import { MOST_IN_FLIGHT, changeTransfer, createOutgoing, stoppedError, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
+import { sendingError } from './courier.js'
 import { Deferred } from './deferred.js'
 import { Inquirer } from './inquirer.js'
 import type { Transfer } from './lpi.js'
@@ -157,7 +159,7 @@ export class DataOutgoing {
     const session = this.#account.session()
     const leftMs = flight.expiresAt - clock.now()
     if (session === undefined || leftMs <= 0) {
-      await this.#cancel(flight, new UnreachableError('the packet could not be sent: the connection or its time had gone'))
+      await this.#cancel(flight, new UnreachableError('the packet could not be sent in time'))
       return
     }
     const protocolData = [octets('ilp', packet)]
@@ -169,7 +171,7 @@ export class DataOutgoing {
       await this.#answered(flight, find(answer, 'ilp')?.data)
     } catch (thrown) {
       flight.session = undefined
-      const error = thrown instanceof PaychanError ? thrown : new UnreachableError('the packet could not be sent', { cause: thrown })
+      const error = sendingError(thrown)
       // Neither the peer's word nor a fault of the packet: it may have arrived, and its answer may have been lost.
       if (!error.fromPeer && isTemporary(error)) this.#lost(flight)
       else await this.#cancel(flight, error)
@@ -190,7 +192,7 @@ export class DataOutgoing {
     if (this.#flights.get(flight.id) !== flight || flight.isDecided || flight.isLate) return
     const reply = packet === undefined ? undefined : parseIlpReply(packet)
     if (packet === undefined || reply === undefined) {
-      await this.#cancel(flight, new NotAcceptedError('the peer answered the packet with something that is no answer to it'))
+      await this.#cancel(flight, new NotAcceptedError('the peer gave no answer that is one to a Prepare'))
     } else if (reply.type === 'reject') {
       await this.#cancel(flight, packet)
       if (reply.code === 'T04') this.#onOwed(true)

@@ -238,25 +238,24 @@ export class Incoming {
   }
 
   async #book(entry: Entry<Transfer>, fulfillment: string): Promise<void> {
-    const life = this.#life
-    const booked = await changeTransfer(this.#account, life, entry.id, view => {
-      const known = view.get(entry.id)
-      return known?.stage === 'fulfilling' ? view.move(known, 'fulfilled', { fulfillment }) : undefined
-    })
-    if (booked === undefined && life.isOver) throw stoppedError(entry.id)
-    if (booked !== undefined) this.#account.emit('incoming_fulfill', hostCopy(entry), fulfillment)
+    if (await this.#end(entry, 'fulfilled', fulfillment)) this.#account.emit('incoming_fulfill', hostCopy(entry), fulfillment)
   }
 
   async #dispute(entry: Entry<Transfer>, fulfillment: string, error: PaychanError): Promise<void> {
-    const life = this.#life
-    const { id } = entry
-    const disputed = await changeTransfer(this.#account, life, id, view => {
-      const known = view.get(id)
-      return known?.stage === 'fulfilling' ? view.move(known, 'disputed', { fulfillment }) : undefined
-    })
-    if (disputed === undefined && life.isOver) throw stoppedError(id)
+    await this.#end(entry, 'disputed', fulfillment)
     reportDispute(this.#account, entry.info.transfer, fulfillment, error.message)
-    throw new AlreadyRolledBackError(`the sender had rolled transfer ${id} back: ${error.message}`, { cause: error })
+    throw new AlreadyRolledBackError(`the sender had rolled transfer ${entry.id} back: ${error.message}`, { cause: error })
+  }
+
+  /** Ends a transfer that is being fulfilled. Whether it had not ended before. */
+  async #end({ id }: Entry<Transfer>, stage: 'fulfilled' | 'disputed', fulfillment: string): Promise<boolean> {
+    const life = this.#life
+    const ended = await changeTransfer(this.#account, life, id, view => {
+      const known = view.get(id)
+      return known?.stage === 'fulfilling' ? view.move(known, stage, { fulfillment }) : undefined
+    })
+    if (ended === undefined && life.isOver) throw stoppedError(id)
+    return ended !== undefined
   }
 
   // ---- reject

@@ -319,7 +319,7 @@ export class Money {
     if (!isV2Host && handler === undefined) throw new NotAcceptedError('this side speaks BTP 1.0: it takes no Transfer')
     // What a module proves counts whether the host listens or not.
     if (claims !== undefined) return
-    if (!isTrusting) throw new NotAcceptedError('nothing proves a settlement, and this side does not trust its peer with it: see trustSettlements')
+    if (!isTrusting) throw new NotAcceptedError('this side does not trust its peer to have settled')
     if (handler === undefined) throw new NoSubscriptionsError('no money handler is registered')
   }
 
