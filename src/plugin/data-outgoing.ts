@@ -249,13 +249,13 @@ export class DataOutgoing {
     if (flight.isLate || this.#flights.get(flight.id) !== flight) return
     flight.isLate = true
     flight.isDecided = false
-    log.warn(`a fulfill of ${flight.id} came after its expiry: the peer is told that it does not count`)
+    log.warn(`a fulfill of ${flight.id} came after its expiry: the peer is told so`)
     const delivered = await courier.deliver({ type: 'message', protocolData: [lateMessage(flight.id)] }, {
       wanted: () => !life.isOver && session()?.peer.announced === true
     })
     if (life.isOver) return
     if (delivered.outcome === 'refused') {
-      log.error(`the peer does not take it that ${flight.id} came too late, so the two balances differ by it: ${printable(delivered.error.message)}`)
+      log.error(`the peer refuses that ${flight.id} came too late: the two balances differ by it: ${printable(delivered.error.message)}`)
     }
     await this.#cancel(flight)
   }
@@ -268,7 +268,7 @@ export class DataOutgoing {
     }
     for (const id of cancelled) {
       const flight = this.#flights.get(id)
-      if (flight !== undefined) void this.#cancel(flight, new UnreachableError('the connection was lost, and the packet with it'))
+      if (flight !== undefined) void this.#cancel(flight, new UnreachableError('the packet was lost with its connection'))
     }
   }
 

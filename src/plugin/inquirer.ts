@@ -94,7 +94,7 @@ export class Inquirer {
       }
       this.#asked = session
     } catch (error) {
-      this.#options.log.debug(`the peer does not tell what became of our packets: ${printable(messageOf(error))}`)
+      this.#options.log.debug(`a question about packets failed: ${printable(messageOf(error))}`)
       if (!isTemporary(error)) this.#deaf = session
     }
   }

@@ -190,7 +190,7 @@ function checkTogether(settings: Settings, provides: ModuleProvides): void {
   const { listener, reconnectMinMs, reconnectMaxMs } = settings
   const judges = settings.incomingSecret !== undefined || settings.authCheck !== undefined || provides.token
   if (listener !== undefined && !judges) throw new InvalidFieldsError('incomingSecret (or authCheck) is needed with a listener')
-  if (settings.trustSettlements && provides.module) throw new InvalidFieldsError('trustSettlements is not for use with a payment channel module')
+  if (settings.trustSettlements && provides.module) throw new InvalidFieldsError('trustSettlements is not for a payment channel module')
   if (reconnectMinMs > reconnectMaxMs) throw new InvalidFieldsError('reconnectMinMs must not be greater than reconnectMaxMs')
 }
 
