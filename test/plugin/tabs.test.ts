@@ -3,6 +3,7 @@ import * as errors from '../../src/core/errors.js'
 import type { Store } from '../../src/core/store.js'
 import type { AnyModule } from '../../src/plugin/module.js'
 import type { PluginOptions } from '../../src/plugin/options.js'
+import { ilpPayment } from '../support/ilp.js'
 import { Lab, PREFIX, WRONG_PREIMAGE, asks, answers, settle, watch } from '../support/lab.js'
 import type { Payment } from '../support/lab.js'
 import { Tabs } from '../support/tabs.js'
@@ -176,6 +177,14 @@ describe('a tab that stands by', () => {
     await expect(second!.plugin.fulfillCondition(third.id, WRONG_PREIMAGE)).rejects.toBeInstanceOf(errors.NotAcceptedError)
     expect(await second!.plugin.getBalance()).toBe('10')
     expect(world.lab.bob.seen('outgoing_fulfill', 'outgoing_reject').map(([name]) => name)).toEqual(['outgoing_fulfill', 'outgoing_reject'])
+  })
+
+  it('refuses ILPv4 packets and settlements, which only the holder sends', async () => {
+    const [world, , second] = await open(2)
+    const { prepare } = ilpPayment('standby', world.lab.clock.now() + 10_000)
+    await expect(second!.plugin.sendData(prepare)).rejects.toMatchObject({ name: 'UnreachableError', ilpErrorCode: 'T01' })
+    await expect(second!.plugin.sendMoney('5')).rejects.toMatchObject({ name: 'UnreachableError' })
+    expect(await second!.plugin.history()).toEqual([])
   })
 
   it('asks the peer, and prunes, by the holder', async () => {
