@@ -200,14 +200,14 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   /**
    * Adds to what was settled.
    * @param most what the sum may be at most
-   * @throws NotAcceptedError when it would be more, or when what the peer settles towards us would make us owe it more than the minimum
-   *   allows
+   * @throws NotAcceptedError when it would be more; or, where nothing proves what the peer settles towards us, when by that we would owe it
+   *   more than the minimum allows: what is proven was paid, and counts
    */
   settle(which: 'settledIn' | 'settledOut', amount: Amount, most: Limit): void {
     if (this.#sums[which] + amount > most) {
       throw new NotAcceptedError(`with a settlement of ${formatAmount(amount)} more would be settled than the ${formatAmount(most)} that are secured`)
     }
-    if (which === 'settledIn' && positionOf(this.#sums) - this.#sums.outgoingHeld - amount < this.#limits.minimum) {
+    if (which === 'settledIn' && most === Infinity && positionOf(this.#sums) - this.#sums.outgoingHeld - amount < this.#limits.minimum) {
       throw new NotAcceptedError(`a settlement of ${formatAmount(amount)} would exceed the minimum balance of ${formatAmount(this.#limits.minimum)}`)
     }
     this.#sums[which] += amount

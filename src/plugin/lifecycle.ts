@@ -499,6 +499,7 @@ export class Lifecycle {
     if (!this.#moduleIsConnected) return
     this.#moduleIsConnected = false
     this.#settlement?.stop()
+    this.#money.stop()
     await Promise.all([this.#settlement?.idle(), this.#money.idle()])
     await this.#module?.disconnect()
   }

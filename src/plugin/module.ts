@@ -75,7 +75,8 @@ export interface PaymentChannelModule<State extends object = Record<string, unkn
 
   /**
    * Secures what we owe: makes a claim for (or pays) everything up to `balance`, the sum of all outgoing transfers that were ever
-   * fulfilled (integer string); under a host of LPI v2 the sum of all that was ever settled, with what is settled now. It grows from call to call; it is the same again only after a call that failed or a crash.
+   * fulfilled (integer string); under a host of LPI v2 the sum of all that was ever settled, with what is settled now. It grows from call
+   * to call; it is the same again only after a call that failed, a claim that the peer refused, or a crash.
    * One call at a time. What is returned is JSON, is stored and reaches the peer's `handleIncomingClaim` (maybe more than once, and
    * not if a newer one overtakes it); `undefined` or `null` sends nothing.
    */

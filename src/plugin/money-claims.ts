@@ -47,7 +47,8 @@ export class MoneyClaims {
    * @throws what the module throws; NotAcceptedError when it makes none; InvalidFieldsError when that is too large
    */
   async make(sum: Amount): Promise<string> {
-    const making = this.#options.module.createOutgoingClaim(formatAmount(sum))
+    // One call at a time, also where the one before lasts longer than the life that it was made in.
+    const making = this.#making.then(() => this.#options.module.createOutgoingClaim(formatAmount(sum)))
     this.#making = making.catch(() => undefined)
     const made = await making
     if (made === undefined || made === null) throw new NotAcceptedError('the module has made no claim')

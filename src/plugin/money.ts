@@ -11,7 +11,7 @@
  * and sent until it is answered, one at a time, each under the next number: the peer credits a number once. To another peer it is sent
  * once, since that could not tell a repeat.
  */
-import { formatAmount, parseAmount } from '../core/amounts.js'
+import { formatAmount, parseAmount, parseSum } from '../core/amounts.js'
 import type { Amount } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
 import {
@@ -34,6 +34,8 @@ import { MONEY_RECORD, OUTGOING_RECORD, toSubProtocol } from './settlement.js'
 
 /** The most settlements that wait for the peer's answer. */
 const MOST_WAITING = 100
+/** What fits into a Transfer. */
+const MOST_AT_ONCE = 2n ** 64n - 1n
 
 /** A settlement that the peer has not answered. */
 interface Sending {
@@ -41,6 +43,14 @@ interface Sending {
   readonly amount: string
   /** Where a module proves it: the claim, as JSON. Made when it is its turn, and sent as it is from then on. */
   readonly claim?: string
+  /** It is sent once, since the peer is none of ours. */
+  readonly isOnce?: true
+}
+
+/** How a settlement has ended, and what its caller is told. */
+interface End {
+  readonly isSettled: boolean
+  readonly error?: unknown
 }
 
 /** Where settlements are kept: in commits of the plugin's store. */
@@ -57,6 +67,8 @@ interface State {
   readonly last: number
   /** Those that the peer has not answered, in the order of their numbers. */
   readonly sending: readonly Sending[]
+  /** The greatest sum that a claim was made for. */
+  readonly claimed?: string
   /** The number that was credited last, and the ledger of the peer that counts so. */
   readonly credited: { readonly ledger: string; readonly number: number } | undefined
 }
@@ -94,6 +106,8 @@ export class Money {
   #tail: Promise<void> = Promise.resolve()
   #life = { isOver: true }
   #isSettlingUp = false
+  /** A payment was refused for want of a settlement since the last one. */
+  #isWanting = false
 
   constructor(options: MoneyOptions) {
     this.#options = options
@@ -115,16 +129,21 @@ export class Money {
   }
 
   resume(): void {
-    this.#life = { isOver: false }
+    const life = this.#life = { isOver: false }
     this.#tail = Promise.resolve()
     this.#options.claims?.start()
+    for (const settlement of this.#state.sending) {
+      if (settlement.isOnce !== true) continue
+      this.#options.account.log.warn(`the peer may have credited a settlement of ${settlement.amount} in the life before`)
+      void this.#end(settlement, settlement.claim !== undefined, life)
+    }
   }
 
   /** There is a session: what a peer of ours has not answered is sent again. */
   sessionUp({ peer }: Session): void {
     if (peer.announced) {
       for (const settlement of this.#state.sending) {
-        if (!this.#calls.has(settlement.number)) this.#enqueue(settlement, this.#life).catch(() => undefined)
+        if (settlement.isOnce !== true && !this.#calls.has(settlement.number)) this.#enqueue(settlement, this.#life).catch(() => undefined)
       }
     }
     void this.settleUp(false)
@@ -152,46 +171,9 @@ export class Money {
     if (session === undefined) throw new UnreachableError('there is no connection to the peer')
     generation.mustSpeak('2.0', session)
     if (amount === '0') return
-    if (session.peer.announced) await this.#sendUntilAnswered(amount)
-    else await this.#inTurn(() => this.#sendOnce(amount, session))
-  }
-
-  #inTurn(settle: () => Promise<void>): Promise<void> {
-    const settled = this.#tail.then(settle)
-    this.#tail = settled.catch(() => undefined)
-    return settled
-  }
-
-  /**
-   * Where the host does not decide: settles what is owed when that is more than the threshold allows. `isWanting`: the peer refuses what
-   * is sent for want of a settlement, or may have, so that anything that is owed is settled.
-   */
-  async settleUp(isWanting: boolean): Promise<void> {
-    const { automatic, account } = this.#options
-    if (automatic === undefined || this.#isSettlingUp || this.#life.isOver) return
-    const life = this.#life
-    this.#isSettlingUp = true
-    try {
-      const position = positionOf(await account.ledger.sums()) + this.#underWay()
-      const isDue = position < automatic.threshold || (isWanting && position < automatic.target)
-      // What is under way when this has begun is in it, and what comes meanwhile is looked at when it has ended.
-      if (isDue) await this.send(formatAmount(automatic.target - position))
-      this.#isSettlingUp = false
-      if (isDue) void this.settleUp(false)
-    } catch (error) {
-      this.#isSettlingUp = false
-      if (!life.isOver) account.log.warn(`what is owed could not be settled, the next try is at the next payment: ${printable(messageOf(error))}`)
-    }
-  }
-
-  #underWay(): Amount {
-    return this.#state.sending.reduce((sum, { amount }) => sum + parseAmount(amount), 0n)
-  }
-
-  async #sendUntilAnswered(amount: string): Promise<void> {
-    const life = this.#life
     if (this.#calls.size >= MOST_WAITING) throw new UnreachableError('too many settlements wait for the peer')
-    const settlement = { number: ++this.#lastNumber, amount }
+    const life = this.#life
+    const settlement: Sending = { number: ++this.#lastNumber, amount, ...(session.peer.announced ? {} : { isOnce: true }) }
     await this.#options.records.submit(group => {
       const draft = this.#draftIn(group)
       draft.state = { ...draft.state, last: Math.max(draft.state.last, settlement.number), sending: [...draft.state.sending, settlement] }
@@ -200,22 +182,33 @@ export class Money {
     await this.#enqueue(settlement, life)
   }
 
-  /** To a peer that could not tell a repeat. Whether it has credited what it has not answered, nobody knows. */
-  async #sendOnce(amount: string, session: Session): Promise<void> {
-    const claim = await this.#makeClaim(amount)
+  /**
+   * Where the host does not decide: settles what is owed when that is more than the threshold allows. `isWanting`: the peer refuses what
+   * is sent for want of a settlement, or may have, so that anything that is owed is settled.
+   */
+  async settleUp(isWanting: boolean): Promise<void> {
+    const { automatic, account } = this.#options
+    if (automatic === undefined || this.#life.isOver) return
+    this.#isWanting ||= isWanting
+    if (this.#isSettlingUp) return
+    this.#isSettlingUp = true
     try {
-      await session.request({ type: 'transfer', amount, protocolData: claimData(claim) })
+      // What is under way is in it, and what comes meanwhile is looked at when that has ended.
+      for (;;) {
+        const owed = automatic.target - positionOf(await account.ledger.sums()) - this.#underWay()
+        const isDue = owed > automatic.target - automatic.threshold || (this.#isWanting && owed > 0n)
+        this.#isWanting = false
+        if (!isDue) break
+        await this.send(formatAmount(owed < MOST_AT_ONCE ? owed : MOST_AT_ONCE))
+      }
     } catch (error) {
-      if (!(error instanceof PaychanError) || error.fromPeer || !isTemporary(error)) throw error
-      throw new UnreachableError('the peer may have credited the settlement: its answer was lost', { cause: error, outcome: 'unknown' })
+      account.log.warn(`what is owed could not be settled, the next try is at the next payment: ${printable(messageOf(error))}`)
     }
-    await this.#options.account.ledger.settle('settledOut', parseAmount(amount), { most: Infinity, isWanted: () => true, also: () => undefined })
+    this.#isSettlingUp = false
   }
 
-  /** For all that was settled, and this. `undefined` where nothing proves it. */
-  async #makeClaim(amount: string): Promise<string | undefined> {
-    const { account, claims } = this.#options
-    return claims?.make((await account.ledger.sums()).settledOut + parseAmount(amount))
+  #underWay(): Amount {
+    return this.#state.sending.reduce((sum, { amount }) => sum + parseAmount(amount), 0n)
   }
 
   /** Resolves when the peer has credited it, and that is stored here. */
@@ -227,63 +220,87 @@ export class Money {
   }
 
   async #deliver(settlement: Sending, call: Deferred<void>, life: Life): Promise<void> {
-    const { account } = this.#options
-    const { number, amount } = settlement
+    const { number, amount, isOnce } = settlement
     if (life.isOver) return
-    let claim: string | undefined
+    let end: End | undefined
     try {
-      claim = await this.#claimOf(settlement)
+      const claim = await this.#claimOf(settlement)
+      end = isOnce === true ? await this.#sendOnce(amount, claim) : await this.#sendUntilAnswered(number, amount, claim, life)
     } catch (error) {
-      await this.#end(number, life, () => this.#options.records.submit(group => { this.#forget(group, number) }), () => { call.reject(error) })
-      return
+      end = { isSettled: false, error }
     }
-    const delivered = await account.courier.deliver({ type: 'transfer', amount, protocolData: [...claimData(claim), settlementMark(number)] }, {
-      wanted: () => !life.isOver && account.session()?.peer.announced === true
-    })
-    // Whoever called was told when it was stopped; without that, the peer is not one of ours any more.
-    if (delivered.outcome === 'ended') {
+    if (end === undefined) {
       if (this.#calls.get(number) === call) this.#calls.delete(number)
       call.reject(stoppedError(`of settlement ${number}`))
       return
     }
-    const isTaken = delivered.outcome === 'answered'
-    await this.#end(number, life, () => this.#close(number, amount, isTaken), () => {
-      if (isTaken) call.resolve()
-      else call.reject(delivered.error)
-    })
+    const { isSettled, error } = end
+    if (!await this.#end(settlement, isSettled, life)) return
+    this.#calls.delete(number)
+    if (error === undefined) call.resolve()
+    else call.reject(error)
   }
 
-  /** The claim that goes along: made now, for what was settled before is known, and stored before it is sent. */
+  /**
+   * The claim that goes along, stored before it is sent: for all that was settled before and this, and for no less than the claim before,
+   * which the peer may have, whether it has credited it or not. `undefined` where nothing proves it.
+   */
   async #claimOf({ number, amount, claim }: Sending): Promise<string | undefined> {
-    const made = claim ?? await this.#makeClaim(amount)
-    if (made === undefined || claim !== undefined) return claim
-    await this.#options.records.submit(group => {
+    const { account, claims, records } = this.#options
+    if (claims === undefined || claim !== undefined) return claim
+    const sum = (await account.ledger.sums()).settledOut + parseAmount(amount)
+    const before = parseSum(this.#state.claimed ?? '0', 'claimed')
+    const claimed = sum > before ? sum : before
+    const made = await claims.make(claimed)
+    await records.submit(group => {
       const draft = this.#draftIn(group)
-      draft.state = { ...draft.state, sending: draft.state.sending.map(one => one.number === number ? { ...one, claim: made } : one) }
+      const sending = draft.state.sending.map(one => one.number === number ? { ...one, claim: made } : one)
+      draft.state = { ...draft.state, claimed: formatAmount(claimed), sending }
     })
     return made
   }
 
-  /** Stores how a settlement has ended, however long the store takes; then whoever called is told. */
-  async #end(number: number, life: Life, store: () => Promise<void>, tell: () => void): Promise<void> {
-    const stored = await changeUntilDone(this.#options.account, () => store().then(() => true), () => life.isOver)
-    if (stored === undefined) return
-    this.#calls.delete(number)
-    tell()
+  async #sendUntilAnswered(number: number, amount: string, claim: string | undefined, life: Life): Promise<End | undefined> {
+    const { courier, session } = this.#options.account
+    const delivered = await courier.deliver({ type: 'transfer', amount, protocolData: [...claimData(claim), settlementMark(number)] }, {
+      wanted: () => !life.isOver && session()?.peer.announced === true
+    })
+    // Whoever called was told when it was stopped; without that, the peer is not one of ours any more.
+    if (delivered.outcome === 'ended') return undefined
+    return delivered.outcome === 'answered' ? { isSettled: true } : { isSettled: false, error: delivered.error }
   }
 
-  /** A change whose outcome was unknown may have landed before: then it is there no more. */
-  async #close(number: number, amount: string, isTaken: boolean): Promise<void> {
+  /** To a peer that could not tell a repeat. Whether it has credited what it has not answered, nobody knows; but a claim is spent then. */
+  async #sendOnce(amount: string, claim: string | undefined): Promise<End> {
+    const session = this.#options.account.session()
+    if (session === undefined) return { isSettled: false, error: new UnreachableError('the connection was lost before the settlement was sent') }
+    try {
+      await session.request({ type: 'transfer', amount, protocolData: claimData(claim) })
+      return { isSettled: true }
+    } catch (error) {
+      if (!(error instanceof PaychanError) || error.fromPeer || !isTemporary(error)) return { isSettled: false, error }
+      const unknown = new UnreachableError('the peer may have credited the settlement: its answer was lost', { cause: error, outcome: 'unknown' })
+      return { isSettled: claim !== undefined, error: unknown }
+    }
+  }
+
+  /**
+   * Stores how a settlement has ended, however long the store takes, and tells whether it did. A change whose outcome was unknown may have
+   * landed before: then it is there no more.
+   */
+  async #end({ number, amount }: Sending, isSettled: boolean, life: Life): Promise<boolean> {
     const { account, records } = this.#options
     const isThere = (group: Group): boolean => this.#draftIn(group).state.sending.some(one => one.number === number)
-    const forget = (group: Group): void => { this.#forget(group, number) }
-    if (isTaken) await account.ledger.settle('settledOut', parseAmount(amount), { most: Infinity, isWanted: isThere, also: forget })
-    else await records.submit(forget)
-  }
-
-  #forget(group: Group, number: number): void {
-    const draft = this.#draftIn(group)
-    draft.state = { ...draft.state, sending: draft.state.sending.filter(one => one.number !== number) }
+    const forget = (group: Group): void => {
+      const draft = this.#draftIn(group)
+      draft.state = { ...draft.state, sending: draft.state.sending.filter(one => one.number !== number) }
+    }
+    const stored = await changeUntilDone(account, async () => {
+      if (isSettled) await account.ledger.settle('settledOut', parseAmount(amount), { most: Infinity, isWanted: isThere, also: forget })
+      else await records.submit(forget)
+      return true
+    }, () => life.isOver)
+    return stored === true
   }
 
   /**
@@ -294,16 +311,15 @@ export class Money {
   async receive({ amount, protocolData }: TransferPacket, session: Session): Promise<SubProtocol[]> {
     const { account, claims } = this.#options
     const { handler } = this.place
-    this.#checkTaking(handler)
     const { announced, ledgerId: ledger = '' } = session.peer
     const number = announced ? readSettlementMark(protocolData) : undefined
+    // A repeat of what was credited is not judged anew.
+    if (!isNew(this.#state, ledger, number)) return []
+    this.#checkTaking(handler)
     const secured = await claims?.check(protocolData)
     const isCredited = await account.ledger.settle('settledIn', parseAmount(amount), {
       most: secured ?? Infinity,
-      isWanted: group => {
-        const { credited } = this.#draftIn(group).state
-        return number === undefined || credited?.ledger !== ledger || number > credited.number
-      },
+      isWanted: group => isNew(this.#draftIn(group).state, ledger, number),
       also: group => {
         const draft = this.#draftIn(group)
         if (number !== undefined) draft.state = { ...draft.state, credited: { ledger, number } }
@@ -343,14 +359,19 @@ export class Money {
   }
 }
 
+/** Whether a settlement of that number was not credited yet. One without a number cannot be told from any other. */
+function isNew({ credited }: State, ledger: string, number: number | undefined): boolean {
+  return number === undefined || credited?.ledger !== ledger || number > credited.number
+}
+
 function claimData(claim: string | undefined): SubProtocol[] {
   return claim === undefined ? [] : [toSubProtocol(claim)]
 }
 
 function parseState(text: string): State {
   try {
-    const { v, last, sending, credited } = JSON.parse(text) as Partial<State> & { v?: unknown }
-    if (v === 1 && typeof last === 'number' && Array.isArray(sending)) return { last, sending, credited }
+    const { v, last, sending, claimed, credited } = JSON.parse(text) as Partial<State> & { v?: unknown }
+    if (v === 1 && typeof last === 'number' && Array.isArray(sending)) return { last, sending, credited, ...(claimed === undefined ? {} : { claimed }) }
   } catch {
     // Falls through to the error below.
   }

@@ -240,13 +240,13 @@ describe('with a payment channel module', () => {
     expect([told, await sums()]).toEqual([[], [['0', '0'], ['0', '0']]])
   })
 
-  it('I6: a claim that the module refuses credits nothing, and the next settlement does not count it', async () => {
+  it('I6: a claim that the module refuses credits nothing, and the next settlement needs no greater one', async () => {
     const { lab, told, books, sums } = await openPair()
     books.bob.takingFails = new NotAcceptedError('a bad signature')
     await expect(lab.alice.plugin.sendMoney('7')).rejects.toThrow('a bad signature')
     books.bob.takingFails = undefined
     await lab.alice.plugin.sendMoney('2')
-    expect([books.alice.made, told, await sums()]).toEqual([['7', '2'], ['2'], [['2', '0'], ['0', '2']]])
+    expect([books.alice.made, told, await sums()]).toEqual([['7', '7'], ['2'], [['2', '0'], ['0', '2']]])
   })
 
   it('a settlement without a claim is refused', async () => {

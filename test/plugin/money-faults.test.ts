@@ -1,0 +1,300 @@
+/** LPI v2's money where answers are lost, modules are slow or refuse, stores fail, and peers are foreign: nothing is settled twice or forgotten. */
+import { describe, expect, it } from 'vitest'
+import { NotAcceptedError } from '../../src/core/errors.js'
+import type { AnyModule } from '../../src/plugin/module.js'
+import type { PluginOptions } from '../../src/plugin/options.js'
+import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
+import { Lab, PREFIX, answers, settle, watch } from '../support/lab.js'
+import type { LabOptions, Side } from '../support/lab.js'
+import { ScriptedPeer } from '../support/scripted-peer.js'
+
+const TRUSTING = { services: {}, options: { trustSettlements: true } }
+
+async function openLab(options: LabOptions = {}): Promise<{ lab: Lab; told: string[] }> {
+  const told: string[] = []
+  const lab = new Lab({ alice: TRUSTING, bob: TRUSTING, ...options })
+  lab.bob.onStart = plugin => {
+    plugin.registerDataHandler(async packet => fulfillOf(packet))
+    plugin.registerMoneyHandler(async amount => { told.push(amount) })
+  }
+  await lab.bob.start()
+  await lab.alice.start()
+  return { lab, told }
+}
+
+async function settled(side: Side): Promise<[string, string]> {
+  return [await side.disk.get(':paychan:settled:out') ?? '0', await side.disk.get(':paychan:settled:in') ?? '0']
+}
+
+class Books {
+  readonly made: string[] = []
+  best = 0n
+  beforeMaking: () => Promise<void> = async () => undefined
+  taking: (sum: string) => void = () => undefined
+  running = 0
+  mostRunning = 0
+
+  module(name: 'alice' | 'bob'): AnyModule {
+    const other = name === 'alice' ? 'bob' : 'alice'
+    return {
+      connect: () => undefined,
+      disconnect: () => undefined,
+      getAccount: () => PREFIX + name,
+      getPeerAccount: () => PREFIX + other,
+      getInfo: () => ({ prefix: PREFIX }),
+      handleIncomingPrepare: () => undefined,
+      createOutgoingClaim: async (_ctx, sum) => {
+        this.made.push(sum)
+        this.mostRunning = Math.max(this.mostRunning, ++this.running)
+        await this.beforeMaking()
+        this.running--
+        return { sum }
+      },
+      handleIncomingClaim: (_ctx, claim) => {
+        const { sum } = claim as { sum: string }
+        this.taking(sum)
+        if (BigInt(sum) > this.best) this.best = BigInt(sum)
+        return String(this.best)
+      }
+    }
+  }
+}
+
+async function openPair(ofAlice: Partial<PluginOptions> = {}, ofBob: Partial<PluginOptions> = {}) {
+  const books = { alice: new Books(), bob: new Books() }
+  const { lab, told } = await openLab({
+    alice: { services: {}, module: books.alice.module('alice'), options: ofAlice },
+    bob: { services: {}, module: books.bob.module('bob'), options: ofBob }
+  })
+  let payments = 0
+  const pay = async (amount = '10'): Promise<string> => {
+    const answer = await lab.alice.plugin.sendData(ilpPayment(`payment ${payments++}`, lab.clock.now() + 10_000, amount).prepare)
+    await settle()
+    return codeOf(answer)
+  }
+  const sums = async () => [await settled(lab.alice), await settled(lab.bob)]
+  return { lab, told, books, pay, sums }
+}
+
+describe('a repeat of a settlement that is credited already', () => {
+  it('is answered as credited though the handler is gone by then', async () => {
+    const { lab, told } = await openLab()
+    lab.network.drop(answers('transfer'), 1)
+    const sent = watch(lab.alice.plugin.sendMoney('7'))
+    await settle()
+    expect([told, await settled(lab.bob)]).toEqual([['7'], ['0', '7']])
+    lab.bob.plugin.deregisterMoneyHandler()
+    await lab.clock.advance(30_000)
+    lab.bob.plugin.registerMoneyHandler(async () => undefined)
+    await lab.clock.advance(60_000)
+    expect(sent.state).toBe('resolved')
+    expect((await settled(lab.alice))[0]).toBe((await settled(lab.bob))[1])
+  })
+
+  it('is answered as credited though the module would refuse the claim by then', async () => {
+    const { lab, books, sums } = await openPair()
+    lab.network.drop(answers('transfer'), 1)
+    watch(lab.alice.plugin.sendMoney('7'))
+    await settle()
+    books.bob.taking = () => { throw new NotAcceptedError('the claim is no better than the one before') }
+    await lab.clock.advance(10_000)
+    books.bob.taking = () => undefined
+    const after = watch(lab.alice.plugin.sendMoney('3'))
+    await lab.clock.advance(10_000)
+    expect([after.state, after.error?.message]).toEqual(['resolved', undefined])
+    expect(await sums()).toEqual([['10', '0'], ['0', '10']])
+  })
+})
+
+describe('the module that makes the claims', () => {
+  it('is not called again while its call before a disconnect still runs', async () => {
+    const { lab, books } = await openPair()
+    let end: () => void = () => undefined
+    const slow = new Promise<void>(resolve => { end = resolve })
+    books.alice.beforeMaking = () => slow
+    watch(lab.alice.plugin.sendMoney('7'))
+    await settle()
+    const disconnecting = lab.alice.plugin.disconnect()
+    await lab.clock.advance(20_000)
+    await disconnecting
+    const connecting = lab.alice.plugin.connect()
+    await lab.clock.advance(2000)
+    await connecting
+    await settle()
+    expect(books.alice.mostRunning).toBe(1)
+    end()
+  })
+
+  it('I6: is never asked for a lower sum than before, also when the peer has refused', async () => {
+    const { lab, books } = await openPair()
+    books.bob.taking = () => { throw new NotAcceptedError('not now') }
+    await expect(lab.alice.plugin.sendMoney('7')).rejects.toBeInstanceOf(NotAcceptedError)
+    books.bob.taking = () => undefined
+    await lab.alice.plugin.sendMoney('2')
+    expect(books.alice.made.map(Number)).toEqual([...books.alice.made.map(Number)].sort((a, b) => a - b))
+  })
+})
+
+describe('the module, at a disconnect', () => {
+  it('is asked for no claim after its disconnect was called', async () => {
+    const order: string[] = []
+    let end: () => void = () => undefined
+    const books = new Books()
+    books.beforeMaking = async () => { order.push('claim') }
+    const module: AnyModule = {
+      ...books.module('alice'),
+      disconnect: () => {
+        order.push('disconnect')
+        return new Promise(resolve => { end = resolve })
+      }
+    }
+    const { lab } = await openLab({
+      alice: { services: {}, module },
+      bob: { services: {}, module: new Books().module('bob') }
+    })
+    const release = lab.network.hold(answers('transfer'), 1)
+    watch(lab.alice.plugin.sendMoney('1'))
+    watch(lab.alice.plugin.sendMoney('2'))
+    await settle()
+    const disconnected = watch(lab.alice.plugin.disconnect())
+    await settle()
+    release()
+    await settle()
+    end()
+    await lab.clock.advance(10_000)
+    expect([disconnected.state, order]).toEqual(['resolved', ['claim', 'disconnect']])
+  })
+})
+
+describe('settles by itself', () => {
+  it('more than the peer would owe: what a claim proves is credited all the same', async () => {
+    const { books, pay, sums } = await openPair({ settlement: 'automatic', settleTo: '30' }, { minBalance: '-25', maxBalance: '40' })
+    const ends: string[] = []
+    for (let n = 0; n < 8; n++) ends.push(await pay())
+    const [, [, credited]] = await sums() as [unknown, [string, string]]
+    expect([ends.filter(end => end !== 'fulfill'), credited]).toEqual([[], String(books.bob.best)])
+  })
+
+  it('by parts, when more is owed than a Transfer can carry', async () => {
+    const max = String(2n ** 64n - 1n)
+    const unlimited = { maxBalance: '1' + '0'.repeat(30), minBalance: '-1' + '0'.repeat(30) }
+    const { books, pay, sums } = await openPair({ settlement: 'automatic', ...unlimited }, unlimited)
+    books.alice.beforeMaking = () => Promise.reject(new Error('the channel is used up'))
+    await pay(max)
+    await pay(max)
+    books.alice.beforeMaking = async () => undefined
+    await pay('10')
+    expect((await sums())[0]).not.toEqual(['0', '0'])
+  })
+})
+
+describe('a settlement to a foreign peer', () => {
+  it('that the peer has credited counts also when our store fails once', async () => {
+    const lab = new Lab({ alice: { services: {} } })
+    const peer = new ScriptedPeer(lab)
+    await peer.listen()
+    peer.script = packet => {
+      if (packet.type === 'transfer') lab.alice.store.failNextCommit()
+      return undefined
+    }
+    await lab.alice.start()
+    const sent = watch(lab.alice.plugin.sendMoney('5'))
+    await lab.clock.advance(10_000)
+    expect(peer.requests('transfer')).toHaveLength(1)
+    expect(sent.state === 'resolved' || sent.error?.outcome === 'unknown', String(sent.error?.message)).toBe(true)
+    expect(await settled(lab.alice)).toEqual(['5', '0'])
+  })
+
+  it('settled by itself, is paid once also when our store fails once', async () => {
+    const books = new Books()
+    const lab = new Lab({ alice: { services: {}, module: books.module('alice'), options: { settlement: 'automatic' } } })
+    const peer = new ScriptedPeer(lab)
+    await peer.listen()
+    let payment = ilpPayment('one', 0)
+    let isArmed = true
+    peer.script = packet => {
+      if (packet.type === 'message' && packet.protocolData[0]?.protocolName === 'ilp') return [{ ...packet.protocolData[0], data: payment.fulfill }]
+      if (packet.type === 'transfer' && isArmed) {
+        isArmed = false
+        lab.alice.store.failNextCommit()
+      }
+      return undefined
+    }
+    await lab.alice.start()
+    for (const seed of ['one', 'two']) {
+      payment = ilpPayment(seed, lab.clock.now() + 10_000)
+      await lab.alice.plugin.sendData(payment.prepare)
+      await lab.clock.advance(2000)
+    }
+    const paid = peer.requests('transfer').reduce((sum, { amount }) => sum + Number(amount), 0)
+    expect([paid, await settled(lab.alice)]).toEqual([20, ['20', '0']])
+  })
+
+  it('is spent with its claim, where a crash left it open whether it was credited', async () => {
+    const lab = new Lab({ alice: { services: {}, module: new Books().module('alice') } })
+    const peer = new ScriptedPeer(lab)
+    await peer.listen()
+    await lab.alice.start()
+    let commits = 0
+    // Before it is stored how it has ended.
+    lab.alice.crashAtCommit('before', () => commits++ === 2)
+    watch(lab.alice.plugin.sendMoney('5'))
+    await settle()
+    expect(peer.requests('transfer')).toHaveLength(1)
+    await peer.listen()
+    const started = lab.alice.start()
+    await lab.clock.advance(2000)
+    await started
+    await settle()
+    expect(await settled(lab.alice)).toEqual(['5', '0'])
+  })
+})
+
+describe('a settlement that is not answered', () => {
+  it('to a foreign peer, whose answer is lost, is spent with its claim, and the next claim is for both', async () => {
+    const books = new Books()
+    const lab = new Lab({ alice: { services: {}, module: books.module('alice'), options: { settlement: 'automatic' } } })
+    const peer = new ScriptedPeer(lab)
+    let payment = ilpPayment('one', 0)
+    let isSilent = true
+    /** As this side credits what a foreign peer settles: what its claims secure, and no more. */
+    let [credited, refused] = [0, 0]
+    peer.script = packet => {
+      const [first] = packet.protocolData
+      if (packet.type === 'message' && first?.protocolName === 'ilp') return [{ ...first, data: payment.fulfill }]
+      if (packet.type !== 'transfer') return undefined
+      const { sum } = JSON.parse(new TextDecoder().decode(first?.data)) as { sum: string }
+      if (credited + Number(packet.amount) > Number(sum)) {
+        refused++
+        return { code: 'F00', name: 'NotAcceptedError' }
+      }
+      credited += Number(packet.amount)
+      if (!isSilent) return []
+      isSilent = false
+      return 'silence'
+    }
+    await peer.listen()
+    await lab.alice.start()
+    for (const seed of ['one', 'two', 'three', 'four']) {
+      payment = ilpPayment(seed, lab.clock.now() + 10_000)
+      await lab.alice.plugin.sendData(payment.prepare)
+      await lab.clock.advance(20_000)
+    }
+    expect([credited, refused]).toEqual([40, 0])
+  })
+})
+
+describe('a store that was settled with a foreign peer under a host of LPI v2', () => {
+  it('is refused under one of v1 with a module, whose claims are for another sum', async () => {
+    const books = new Books()
+    const lab = new Lab({ alice: { services: {}, module: books.module('alice') } })
+    const peer = new ScriptedPeer(lab)
+    await peer.listen()
+    await lab.alice.start()
+    await lab.alice.plugin.sendMoney('5')
+    const later = new Lab({ alice: { module: new Books().module('alice') } })
+    await later.alice.disk.commit({ puts: await lab.alice.disk.list('', { limit: Infinity }) })
+    await later.bob.start()
+    await expect(later.alice.start()).rejects.toThrow(/under a host of LPI v2/)
+  })
+})
