@@ -6,7 +6,7 @@ import { Buffer } from 'buffer'
 import { Writer } from 'oer-utils'
 import { toUtf8 } from '../core/bytes.js'
 import { InvalidFieldsError, PacketError } from '../core/errors.js'
-import { isObject } from '../core/json.js'
+import { checkObject, isObject } from '../core/json.js'
 import { asBuffer, checkAscii, formatTimestamp, OerReader } from './oer.js'
 import { parseJson, stringifyJson } from './protocol-data.js'
 import type { JsonValue } from './protocol-data.js'
@@ -169,8 +169,7 @@ function writeAscii(writer: Writer, value: string, field: string): void {
 function toFields(reason: unknown): Record<string, unknown> {
   if (reason === undefined || reason === null) return {}
   if (typeof reason === 'string') return { message: reason }
-  if (!isObject(reason)) throw new InvalidFieldsError('reason must be an object')
-  return reason
+  return checkObject(reason, 'reason')
 }
 
 /** A text field; absent, null or empty is `undefined`. */

@@ -5,7 +5,7 @@
 import { fromBase64url } from '../core/bytes.js'
 import { InvalidFieldsError } from '../core/errors.js'
 import { parseTransferId } from '../core/ids.js'
-import { isObject } from '../core/json.js'
+import { checkObject, isObject } from '../core/json.js'
 import { PAYCHAN } from './auth.js'
 import type { SubProtocol } from './packets.js'
 import { find, json, readJson } from './protocol-data.js'
@@ -79,9 +79,8 @@ export function readFates(protocolData: readonly SubProtocol[]): Fates {
   const sub = find(protocolData, PAYCHAN)
   if (sub === undefined) throw new InvalidFieldsError('the answer has nothing about what was asked')
   const { fulfilled, cancelled, held } = objectOf(sub)
-  if (!isObject(fulfilled)) throw new InvalidFieldsError('fulfilled must be an object')
   const packets = new Map<string, string>()
-  for (const [id, packet] of Object.entries(fulfilled)) {
+  for (const [id, packet] of Object.entries(checkObject(fulfilled, 'fulfilled'))) {
     if (typeof packet !== 'string' || fromBase64url(packet) === undefined) throw new InvalidFieldsError('fulfilled must have packets in base64url')
     packets.set(parseTransferId(id, 'fulfilled'), packet)
   }

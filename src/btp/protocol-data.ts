@@ -6,7 +6,7 @@
  */
 import { fromBase64url, fromUtf8, printable, toBase64url, toUtf8 } from '../core/bytes.js'
 import { InvalidFieldsError, messageOf } from '../core/errors.js'
-import { isObject } from '../core/json.js'
+import { checkObject, isObject } from '../core/json.js'
 import { ContentType, ERROR_DATA_LIMIT } from './packets.js'
 import type { SubProtocol } from './packets.js'
 
@@ -131,10 +131,7 @@ export function toProtocolData({ ilp, custom, sub = [] }: LpiData & { sub?: read
     protocolData.push(octets('ilp', packet))
   }
   protocolData.push(...sub)
-  if (custom !== undefined) {
-    if (!isObject(custom)) throw new InvalidFieldsError('custom must be an object')
-    protocolData.push(json('custom', custom))
-  }
+  if (custom !== undefined) protocolData.push(json('custom', checkObject(custom, 'custom')))
   if (hasDuplicateNames(protocolData)) throw new InvalidFieldsError('protocol names must be unique')
   return protocolData
 }

@@ -11,6 +11,7 @@
  * group of unknown outcome has landed. No two attempts write the same head, so none is mistaken for another.
  */
 import { StandbyError, StoreError, messageOf } from '../core/errors.js'
+import { parseIfJson } from '../core/json.js'
 import type { Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
 import type { ListOptions, Store } from '../core/store.js'
@@ -472,11 +473,7 @@ async function guarded<T>(call: () => Promise<T>): Promise<T> {
 }
 
 function parseEpoch(text: string): number {
-  try {
-    const head = JSON.parse(text) as { v?: unknown; epoch?: unknown } | null
-    if (head?.v === 1 && Number.isSafeInteger(head.epoch)) return head.epoch as number
-  } catch {
-    // Falls through to the error below.
-  }
+  const head = parseIfJson(text) as { v?: unknown; epoch?: unknown } | null | undefined
+  if (head?.v === 1 && Number.isSafeInteger(head.epoch)) return head.epoch as number
   throw new StoreError(`the record under '${HEAD_KEY}' does not parse`)
 }

@@ -3,6 +3,7 @@
  */
 import { formatAmount, parseSum } from '../core/amounts.js'
 import { InvalidFieldsError, StoreError, messageOf } from '../core/errors.js'
+import { parseIfJson } from '../core/json.js'
 import type { Committer } from './committer.js'
 import { parseStoredSum } from './records.js'
 
@@ -92,13 +93,8 @@ export class MaxValueTracker<D = unknown> {
 
   /** What the old package took as a value, a number for one, is read too. */
   #parse(text: string): MaxValueEntry<D | null> {
-    let entry: Partial<MaxValueEntry<D>> | null = null
-    try {
-      entry = JSON.parse(text) as Partial<MaxValueEntry<D>> | null
-    } catch {
-      // Falls through to the error below.
-    }
-    if (entry === null) throw new StoreError(`the record under '${this.#key}' does not parse`)
+    const entry = parseIfJson(text) as Partial<MaxValueEntry<D>> | null | undefined
+    if (entry === undefined || entry === null) throw new StoreError(`the record under '${this.#key}' does not parse`)
     return { value: formatAmount(parseStoredSum(this.#key, entry.value)), data: entry.data ?? null }
   }
 }

@@ -6,6 +6,7 @@
 import { formatAmount, parseAmount } from '../core/amounts.js'
 import { isBase64url, toUtf8 } from '../core/bytes.js'
 import { AccountNotFoundError, InvalidFieldsError } from '../core/errors.js'
+import { checkObject, jsonCopyOf } from '../core/json.js'
 import { parseBytes32, parseTransferId } from '../core/ids.js'
 import { stringifyJson } from '../btp/protocol-data.js'
 import type { Message, OutgoingMessage, OutgoingTransfer, Transfer } from './lpi.js'
@@ -17,6 +18,12 @@ const DATA_LIMIT = 60_000
 const ISO_DATE = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,3})?Z$/
 /** The wire's timestamps have four digits for the year. */
 const LATEST_MS = Date.parse('9999-12-31T23:59:59.999Z')
+
+/** What goes to the other host, in a transfer, a message or its answer. */
+interface Payload {
+  ilp?: string | undefined
+  custom?: object | undefined
+}
 
 export interface Addresses {
   account: string
@@ -41,25 +48,18 @@ export function checkTransfer(transfer: OutgoingTransfer & { account?: string },
     from: addresses.account,
     ledger: addresses.prefix
   }
-  if (ilp !== undefined) checked.ilp = checkBase64url(ilp, 'ilp')
-  if (custom !== undefined) checked.custom = copyOfObject(custom, 'custom')
   if (data !== undefined) checked.data = copyOfObject(data, 'data')
   if (noteToSelf !== undefined) checked.noteToSelf = copyOfObject(noteToSelf, 'noteToSelf')
   if (direction === 'outgoing') checked.direction = direction
-  checkSize(checked)
-  return checked
+  return withPayload(checked, { ilp, custom: custom === undefined ? undefined : copyOfObject(custom, 'custom') })
 }
 
 /** @throws InvalidFieldsError naming the field; AccountNotFoundError when `to` is not the peer's account */
 export function checkMessage(message: OutgoingMessage & { account?: string }, addresses: Addresses): OutgoingMessage {
   checkObject(message, 'message')
-  const { ilp, custom } = message
   checkAddressing(message, addresses)
   const checked: OutgoingMessage = { to: addresses.peer, from: addresses.account, ledger: addresses.prefix }
-  if (ilp !== undefined) checked.ilp = checkBase64url(ilp, 'ilp')
-  if (custom !== undefined) checked.custom = checkObject(custom, 'custom')
-  checkSize(checked)
-  return checked
+  return withPayload(checked, message)
 }
 
 /**
@@ -68,8 +68,12 @@ export function checkMessage(message: OutgoingMessage & { account?: string }, ad
  */
 export function checkAnswer(answer: OutgoingMessage, asked: Message): OutgoingMessage {
   checkObject(answer, "the request handler's answer")
-  const { ilp, custom } = answer
   const checked: OutgoingMessage = { to: asked.from, from: asked.to, ledger: asked.ledger }
+  return withPayload(checked, answer)
+}
+
+/** Adds what goes to the other host, checked; what is absent stays so. */
+function withPayload<T extends Payload>(checked: T, { ilp, custom }: Payload): T {
   if (ilp !== undefined) checked.ilp = checkBase64url(ilp, 'ilp')
   if (custom !== undefined) checked.custom = checkObject(custom, 'custom')
   checkSize(checked)
@@ -117,20 +121,11 @@ function checkBase64url(value: unknown, field: string): string {
 
 /** As JSON has it, and out of the host's reach: the ledger keeps it. Some objects, dates for one, are none in JSON. */
 function copyOfObject(value: object, field: string): object {
-  try {
-    return checkObject(JSON.parse(JSON.stringify(checkObject(value, field))) as object, field)
-  } catch (cause) {
-    throw cause instanceof InvalidFieldsError ? cause : new InvalidFieldsError(`${field} must be JSON`, { cause })
-  }
-}
-
-function checkObject<T>(value: T, field: string): T & object {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new InvalidFieldsError(`${field} must be an object`)
-  return value
+  return checkObject(jsonCopyOf(checkObject(value, field), field), field)
 }
 
 /** Also finds what is no JSON, or too deep for the peer to read: nothing of that may be stored as a transfer that is to be sent. */
-function checkSize({ ilp = '', custom }: { ilp?: string; custom?: object }): void {
+function checkSize({ ilp = '', custom }: Payload): void {
   const size = (custom === undefined ? 0 : toUtf8(stringifyJson(custom, 'custom')).length) + Math.ceil(ilp.length * 3 / 4)
   if (size > DATA_LIMIT) throw new InvalidFieldsError(`ilp and custom must not be more than ${DATA_LIMIT} bytes together`)
 }

@@ -18,6 +18,7 @@ import {
   InvalidFieldsError, MoneyHandlerAlreadyRegisteredError, NoSubscriptionsError, NotAcceptedError, PaychanError, StoreError, UnreachableError,
   isTemporary, messageOf
 } from '../core/errors.js'
+import { parseIfJson } from '../core/json.js'
 import { readSettlementMark, settlementMark } from '../btp/inquiry.js'
 import type { SubProtocol, TransferPacket } from '../btp/packets.js'
 import type { Session } from '../btp/session.js'
@@ -369,11 +370,7 @@ function claimData(claim: string | undefined): SubProtocol[] {
 }
 
 function parseState(text: string): State {
-  try {
-    const { v, last, sending, claimed, credited } = JSON.parse(text) as Partial<State> & { v?: unknown }
-    if (v === 1 && typeof last === 'number' && Array.isArray(sending)) return { last, sending, credited, ...(claimed === undefined ? {} : { claimed }) }
-  } catch {
-    // Falls through to the error below.
-  }
+  const { v, last, sending, claimed, credited } = (parseIfJson(text) ?? {}) as Partial<State> & { v?: unknown }
+  if (v === 1 && typeof last === 'number' && Array.isArray(sending)) return { last, sending, credited, ...(claimed === undefined ? {} : { claimed }) }
   throw new StoreError(`the record '${MONEY_RECORD}' is of no version that is known here`)
 }

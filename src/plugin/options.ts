@@ -4,7 +4,7 @@
 import { parseLimit, parseSum } from '../core/amounts.js'
 import type { Amount, Limit } from '../core/amounts.js'
 import { InvalidFieldsError } from '../core/errors.js'
-import { isObject } from '../core/json.js'
+import { checkObject, isObject, jsonCopyOf } from '../core/json.js'
 import type { HostLog } from '../core/log.js'
 import type { KeyValueStore, Store } from '../core/store.js'
 import type { Acceptor, ListenerOptions } from '../core/transport.js'
@@ -142,8 +142,8 @@ const PEER_PREFIX = 'peer.'
  * Checks the options. No message shows a value: it may be a secret.
  * @throws InvalidFieldsError naming the option
  */
-export function parseOptions(options: unknown, services: PluginServices | null | undefined, provides: ModuleProvides): Settings {
-  if (!isObject(options)) throw new InvalidFieldsError('options must be an object')
+export function parseOptions(given: unknown, services: PluginServices | null | undefined, provides: ModuleProvides): Settings {
+  const options = checkObject(given, 'options')
   if (options['_backend'] !== undefined) {
     throw new InvalidFieldsError('_backend is not supported: give a store of this package as `store`, or a plain one as `_store`')
   }
@@ -317,13 +317,9 @@ export function isPrefix(text: string): boolean {
 }
 
 function parseInfo(value: unknown, name: string): Partial<LedgerInfo> {
-  if (!isObject(value)) throw new InvalidFieldsError(`${name} must be an object`)
-  if (value['prefix'] !== undefined) parsePrefix(value['prefix'], `${name}.prefix`)
-  try {
-    return JSON.parse(JSON.stringify(value)) as Partial<LedgerInfo>
-  } catch (cause) {
-    throw new InvalidFieldsError(`${name} must be JSON`, { cause })
-  }
+  const info = checkObject(value, name)
+  if (info['prefix'] !== undefined) parsePrefix(info['prefix'], `${name}.prefix`)
+  return jsonCopyOf(info, name)
 }
 
 function parseString(value: unknown, name: string): string {

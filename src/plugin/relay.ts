@@ -6,8 +6,8 @@
  * twice. Any other call fails then, since whether it was carried out cannot be known.
  */
 import type { CancelTimer, Clock } from '../core/clock.js'
-import { InvalidFieldsError, PaychanError, StandbyError, StoreError, UnreachableError, messageOf } from '../core/errors.js'
-import { isObject } from '../core/json.js'
+import { PaychanError, StandbyError, StoreError, UnreachableError, messageOf } from '../core/errors.js'
+import { isObject, jsonCopyOf } from '../core/json.js'
 import type { Logger } from '../core/log.js'
 import type { PluginEvents, Role } from './account.js'
 import { Deferred } from './deferred.js'
@@ -145,7 +145,7 @@ export class Relay {
   }
 
   #send(method: keyof Calls, args: unknown[], again: boolean): Promise<unknown> {
-    const call: Pending = { id: ++this.#lastId, method, args: jsonOf(args), result: new Deferred(), again, cancelTimer: () => undefined }
+    const call: Pending = { id: ++this.#lastId, method, args: jsonCopyOf(args, 'what is given'), result: new Deferred(), again, cancelTimer: () => undefined }
     this.#calls.set(call.id, call)
     this.#awaitAnswer(call)
     this.#post(call)
@@ -321,15 +321,6 @@ function isUndecided(error: unknown): boolean {
 function ofRepeat(error: unknown): unknown {
   if (!(error instanceof StoreError)) return error
   return new StoreError(`it is not known what became of the call: ${error.message}`, { cause: error, outcome: 'unknown' })
-}
-
-/** As JSON has it. @throws InvalidFieldsError for what has no JSON */
-function jsonOf(args: unknown[]): unknown[] {
-  try {
-    return JSON.parse(JSON.stringify(args)) as unknown[]
-  } catch (cause) {
-    throw new InvalidFieldsError('what is given must be JSON', { cause })
-  }
 }
 
 /** A rejection's time is a Date for hosts, and a text in JSON. */

@@ -16,6 +16,7 @@ import { parseSum } from '../core/amounts.js'
 import { printable, toUtf8 } from '../core/bytes.js'
 import type { CancelTimer, Clock } from '../core/clock.js'
 import { InvalidFieldsError, StoreError, isTemporary, messageOf } from '../core/errors.js'
+import { parseIfJson } from '../core/json.js'
 import type { Logger } from '../core/log.js'
 import type { Random } from '../core/random.js'
 import { waitAtMost } from '../core/timers.js'
@@ -318,24 +319,16 @@ export function toSubProtocol(claim: string): SubProtocol {
 }
 
 function parseOutgoing(text: string): Outgoing {
-  try {
-    const value = JSON.parse(text) as Partial<Outgoing> | null
-    const claim = value?.claim
-    const sound = value?.v === 1 && typeof value.sum === 'string' && /^[0-9]+$/.test(value.sum) &&
-      (claim === undefined || (typeof claim.sum === 'string' && typeof claim.text === 'string'))
-    if (sound) return value as Outgoing
-  } catch {
-    // Falls through to the error below.
-  }
+  const value = parseIfJson(text) as Partial<Outgoing> | null | undefined
+  const claim = value?.claim as Partial<NonNullable<Outgoing['claim']>> | null | undefined
+  const isSound = value?.v === 1 && typeof value.sum === 'string' && /^[0-9]+$/.test(value.sum) &&
+    (claim === undefined || (typeof claim?.sum === 'string' && typeof claim.text === 'string'))
+  if (isSound) return value as Outgoing
   throw new StoreError(`the record '${OUTGOING_RECORD}' is of no version that is known here`)
 }
 
 /** Of a version that is not known, or does not parse: then the peer gets the claim once more. */
 function parseTaken(text: string): string {
-  try {
-    const value = JSON.parse(text) as { v?: unknown; sum?: unknown } | null
-    return value?.v === 1 && typeof value.sum === 'string' ? value.sum : ''
-  } catch {
-    return ''
-  }
+  const value = parseIfJson(text) as { v?: unknown; sum?: unknown } | null | undefined
+  return value?.v === 1 && typeof value.sum === 'string' ? value.sum : ''
 }

@@ -6,7 +6,7 @@
  */
 import * as errors from '../core/errors.js'
 import type { PaychanErrorOptions } from '../core/errors.js'
-import { isObject } from '../core/json.js'
+import { isObject, parseIfJson } from '../core/json.js'
 import type { LedgerInfo } from './lpi.js'
 
 const VERSION = 1
@@ -85,12 +85,7 @@ export function formatMessage(from: string, said: Said): string {
 
 /** `undefined` for what is no message, and for all of another version but signs of life. */
 export function parseMessage(text: string): SiblingMessage | undefined {
-  let message: unknown
-  try {
-    message = JSON.parse(text)
-  } catch {
-    return undefined
-  }
+  const message = parseIfJson(text)
   if (!isObject(message)) return undefined
   const { v, from, type } = message
   if (typeof from !== 'string') return undefined

@@ -3,7 +3,7 @@
  */
 import { formatAmount, negate } from '../core/amounts.js'
 import { InvalidFieldsError, NotAcceptedError } from '../core/errors.js'
-import { isObject } from '../core/json.js'
+import { checkObject } from '../core/json.js'
 import { ContentType } from '../btp/packets.js'
 import type { ResponsePacket, SubProtocol } from '../btp/packets.js'
 import { decodeBalance, encodeBalance, find, json, octets, readJson, text } from '../btp/protocol-data.js'
@@ -21,8 +21,7 @@ const ONLY = 0
  * @throws InvalidFieldsError when it is no JSON object with a prefix; UnreachableError
  */
 export async function askInfo(send: SendMessage): Promise<LedgerInfo> {
-  const info = readJson(await ask(send, 'info', FULL_INFO))
-  if (!isObject(info)) throw new InvalidFieldsError("the peer's info must be an object")
+  const info = checkObject(readJson(await ask(send, 'info', FULL_INFO)), "the peer's info")
   const { prefix } = info
   if (typeof prefix !== 'string' || !isPrefix(prefix)) throw new InvalidFieldsError("the peer's info must have a prefix that ends with a dot")
   return { ...info, prefix }

@@ -7,6 +7,7 @@
  * child takes whatever is smaller than `keys[1]`.
  */
 import { StoreError } from '../core/errors.js'
+import { parseIfJson } from '../core/json.js'
 import { lowerBound } from './sorted.js'
 
 export interface Page {
@@ -191,12 +192,7 @@ export async function* keysOf(read: ReadPage, prefix: string, from: string, id =
  * @throws StoreError when it is none of ours
  */
 export function parsePage(id: number, text: string): Page {
-  let page: Partial<Page> | null = null
-  try {
-    page = JSON.parse(text) as Partial<Page> | null
-  } catch {
-    // Told below, as for any other text that is no page.
-  }
+  const page = parseIfJson(text) as Partial<Page> | null | undefined
   if (page?.version !== 1 || !Array.isArray(page.keys) || (page.children !== undefined && !Array.isArray(page.children))) {
     throw new StoreError(`page ${id} of the store's index is damaged, or was written by a newer version`)
   }

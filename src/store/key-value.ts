@@ -15,6 +15,7 @@
  */
 import { fromUtf8 } from '../core/bytes.js'
 import { InvalidFieldsError, messageOf, StoreError } from '../core/errors.js'
+import { parseIfJson } from '../core/json.js'
 import type { Batch, KeyValueStore, ListOptions, Store } from '../core/store.js'
 import { checkBatch, checkKey, checkList, closedError } from './check.js'
 import { keysOf, KeyTreeChange, type Page, parsePage } from './key-tree.js'
@@ -284,12 +285,8 @@ function checkOwn(key: string): void {
  * @throws StoreError for the journal of a newer version
  */
 function parseJournal(text: string): Journal | undefined {
-  let journal: Partial<Journal> | null
-  try {
-    journal = JSON.parse(text) as Partial<Journal> | null
-  } catch {
-    return undefined
-  }
+  const journal = parseIfJson(text) as Partial<Journal> | null | undefined
+  if (journal === undefined) return undefined
   if (journal?.version !== 1 || typeof journal.id !== 'number' || !Array.isArray(journal.writes)) {
     throw new StoreError("the store's journal is damaged, or was written by a newer version")
   }
