@@ -15,6 +15,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
+import { posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import commonjs from '@rollup/plugin-commonjs'
 import inject from '@rollup/plugin-inject'
@@ -31,24 +32,45 @@ const outside = [...Object.keys({ ...dependencies, ...peerDependencies }), ...bu
 
 const ENTRY = '\0entry'
 
-/** An entry that is not a file, but has this code. */
-function entryOf(code) {
+/** An entry that is not a file, but has the code that `makeCode` returns. */
+function entryOf(makeCode) {
   return {
     name: 'entry',
     resolveId: source => (source === ENTRY ? ENTRY : null),
-    load: source => (source === ENTRY ? code : null),
+    load: source => (source === ENTRY ? makeCode() : null),
     options: options => ({ ...options, input: ENTRY })
   }
 }
+
+const nothing = () => ''
 
 /**
  * An entry whose one export is the plugin class, with the named exports as its properties: what require() returns and the
  * global is. `default` is among them, so that compiled `import Plugin from` finds the class with and without interop helpers.
  */
-const classEntry = path => entryOf(`import * as all from '${path}'\nexport default Object.assign(all.default, all)`)
+const classEntry = (path, before = nothing) => entryOf(() => `${before()}import * as all from '${path}'\nexport default Object.assign(all.default, all)`)
 
 /** An entry that only hands on. Rollup puts the code itself into other chunks then. */
-const facadeEntry = path => entryOf(`export * from '${path}'\nexport { default } from '${path}'`)
+const facadeEntry = (path, before = nothing) => entryOf(() => `${before()}export * from '${path}'\nexport { default } from '${path}'`)
+
+/**
+ * The order in which the folders come in the browser builds, as far as imports leave it open. gzip knows a text again that stood up to
+ * 32 KB before, so that a file costs less behind others that resemble it: this saves more than one percent of what a page loads.
+ */
+const FOLDERS = ['platform', 'btp', 'transport', 'core', 'ledger', 'store', 'plugin']
+
+/** Imports of all files that an entry leads to, folder by folder. They change nothing but the order. */
+function folderByFolder(entry) {
+  const files = new Set()
+  const visit = path => {
+    if (files.has(path)) return
+    files.add(path)
+    for (const [, next] of readFileSync(path, 'utf8').matchAll(/^(?:import|export) .*from '(\.[^']+)'/gm)) visit(posix.join(posix.dirname(path), next))
+  }
+  visit(posix.normalize(entry))
+  const sorted = FOLDERS.flatMap(folder => [...files].filter(path => posix.basename(posix.dirname(path)) === folder).sort())
+  return sorted.map(path => `import './${path}'\n`).join('')
+}
 
 /** The names that each entry's code exports, noted when it is bundled: declarations export types besides. */
 const namesInCode = new Map()
@@ -226,6 +248,8 @@ const classOnly = { ...output, exports: 'default' }
 const browser = './.build/js/index.js'
 const node = './.build/js/node.js'
 
+const inOrder = () => folderByFolder(browser)
+
 const umd = {
   ...classOnly,
   file: 'dist/ilp-plugin-paychan.umd.js',
@@ -247,7 +271,7 @@ const declarations = (input, name) => ({
 export default [
   {
     ...common,
-    plugins: [facadeEntry(browser), ...forBrowser()],
+    plugins: [facadeEntry(browser, inOrder), ...forBrowser()],
     output: {
       ...named,
       dir: 'dist',
@@ -260,7 +284,7 @@ export default [
   },
   {
     ...common,
-    plugins: [classEntry(browser), ...forBrowser()],
+    plugins: [classEntry(browser, inOrder), ...forBrowser()],
     output: [{ ...classOnly, file: 'dist/browser.cjs', format: 'cjs' }, umd]
   },
   {
