@@ -9,6 +9,7 @@ import { printable } from '../core/bytes.js'
 import { InvalidFieldsError, messageOf, NotAcceptedError, PacketError, PaychanError, UnreachableError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { Acceptor, Connection, ConnectionEvents } from '../core/transport.js'
+import { Turns } from '../core/turns.js'
 import { readAuthRequest } from './auth.js'
 import type { Credentials, PeerFacts } from './auth.js'
 import { decodePacket, encodePacket } from './packets.js'
@@ -57,7 +58,7 @@ export class Doorkeeper {
   /** Those before the door, the oldest first. */
   readonly #visitors = new Set<Visitor>()
   /** Opening and closing the acceptor, one after the other. */
-  #queue: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
   #listening = false
 
   constructor(ports: DoorkeeperPorts, options: DoorkeeperOptions = {}) {
@@ -77,7 +78,7 @@ export class Doorkeeper {
    * @throws UnreachableError when the port cannot be bound; the host is not added then
    */
   admit(host: Host): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       if (this.#hosts.includes(host)) return
       if (!this.#listening) {
         await this.#acceptor?.listen(connection => { this.receive(connection) })
@@ -89,7 +90,7 @@ export class Doorkeeper {
 
   /** Takes a host away; with the last one stops listening, which drops what is open. */
   dismiss(host: Host): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       const at = this.#hosts.indexOf(host)
       if (at < 0) return
       this.#hosts.splice(at, 1)
@@ -131,12 +132,6 @@ export class Doorkeeper {
       }
     }
     throw refusal
-  }
-
-  #inTurn(action: () => Promise<void>): Promise<void> {
-    const turn = this.#queue.then(action)
-    this.#queue = turn.catch(() => undefined)
-    return turn
   }
 }
 

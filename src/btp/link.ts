@@ -6,6 +6,7 @@ import type { CancelTimer } from '../core/clock.js'
 import { printable } from '../core/bytes.js'
 import { InvalidFieldsError, messageOf, NotAcceptedError, UnreachableError } from '../core/errors.js'
 import type { Connection, ConnectionEvents, Dial } from '../core/transport.js'
+import { Turns } from '../core/turns.js'
 import type { Credentials } from './auth.js'
 import { Dialler } from './dialler.js'
 import type { Host, Recognition } from './doorkeeper.js'
@@ -63,7 +64,7 @@ export class Link implements Host {
   #lastFailure: unknown
   #stopping: Promise<void> | undefined
   /** Client sides authenticate one after another: which of two connections is the newer must be the same on both sides. */
-  #authenticating: Promise<unknown> = Promise.resolve()
+  readonly #authenticating = new Turns()
 
   constructor(options: LinkOptions) {
     this.#options = options
@@ -209,7 +210,7 @@ export class Link implements Host {
   }
 
   #authenticate(connection: Connection, credentials: Credentials, signal?: AbortSignal): Promise<void> {
-    const authenticate = async (): Promise<void> => {
+    return this.#authenticating.take(async () => {
       // A side that has a session does not dial: the peer came first, and nothing was said on this connection yet.
       if (signal !== undefined && (signal.aborted || this.#current !== undefined)) {
         connection.terminate()
@@ -223,10 +224,7 @@ export class Link implements Host {
       } finally {
         signal?.removeEventListener('abort', abort)
       }
-    }
-    const turn = this.#authenticating.then(authenticate)
-    this.#authenticating = turn.catch(() => undefined)
-    return turn
+    })
   }
 
   /** A session has been authenticated, by either side. */

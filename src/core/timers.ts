@@ -4,7 +4,12 @@
  * Those that are set in the same millisecond for the same delay share one timer of the clock: setting and stopping one each would be
  * a part of the cost of a transfer that can be seen.
  */
-import type { CancelTimer, Clock } from './clock.js'
+import type { CancelTimer, Clock, TimerOptions } from './clock.js'
+
+/** Waits for a time in milliseconds. */
+export function sleep(clock: Clock, delayMs: number, options?: TimerOptions): Promise<void> {
+  return new Promise(resolve => { clock.setTimer(delayMs, resolve, options) })
+}
 
 /** Waits for what does not reject, but no longer than that, and keeps a process alive as long. */
 export async function waitAtMost(clock: Clock, limitMs: number, awaited: Promise<unknown>): Promise<'done' | 'overdue'> {
@@ -33,6 +38,11 @@ export class Timers<K> {
 
   constructor(clock: Clock) {
     this.#clock = clock
+  }
+
+  /** Calls `action` once when a time, in milliseconds since 1970, is there or past. Replaces the timer of that key. */
+  setFor(key: K, time: number, action: () => void): void {
+    this.set(key, Math.max(0, time - this.#clock.now()), action)
   }
 
   /** Calls `action` once after `delayMs` milliseconds. Replaces the timer of that key. */

@@ -15,7 +15,7 @@ import { parseIfJson } from '../core/json.js'
 import type { Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
 import type { ListOptions, Store } from '../core/store.js'
-import { waitAtMost } from '../core/timers.js'
+import { sleep, waitAtMost } from '../core/timers.js'
 
 const HEAD_KEY = 'paychan:head'
 /** Changes in one group. Bounds the memory and the time of one commit. */
@@ -451,7 +451,7 @@ export class Committer {
           group.failed(new StoreError('the store was given up before it told whether it wrote', { cause, outcome: 'unknown' }))
           return
         }
-        await new Promise<void>(resolve => { clock.setTimer(READ_BACK_MS, resolve) })
+        await sleep(clock, READ_BACK_MS)
       }
     }
   }

@@ -7,6 +7,7 @@ import type { Logger } from '../core/log.js'
 import type { Random } from '../core/random.js'
 import { fromBase64url } from '../core/bytes.js'
 import { InsufficientBalanceError, NotAcceptedError, StandbyError, UnreachableError, messageOf } from '../core/errors.js'
+import { sleep } from '../core/timers.js'
 import { decodeIlpError, encodeIlpError, ilpErrorToRejectionReason, senderOf } from '../btp/ilp-error.js'
 import type { IlpPrepare } from '../btp/ilp-packets.js'
 import type { Packet, SubProtocol } from '../btp/packets.js'
@@ -123,7 +124,7 @@ export function changeUntilDone<T>(account: Account, change: () => Promise<T>, s
   return change().catch(async (error: unknown) => {
     if (stopped() || error instanceof StandbyError) return undefined
     account.log.error(`a change could not be stored, trying again: ${messageOf(error)}`)
-    await new Promise<void>(resolve => { account.clock.setTimer(STORE_RETRY_MS, resolve) })
+    await sleep(account.clock, STORE_RETRY_MS)
     // Whoever stopped has given the store up.
     return stopped() ? undefined : changeUntilDone(account, change, stopped)
   })

@@ -127,7 +127,7 @@ export class DataIncoming {
   }
 
   #armExpiry(handling: Handling): void {
-    this.#timers.set(handling.id, handling.expiresAt - this.#account.clock.now(), () => { void this.#expire(handling) })
+    this.#timers.setFor(handling.id, handling.expiresAt, () => { void this.#expire(handling) })
   }
 
   async #expire(handling: Handling): Promise<void> {

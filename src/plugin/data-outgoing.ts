@@ -150,7 +150,7 @@ export class DataOutgoing {
   }
 
   #armExpiry(flight: Flight): void {
-    this.#timers.set(flight.id, Math.max(0, flight.expiresAt - this.#account.clock.now()), () => { void this.#expire(flight) })
+    this.#timers.setFor(flight.id, flight.expiresAt, () => { void this.#expire(flight) })
   }
 
   /** Sends the packet, once, and takes what comes back. */

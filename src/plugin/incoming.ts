@@ -299,8 +299,7 @@ export class Incoming {
   // ---- time
 
   #armExpiry(entry: Entry<Transfer>): void {
-    const leftMs = Date.parse(entry.info.transfer.expiresAt) - this.#account.clock.now()
-    this.#timers.set(entry.id, Math.max(0, leftMs), () => { void this.#expire(entry.id) })
+    this.#timers.setFor(entry.id, Date.parse(entry.info.transfer.expiresAt), () => { void this.#expire(entry.id) })
   }
 
   async #expire(id: string): Promise<void> {

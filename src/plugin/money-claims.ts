@@ -6,6 +6,7 @@ import { formatAmount, parseSum } from '../core/amounts.js'
 import type { Amount } from '../core/amounts.js'
 import { NotAcceptedError } from '../core/errors.js'
 import { waitAtMost } from '../core/timers.js'
+import { Turns } from '../core/turns.js'
 import type { SubProtocol } from '../btp/packets.js'
 import { find } from '../btp/protocol-data.js'
 import { CLAIM, IncomingClaims } from './incoming-claims.js'
@@ -20,6 +21,7 @@ export type MoneyClaimsOptions = Omit<IncomingClaimsOptions, 'module' | 'peerRep
 export class MoneyClaims {
   readonly #options: MoneyClaimsOptions
   readonly #incoming: IncomingClaims
+  readonly #turns = new Turns()
   #making: Promise<unknown> = Promise.resolve()
 
   constructor(options: MoneyClaimsOptions) {
@@ -48,7 +50,7 @@ export class MoneyClaims {
    */
   async make(sum: Amount): Promise<string> {
     // One call at a time, also where the one before lasts longer than the life that it was made in.
-    const making = this.#making.then(() => this.#options.module.createOutgoingClaim(formatAmount(sum)))
+    const making = this.#turns.take(() => this.#options.module.createOutgoingClaim(formatAmount(sum)))
     this.#making = making.catch(() => undefined)
     const made = await making
     if (made === undefined || made === null) throw new NotAcceptedError('the module has made no claim')

@@ -19,6 +19,7 @@ import {
   isTemporary, messageOf
 } from '../core/errors.js'
 import { parseIfJson } from '../core/json.js'
+import { Turns } from '../core/turns.js'
 import { readSettlementMark, settlementMark } from '../btp/inquiry.js'
 import type { SubProtocol, TransferPacket } from '../btp/packets.js'
 import type { Session } from '../btp/session.js'
@@ -104,7 +105,7 @@ export class Money {
   #lastNumber = 0
   readonly #calls = new Map<number, Deferred<void>>()
   /** Settlements go one after the other: whoever comes waits for those before. */
-  #tail: Promise<void> = Promise.resolve()
+  #turns = new Turns()
   #life = { isOver: true }
   #isSettlingUp = false
   /** A payment was refused for want of a settlement since the last one. */
@@ -131,7 +132,7 @@ export class Money {
 
   resume(): void {
     const life = this.#life = { isOver: false }
-    this.#tail = Promise.resolve()
+    this.#turns = new Turns()
     this.#options.claims?.start()
     for (const settlement of this.#state.sending) {
       if (settlement.isOnce !== true) continue
@@ -216,7 +217,7 @@ export class Money {
   #enqueue(settlement: Sending, life: Life): Promise<void> {
     const call = new Deferred<void>()
     this.#calls.set(settlement.number, call)
-    this.#tail = this.#tail.then(() => this.#deliver(settlement, call, life))
+    void this.#turns.take(() => this.#deliver(settlement, call, life))
     return call.promise
   }
 

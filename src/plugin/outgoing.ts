@@ -100,8 +100,8 @@ export class Outgoing {
     const { transfer } = entry.info
     const flight: Flight = { id: entry.id, transfer, acknowledged: new Deferred(), resumed, isAcknowledged: false }
     this.#flights.set(entry.id, flight)
-    const { clock, graceMs } = this.#account
-    this.#timers.set(entry.id, Math.max(0, Date.parse(transfer.expiresAt) + graceMs - clock.now()), () => { void this.#expire(entry.id) })
+    const { graceMs } = this.#account
+    this.#timers.setFor(entry.id, Date.parse(transfer.expiresAt) + graceMs, () => { void this.#expire(entry.id) })
     void this.#offer(flight)
     return flight
   }
