@@ -126,25 +126,8 @@ function isErrorRecord(value: unknown): boolean {
 /** The names of the classes that are made of a message and options: all but those that say more, or that only others extend. */
 type PlainName = { [N in keyof typeof errors]: (typeof errors)[N] extends new (message: string, options?: PaychanErrorOptions) => errors.PaychanError ? N : never }[keyof typeof errors]
 
-const PLAIN_ERRORS: { readonly [N in PlainName]: new (message: string, options: PaychanErrorOptions) => errors.PaychanError } = {
-  NotAcceptedError: errors.NotAcceptedError,
-  InvalidFieldsError: errors.InvalidFieldsError,
-  TransferNotFoundError: errors.TransferNotFoundError,
-  InvalidFulfillmentError: errors.InvalidFulfillmentError,
-  DuplicateIdError: errors.DuplicateIdError,
-  AlreadyRolledBackError: errors.AlreadyRolledBackError,
-  AlreadyFulfilledError: errors.AlreadyFulfilledError,
-  InsufficientBalanceError: errors.InsufficientBalanceError,
-  UnreachableError: errors.UnreachableError,
-  StoreError: errors.StoreError,
-  StandbyError: errors.StandbyError,
-  AccountNotFoundError: errors.AccountNotFoundError,
-  MissingFulfillmentError: errors.MissingFulfillmentError,
-  NoSubscriptionsError: errors.NoSubscriptionsError,
-  RequestHandlerAlreadyRegisteredError: errors.RequestHandlerAlreadyRegisteredError,
-  DataHandlerAlreadyRegisteredError: errors.DataHandlerAlreadyRegisteredError,
-  MoneyHandlerAlreadyRegisteredError: errors.MoneyHandlerAlreadyRegisteredError,
-  PacketError: errors.PacketError
+function isPlainName(name: string): name is PlainName {
+  return name.endsWith('Error') && name !== 'PaychanError' && name !== 'RemoteError' && Object.hasOwn(errors, name)
 }
 
 /** What of an error goes to whoever made the call: all but its cause, which may be anything. */
@@ -163,8 +146,6 @@ export function recordOfError(thrown: unknown): ErrorRecord {
 /** The error that a record stands for. One of no class of ours, as a module may throw it, is an Error of that name. */
 export function errorOfRecord({ name, message, outcome, fromPeer, remote }: ErrorRecord): Error {
   if (remote !== undefined) return new errors.RemoteError(message, remote)
-  if (Object.hasOwn(PLAIN_ERRORS, name)) {
-    return new PLAIN_ERRORS[name as PlainName](message, { fromPeer: fromPeer === true, ...(outcome === 'unknown' ? { outcome } : {}) })
-  }
+  if (isPlainName(name)) return new errors[name](message, { fromPeer: fromPeer === true, ...(outcome === 'unknown' ? { outcome } : {}) })
   return Object.assign(new Error(message), { name })
 }
