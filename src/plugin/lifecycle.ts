@@ -5,6 +5,7 @@
 import { printable, toHex } from '../core/bytes.js'
 import { InvalidFieldsError, StandbyError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
+import { sleep } from '../core/timers.js'
 import type { Acceptor } from '../core/transport.js'
 import { PAYCHAN } from '../btp/auth.js'
 import { Doorkeeper, doorkeeperOf } from '../btp/doorkeeper.js'
@@ -77,27 +78,9 @@ export function keepsBooks({ store, keyValueStore }: Settings): boolean {
 }
 
 export class Lifecycle {
-  readonly #environment: Environment
-  readonly #settings: Settings
-  readonly #options: PluginOptions
-  readonly #log: Logger
-  readonly #acceptor: Acceptor | undefined
-  readonly #module: ModuleRunner | undefined
-  readonly #identity: Identity
-  readonly #authenticator: Authenticator
-  readonly #committer: Committer
-  readonly #ledger: Ledger<Transfer>
-  readonly #courier: Courier
-  readonly #settlement: Settlement | undefined
-  readonly #data: Data
-  readonly #money: Money
+  readonly #parts: Parts
   /** What goes to the peer and comes from it, and is taken up at each connect. */
   readonly #traffic: ReadonlyArray<Outgoing | Incoming | Data | Money>
-  readonly #requests: Requests
-  readonly #emit: Account['emit']
-  readonly #succession: Succession | undefined
-  readonly #onRole: (role: Role) => void
-  readonly #observe: Parts['observe']
   /** For those who dial in, while this side listens. */
   #doorkeeper: Doorkeeper | undefined
   /** For sockets that a host hands in. */
@@ -124,29 +107,11 @@ export class Lifecycle {
   #informedBy: Session | undefined
 
   constructor(parts: Parts) {
-    this.#environment = parts.environment
-    this.#settings = parts.settings
-    this.#options = parts.options
-    this.#log = parts.log
-    this.#acceptor = parts.acceptor
-    this.#module = parts.module
-    this.#identity = parts.identity
-    this.#authenticator = parts.authenticator
-    this.#committer = parts.committer
-    this.#ledger = parts.ledger
-    this.#courier = parts.courier
-    this.#settlement = parts.settlement
-    this.#data = parts.data
-    this.#money = parts.money
+    this.#parts = parts
     this.#traffic = [parts.outgoing, parts.incoming, parts.data, parts.money]
-    this.#requests = parts.requests
-    this.#emit = parts.emit
-    this.#succession = parts.succession
-    this.#onRole = parts.onRole
-    this.#observe = parts.observe
-    this.#reception = new Doorkeeper({ clock: this.#environment.clock, log: this.#log }, this.#acceptor && {
-      authTimeoutMs: this.#acceptor.authTimeoutMs,
-      maxUnauthenticated: this.#acceptor.maxUnauthenticated
+    this.#reception = new Doorkeeper({ clock: this.#parts.environment.clock, log: this.#parts.log }, this.#parts.acceptor && {
+      authTimeoutMs: this.#parts.acceptor.authTimeoutMs,
+      maxUnauthenticated: this.#parts.acceptor.maxUnauthenticated
     })
   }
 
@@ -183,7 +148,7 @@ export class Lifecycle {
   /** See `LedgerPlugin.addSocket`. */
   async addSocket(socket: unknown, credentials: Credentials | undefined): Promise<void> {
     if (this.#role === 'standby') throw new StandbyError('another process or tab holds the connection: this one takes no socket')
-    const connection = this.#environment.adoptSocket(socket)
+    const connection = this.#parts.environment.adoptSocket(socket)
     const link = await this.#openLink()
     if (credentials !== undefined) {
       await link.addClientSocket(connection, checkCredentials(credentials))
@@ -208,10 +173,10 @@ export class Lifecycle {
   }
 
   #begin(timeoutMs: number): Deferred<void> {
-    const deadline = this.#environment.clock.now() + timeoutMs
+    const deadline = this.#parts.environment.clock.now() + timeoutMs
     return this.#try(attempt => this.#join(attempt, deadline), error => {
       // Who was first here has been overtaken by another: that one holds now.
-      void this.#shut(error, { stays: this.#succession !== undefined && error instanceof StandbyError })
+      void this.#shut(error, { stays: this.#parts.succession !== undefined && error instanceof StandbyError })
     })
   }
 
@@ -227,15 +192,15 @@ export class Lifecycle {
   }
 
   async #join(attempt: Deferred<void>, deadline: number): Promise<void> {
-    if (this.#settings.server !== undefined) await this.#authenticator.checkPresent()
+    if (this.#parts.settings.server !== undefined) await this.#parts.authenticator.checkPresent()
     this.#mustBeCurrent(attempt)
-    await this.#succession?.join()
+    await this.#parts.succession?.join()
     this.#mustBeCurrent(attempt)
-    if (this.#succession?.isHeld !== false) {
+    if (this.#parts.succession?.isHeld !== false) {
       await this.#establish(attempt, deadline)
       return
     }
-    await this.#ledger.refresh()
+    await this.#parts.ledger.refresh()
     this.#mustBeCurrent(attempt)
     this.#attempt = undefined
     this.#wait()
@@ -243,54 +208,54 @@ export class Lifecycle {
   }
 
   #wait(): void {
-    this.#committer.standBy()
+    this.#parts.committer.standBy()
     this.#phase = 'standby'
     this.#setRole('standby')
   }
 
   /** Takes over, where this instance stands by and the hold is its own now. */
   succeed(): void {
-    if (this.#phase !== 'standby' || this.#disconnecting !== undefined || this.#succession?.isHeld !== true) return
-    this.#log.info('taking over: whoever held the connection is gone')
+    if (this.#phase !== 'standby' || this.#disconnecting !== undefined || this.#parts.succession?.isHeld !== true) return
+    this.#parts.log.info('taking over: whoever held the connection is gone')
     this.#try(attempt => this.#establish(attempt, undefined), error => {
-      this.#log.warn(`taking over has failed, and will be tried again: ${printable(error.message)}`)
+      this.#parts.log.warn(`taking over has failed, and will be tried again: ${printable(error.message)}`)
       void this.#shut(error, { stays: true, pauseMs: SUCCEED_AGAIN_MS })
     })
     const settling = new Deferred<void>()
     this.#settling = settling
-    void settling.promise.then(this.#environment.clock.setTimer(this.#settings.answerTimeoutMs, settling.resolve))
+    void settling.promise.then(this.#parts.environment.clock.setTimer(this.#parts.settings.answerTimeoutMs, settling.resolve))
   }
 
   #setRole(role: Role): void {
     if (this.#role === role) return
     this.#role = role
-    this.#onRole(role)
+    this.#parts.onRole(role)
   }
 
   /** Without a deadline it is a take-over: nobody waits for it, and it goes on until the peer is there. */
   async #establish(attempt: Deferred<void>, deadline: number | undefined): Promise<void> {
-    const { server } = this.#settings
-    await this.#committer.takeOver()
+    const { server } = this.#parts.settings
+    await this.#parts.committer.takeOver()
     // Where that took longer than this attempt, the store is not kept.
-    if (this.#isGivenUp) this.#committer.release()
+    if (this.#isGivenUp) this.#parts.committer.release()
     this.#mustBeCurrent(attempt)
-    await this.#ledger.load()
-    await this.#money.load()
+    await this.#parts.ledger.load()
+    await this.#parts.money.load()
     this.#mustBeCurrent(attempt)
     const link = await this.#openLink()
     this.#mustBeCurrent(attempt)
-    if (this.#acceptor !== undefined) {
-      this.#doorkeeper = doorkeeperOf(this.#acceptor, { clock: this.#environment.clock, log: this.#log })
+    if (this.#parts.acceptor !== undefined) {
+      this.#doorkeeper = doorkeeperOf(this.#parts.acceptor, { clock: this.#parts.environment.clock, log: this.#parts.log })
       await this.#doorkeeper.admit(link)
       this.#mustBeCurrent(attempt)
     }
     // Whoever takes over knows its peer's info from the one before.
-    const needsNoAnswer = this.#acceptor !== undefined || (deadline === undefined && this.#identity.isKnown)
+    const needsNoAnswer = this.#parts.acceptor !== undefined || (deadline === undefined && this.#parts.identity.isKnown)
     if (server !== undefined && needsNoAnswer) link.start()
     else if (server !== undefined) await this.#dial(link, attempt, deadline ?? Infinity)
-    if (this.#module !== undefined) await this.#connectModule(this.#module)
+    if (this.#parts.module !== undefined) await this.#connectModule(this.#parts.module)
     this.#mustBeCurrent(attempt)
-    if (link.session !== undefined) this.#identity.meet(link.session, await this.#ledgerId())
+    if (link.session !== undefined) this.#parts.identity.meet(link.session, await this.#ledgerId())
     this.#mustBeCurrent(attempt)
     this.#becomeReady(link)
   }
@@ -307,16 +272,16 @@ export class Lifecycle {
 
   /** Dials until authenticated and introduced: a connection that is lost in between is dialled again, until the time is over. */
   async #dial(link: Link, attempt: Deferred<void>, deadline: number): Promise<void> {
-    const { clock } = this.#environment
+    const { clock } = this.#parts.environment
     const leftMs = (): number => Math.max(0, deadline - clock.now())
     for (;;) {
       await link.connect(leftMs())
       this.#mustBeCurrent(attempt)
-      if (!this.#identity.needsPeer) return
+      if (!this.#parts.identity.needsPeer) return
       const { session } = link
       try {
-        const timeoutMs = Math.min(this.#settings.answerTimeoutMs, leftMs())
-        this.#identity.learn(await askInfo(body => link.request(body, { timeoutMs })))
+        const timeoutMs = Math.min(this.#parts.settings.answerTimeoutMs, leftMs())
+        this.#parts.identity.learn(await askInfo(body => link.request(body, { timeoutMs })))
         this.#informedBy = session
         return
       } catch (error) {
@@ -324,32 +289,32 @@ export class Lifecycle {
       }
       // A peer that is there and cannot tell yet is asked again later (C24).
       if (link.session === session) {
-        await new Promise<void>(resolve => { clock.setTimer(Math.min(ASK_AGAIN_MS, leftMs()), resolve, { keepsProcessAlive: true }) })
+        await sleep(clock, Math.min(ASK_AGAIN_MS, leftMs()), { keepsProcessAlive: true })
       }
     }
   }
 
   async #connectModule(module: ModuleRunner): Promise<void> {
-    await module.connect(this.#options)
+    await module.connect(this.#parts.options)
     this.#moduleIsConnected = true
     if (this.#isGivenUp) {
       await this.#letModuleGo()
       return
     }
-    const prefix = this.#settings.prefix ?? this.#settings.info?.prefix
+    const prefix = this.#parts.settings.prefix ?? this.#parts.settings.info?.prefix
     if (prefix !== undefined && prefix !== module.getInfo().prefix) throw new InvalidFieldsError("prefix must be the same as that of the module's info")
-    await this.#settlement?.load()
+    await this.#parts.settlement?.load()
   }
 
   #becomeReady(link: Link): void {
-    this.#identity.becomeKnown()
+    this.#parts.identity.becomeKnown()
     this.#phase = 'ready'
-    this.#courier.start()
+    this.#parts.courier.start()
     for (const part of this.#traffic) part.resume()
     // Not before: what a module throws until here is the attempt's failure.
     this.#attempt = undefined
     this.#setRole('holder')
-    this.#succession?.announce()
+    this.#parts.succession?.announce()
     for (const { resolve } of this.#whenReady.splice(0)) resolve()
     if (link.session !== undefined) this.#greet()
   }
@@ -364,21 +329,21 @@ export class Lifecycle {
   }
 
   async #makeLink(): Promise<Link> {
-    const { clock, random, dial } = this.#environment
-    const { server, answerTimeoutMs, heartbeatMs, heartbeatTimeoutMs, reconnectMinMs, reconnectMaxMs } = this.#settings
+    const { clock, random, dial } = this.#parts.environment
+    const { server, answerTimeoutMs, heartbeatMs, heartbeatTimeoutMs, reconnectMinMs, reconnectMaxMs } = this.#parts.settings
     const ledgerId = await this.#ledgerId()
     this.#link = new Link({
       clock,
       random,
-      log: this.#log,
+      log: this.#parts.log,
       ledgerId,
-      keepsNoBooks: !keepsBooks(this.#settings),
+      keepsNoBooks: !keepsBooks(this.#parts.settings),
       ...(server === undefined ? {} : { dial: { dial, url: server.url, credentials: () => this.#credentials() } }),
       authenticate: credentials => this.#accepts(credentials),
       handleRequest: (packet, session) => this.#handle(packet, session),
-      observe: this.#observe,
+      observe: this.#parts.observe,
       onUp: session => {
-        this.#identity.meet(session, ledgerId)
+        this.#parts.identity.meet(session, ledgerId)
         if (this.#phase === 'ready') this.#greet()
       },
       onDown: () => { this.#part() },
@@ -396,22 +361,22 @@ export class Lifecycle {
    * peer's connection back from the other, on and on.
    */
   async #credentials(): Promise<Credentials> {
-    await this.#committer.checkNotLost()
-    return this.#authenticator.credentials()
+    await this.#parts.committer.checkNotLost()
+    return this.#parts.authenticator.credentials()
   }
 
   async #accepts(credentials: Credentials): Promise<boolean> {
-    await this.#committer.checkNotLost()
-    return this.#authenticator.accepts(credentials)
+    await this.#parts.committer.checkNotLost()
+    return this.#parts.authenticator.accepts(credentials)
   }
 
   /** Random, kept with the ledger: peers of ours know each other by it. */
   async #ledgerId(): Promise<string> {
-    await this.#committer.ready()
-    const stored = await this.#committer.get(LEDGER_ID_KEY)
+    await this.#parts.committer.ready()
+    const stored = await this.#parts.committer.get(LEDGER_ID_KEY)
     if (stored !== undefined) return stored
-    const id = toHex(this.#environment.random.bytes(16))
-    await this.#committer.submit(group => { group.put(LEDGER_ID_KEY, id) })
+    const id = toHex(this.#parts.environment.random.bytes(16))
+    await this.#parts.committer.submit(group => { group.put(LEDGER_ID_KEY, id) })
     return id
   }
 
@@ -419,22 +384,22 @@ export class Lifecycle {
   #greet(): void {
     this.#hasGreeted = true
     this.#settling?.resolve()
-    this.#emit('connect')
-    this.#courier.sessionUp()
+    this.#parts.emit('connect')
+    this.#parts.courier.sessionUp()
     const session = this.#link?.session
     if (session !== undefined) {
-      this.#data.sessionUp(session)
-      this.#money.sessionUp(session)
+      this.#parts.data.sessionUp(session)
+      this.#parts.money.sessionUp(session)
     }
-    this.#settlement?.onSessionUp()
-    if (this.#identity.needsPeer && this.#link?.session !== this.#informedBy) void this.#refreshInfo()
+    this.#parts.settlement?.onSessionUp()
+    if (this.#parts.identity.needsPeer && this.#link?.session !== this.#informedBy) void this.#refreshInfo()
   }
 
   /** A session is gone: told where its beginning was. */
   #part(): void {
     if (!this.#hasGreeted) return
     this.#hasGreeted = false
-    this.#emit('disconnect')
+    this.#parts.emit('disconnect')
   }
 
   /** A client that has its info from the peer asks anew on each session: it may have changed, but for its prefix. */
@@ -443,11 +408,11 @@ export class Lifecycle {
     try {
       info = await askInfo(body => this.send(body))
     } catch (error) {
-      this.#log.debug(`the peer's info is not to be had now: ${printable(messageOf(error))}`)
+      this.#parts.log.debug(`the peer's info is not to be had now: ${printable(messageOf(error))}`)
       return
     }
     try {
-      if (this.#identity.learn(info)) this.#emit('info_change', this.#identity.info())
+      if (this.#parts.identity.learn(info)) this.#parts.emit('info_change', this.#parts.identity.info())
     } catch (error) {
       this.#fail(error instanceof Error ? error : new InvalidFieldsError(messageOf(error)))
     }
@@ -455,10 +420,10 @@ export class Lifecycle {
 
   #handle(packet: RequestPacket, session: Session): Promise<SubProtocol[]> {
     if (this.#phase !== 'ready') return this.#handleEarly(packet, session)
-    if (this.#disconnecting !== undefined && (packet.type === 'prepare' || this.#data.isForHost(packet))) {
+    if (this.#disconnecting !== undefined && (packet.type === 'prepare' || this.#parts.data.isForHost(packet))) {
       return Promise.reject(new UnreachableError('disconnecting: no new transfer is taken'))
     }
-    return this.#requests.handle(packet, session)
+    return this.#parts.requests.handle(packet, session)
   }
 
   /** Calls of the peer's module are answered while ours connects, since both may need each other for that; all else waits. */
@@ -466,9 +431,9 @@ export class Lifecycle {
     const name = packet.type === 'message' ? packet.protocolData[0]?.protocolName : undefined
     const isCall = name !== undefined && !['ilp', 'custom', 'claim', 'info', 'balance', 'limit', PAYCHAN].includes(name)
     if (this.#phase === 'disconnecting') throw new UnreachableError('this side is disconnecting')
-    const arrivedAt = this.#environment.clock.now()
+    const arrivedAt = this.#parts.environment.clock.now()
     if (!isCall) await new Promise<void>((resolve, reject) => { this.#whenReady.push({ resolve, reject }) })
-    return this.#requests.handle(packet, session, arrivedAt)
+    return this.#parts.requests.handle(packet, session, arrivedAt)
   }
 
   // ---- disconnecting
@@ -498,15 +463,15 @@ export class Lifecycle {
   async #disconnectModule(): Promise<void> {
     if (!this.#moduleIsConnected) return
     this.#moduleIsConnected = false
-    this.#settlement?.stop()
-    this.#money.stop()
-    await Promise.all([this.#settlement?.idle(), this.#money.idle()])
-    await this.#module?.disconnect()
+    this.#parts.settlement?.stop()
+    this.#parts.money.stop()
+    await Promise.all([this.#parts.settlement?.idle(), this.#parts.money.idle()])
+    await this.#parts.module?.disconnect()
   }
 
   /** As `#disconnectModule`, where nobody is there to be told of its failure. */
   #letModuleGo(): Promise<void> {
-    return this.#disconnectModule().catch((error: unknown) => { this.#log.warn(`the module's disconnect failed: ${printable(messageOf(error))}`) })
+    return this.#disconnectModule().catch((error: unknown) => { this.#parts.log.warn(`the module's disconnect failed: ${printable(messageOf(error))}`) })
   }
 
   /** How much waits for the peer, or for the host. */
@@ -515,12 +480,12 @@ export class Lifecycle {
   }
 
   async #drain(drainMs: number): Promise<void> {
-    const { clock } = this.#environment
+    const { clock } = this.#parts.environment
     const until = clock.now() + drainMs
-    const isBusy = (): boolean => this.#fatal === undefined && this.#committer.owns &&
-      (this.#pending > 0 || [...this.#ledger.open].some(({ info }) => info.state === 'prepared'))
+    const isBusy = (): boolean => this.#fatal === undefined && this.#parts.committer.owns &&
+      (this.#pending > 0 || [...this.#parts.ledger.open].some(({ info }) => info.state === 'prepared'))
     while (clock.now() < until && isBusy()) {
-      await new Promise<void>(resolve => { clock.setTimer(Math.min(DRAIN_POLL_MS, until - clock.now()), resolve, { keepsProcessAlive: true }) })
+      await sleep(clock, Math.min(DRAIN_POLL_MS, until - clock.now()), { keepsProcessAlive: true })
     }
   }
 
@@ -559,25 +524,25 @@ export class Lifecycle {
     this.#stopTraffic()
     await this.#link?.stop()
     if (this.#link !== undefined) await Promise.all([this.#doorkeeper?.dismiss(this.#link), this.#reception.dismiss(this.#link)])
-    await Promise.all([this.#settlement?.idle(), this.#money.idle()])
-    await this.#committer.settle()
-    this.#committer.release()
+    await Promise.all([this.#parts.settlement?.idle(), this.#parts.money.idle()])
+    await this.#parts.committer.settle()
+    this.#parts.committer.release()
     if (this.#stays) {
       this.#wait()
-      this.#succession?.requeue(pauseMs)
+      this.#parts.succession?.requeue(pauseMs)
       attempt?.resolve()
       return
     }
-    this.#succession?.leave()
+    this.#parts.succession?.leave()
     this.#phase = 'idle'
     attempt?.reject(reason)
   }
 
   /** Ends all waiting for the peer and for the host. */
   #stopTraffic(): void {
-    this.#courier.stop()
+    this.#parts.courier.stop()
     for (const part of this.#traffic) part.stop()
-    this.#settlement?.stop()
+    this.#parts.settlement?.stop()
   }
 
   /**
@@ -585,9 +550,9 @@ export class Lifecycle {
    * takes over again when they are gone; elsewhere when it connects again.
    */
   standBy(): void {
-    this.#log.warn('standing by: the store has another owner now')
+    this.#parts.log.warn('standing by: the store has another owner now')
     const isWanted = this.#role !== 'disconnected' || this.#attempt !== undefined
-    void this.#shut(new StandbyError('another process or tab has taken the store over'), { stays: this.#succession !== undefined && isWanted })
+    void this.#shut(new StandbyError('another process or tab has taken the store over'), { stays: this.#parts.succession !== undefined && isWanted })
   }
 
   /** No retry mends this (C53). */
@@ -595,9 +560,9 @@ export class Lifecycle {
     if (this.#fatal !== undefined) return
     this.#fatal = error
     this.#giveUpStaying()
-    this.#log.error(`this instance cannot go on: ${error.message}`)
+    this.#parts.log.error(`this instance cannot go on: ${error.message}`)
     void this.#shut(error)
-    this.#emit('error', error)
+    this.#parts.emit('error', error)
   }
 
   /** @throws UnreachableError after a fatal error */
