@@ -7,7 +7,7 @@
 import { parseLimit, parseSum } from '../core/amounts.js'
 import type { Amount, Limit } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
-import { InvalidFieldsError, StoreError, messageOf } from '../core/errors.js'
+import { InvalidFieldsError, StoreError, TransferNotFoundError, messageOf } from '../core/errors.js'
 import { isObject } from '../core/json.js'
 import { STATE_OF } from './stages.js'
 import type { Stage, TransferState } from './stages.js'
@@ -221,6 +221,12 @@ function sameJson(a: unknown, b: unknown): boolean {
   const names = Object.keys(a)
   return names.length === Object.keys(b).length && names.every(name =>
     Object.hasOwn(b, name) && sameJson(a[name as keyof typeof a], b[name as keyof typeof b]))
+}
+
+/** What was found under an id. @throws TransferNotFoundError when nothing was */
+export function found<E>(entry: E | undefined, id: string): E {
+  if (entry === undefined) throw new TransferNotFoundError(`no transfer has the id ${printable(id)}`)
+  return entry
 }
 
 /**

@@ -5,8 +5,8 @@
  */
 import { formatAmount, parseAmount, parseLimit } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
-import { AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, InvalidFieldsError, TransferNotFoundError } from '../core/errors.js'
-import { checkLogId, copyOf, sameTransfer } from './records.js'
+import { AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, InvalidFieldsError } from '../core/errors.js'
+import { checkLogId, copyOf, found, sameTransfer } from './records.js'
 import type { Entry, View } from './draft.js'
 import type { Ledger } from './ledger.js'
 import type { LoggedTransfer, TransferWithInfo } from './records.js'
@@ -136,11 +136,6 @@ export class TransferLog<T extends LoggedTransfer = LoggedTransfer> {
   async #finish(id: string, decide: (view: View<T>, entry: Entry<T>) => void): Promise<void> {
     await this.#ledger.change(id, view => { decide(view, found(view.get(id), id)) })
   }
-}
-
-function found<E>(entry: E | undefined, id: string): E {
-  if (entry === undefined) throw new TransferNotFoundError(`no transfer has the id ${printable(id)}`)
-  return entry
 }
 
 /** The id of a transfer that a log may take. @throws InvalidFieldsError naming `id` or `amount` */

@@ -15,7 +15,7 @@ import { Timers } from '../core/timers.js'
 import { rejectionReasonToIlpError } from '../btp/ilp-error.js'
 import type { PreparePacket, SubProtocol } from '../btp/packets.js'
 import { fromProtocolData, octets } from '../btp/protocol-data.js'
-import { sameTransfer } from '../ledger/records.js'
+import { found, sameTransfer } from '../ledger/records.js'
 import type { Entry } from '../ledger/draft.js'
 import { MOST_IN_FLIGHT, changeTransfer, changeUntilDone, copyOf, ilpData, rejectionMessage, reportDispute, stoppedError, timeoutIlpError, transferOfPrepare } from './account.js'
 import type { Account, Life } from './account.js'
@@ -322,8 +322,8 @@ export class Incoming {
   }
 }
 
-function received(entry: Entry<Transfer> | undefined, id: string, action: string): Entry<Transfer> {
-  if (entry === undefined) throw new TransferNotFoundError(`no transfer has the id ${id}`)
+function received(known: Entry<Transfer> | undefined, id: string, action: string): Entry<Transfer> {
+  const entry = found(known, id)
   if (!entry.info.isIncoming) throw new NotAcceptedError(`transfer ${id} was sent by this side: only its receiver may ${action} it`)
   return entry
 }

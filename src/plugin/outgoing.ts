@@ -8,14 +8,14 @@ import { conditionOf } from '../core/ids.js'
 import { toBase64url } from '../core/bytes.js'
 import {
   AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, InvalidFieldsError, InvalidFulfillmentError,
-  NotAcceptedError, TransferNotFoundError, UnreachableError, isTemporary, messageOf
+  NotAcceptedError, UnreachableError, isTemporary, messageOf
 } from '../core/errors.js'
 import type { PaychanError } from '../core/errors.js'
 import { Timers } from '../core/timers.js'
 import type { FulfillPacket, RejectPacket, SubProtocol } from '../btp/packets.js'
 import { find, toProtocolData } from '../btp/protocol-data.js'
 import type { RequestBody } from '../btp/session.js'
-import { sameTransfer } from '../ledger/records.js'
+import { found, sameTransfer } from '../ledger/records.js'
 import type { Entry } from '../ledger/draft.js'
 import { changeTransfer, copyOf, createOutgoing, isTimeout, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
 import type { Account } from './account.js'
@@ -243,8 +243,8 @@ export class Outgoing {
 }
 
 /** Only the sender's side answers a Fulfill or Reject: for a transfer that it sent (C29). */
-function ours(entry: Entry<Transfer> | undefined, id: string, action: string): Entry<Transfer> {
-  if (entry === undefined) throw new TransferNotFoundError(`no transfer has the id ${id}`)
+function ours(known: Entry<Transfer> | undefined, id: string, action: string): Entry<Transfer> {
+  const entry = found(known, id)
   if (entry.info.isIncoming) throw new NotAcceptedError(`transfer ${id} was sent to this side: only this side may ${action} it`)
   if (entry.stage === 'sent' || entry.stage === 'unsure') throw new NotAcceptedError(`transfer ${id} is an ILPv4 packet: its answer ends it`)
   return entry

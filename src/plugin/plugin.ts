@@ -4,7 +4,7 @@
  */
 import { formatAmount } from '../core/amounts.js'
 import { toHex } from '../core/bytes.js'
-import { AlreadyRolledBackError, InvalidFieldsError, MissingFulfillmentError, TransferNotFoundError, UnreachableError, messageOf } from '../core/errors.js'
+import { AlreadyRolledBackError, InvalidFieldsError, MissingFulfillmentError, UnreachableError, messageOf } from '../core/errors.js'
 import { parseTransferId } from '../core/ids.js'
 import type { Logger } from '../core/log.js'
 import type { Store } from '../core/store.js'
@@ -13,6 +13,7 @@ import { hasToken } from '../btp/auth.js'
 import { Backend } from '../ledger/backend.js'
 import { Committer } from '../ledger/committer.js'
 import { Ledger } from '../ledger/ledger.js'
+import { found } from '../ledger/records.js'
 import type { TransferWithInfo } from '../ledger/records.js'
 import { TransferLog } from '../ledger/transfer-log.js'
 import type { Account, PluginEvents, Role } from './account.js'
@@ -44,6 +45,7 @@ import type { Calls, LocalCalls } from './relay.js'
 import { Requests } from './requests.js'
 import { Rpc } from './rpc.js'
 import { Settlement } from './settlement.js'
+import type { Records } from './settlement.js'
 import type { HolderState } from './sibling-messages.js'
 import { askBalance, askLimit } from './side-protocols.js'
 import { Succession } from './succession.js'
@@ -128,7 +130,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     const account = this.#makeAccount(courier, runner, settlement)
     const generation = this.#generation = new Generation(btp)
     this.#data = new Data({ account, generation, isV2Host, onOwed: isWanting => { void this.#money.settleUp(isWanting) } })
-    this.#money = new Money({ account, generation, isV2Host, isTrusting, claims, automatic, records: this.#moneyRecords() })
+    this.#money = new Money({ account, generation, isV2Host, isTrusting, claims, automatic, records: this.#records() })
     this.#outgoing = new Outgoing(account)
     this.#incoming = new Incoming(account)
     const traffic = { outgoing: this.#outgoing, incoming: this.#incoming, data: this.#data, money: this.#money }
@@ -205,21 +207,19 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       random,
       log: this.#log,
       module,
-      records: {
-        read: name => this.#committer.get(`:paychan:${name}`),
-        write: (name, value) => this.#committer.submit(group => { group.put(`:paychan:${name}`, value) })
-      },
+      records: this.#records(),
       outgoingFulfilled: async () => formatAmount((await this.#ledger.sums()).outgoingFulfilled),
       request: body => this.#lifecycle.send(body),
       session: () => this.#lifecycle.session
     })
   }
 
-  #moneyRecords(): MoneyRecords {
-    const keyOf = (name: string): string => `:paychan:${name}`
+  #records(): Records & MoneyRecords {
+    const put: MoneyRecords['put'] = (group, name, value) => { group.put(`:paychan:${name}`, value) }
     return {
-      read: name => this.#committer.get(keyOf(name)),
-      put: (group, name, value) => { group.put(keyOf(name), value) },
+      read: name => this.#committer.get(`:paychan:${name}`),
+      write: (name, value) => this.#committer.submit(group => { put(group, name, value) }),
+      put,
       submit: decide => this.#committer.submit(decide)
     }
   }
@@ -456,8 +456,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   async getFulfillment(transferId: string): Promise<string> {
     this.#lifecycle.mustBeUsable()
     const id = parseTransferId(transferId, 'transferId')
-    const info = (await this.#ledger.find(id))?.info
-    if (info === undefined) throw new TransferNotFoundError(`no transfer has the id ${id}`)
+    const { info } = found(await this.#ledger.find(id), id)
     if (info.state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${id} is rolled back`)
     if (info.fulfillment === undefined) throw new MissingFulfillmentError(`transfer ${id} is not fulfilled yet`)
     return info.fulfillment
