@@ -24,8 +24,14 @@ import { Deferred } from './deferred.js'
 import { Disputable } from './disputable.js'
 import type { DataHandler, IncomingTransfer, Transfer } from './lpi.js'
 
-/** How much the answer to a question about packets may hold, in characters: with room to spare in a frame of 64 KiB. */
-const ANSWER_LIMIT = 40_000
+/** The largest answer of the host that is passed on, in bytes: what a frame of 64 KiB has room for beside its own fields. */
+const ANSWER_BYTES = 65_000
+
+/**
+ * How much the answer to a question may hold of packets, in characters: so much has room in a frame beside the ids of a question. Any
+ * Fulfill that RFC 27 allows, with its 32 KiB of data, does.
+ */
+const TOLD_CHARACTERS = 56_000
 
 /** A Fulfill that says no more than its preimage: made again of that, where it is needed. */
 const BARE_FULFILL_BYTES = 35
@@ -158,12 +164,14 @@ export class DataIncoming {
     await this.#conclude(handling, this.#endOf(handling, await answerOf(handler, packet, this.#account)))
   }
 
-  /** What the host's answer comes to. */
+  /** What the host's answer comes to. What has no room in a frame loses its data, not its meaning: a preimage is valid without them. */
   #endOf({ transfer }: Handling, packet: Uint8Array): End {
     const reply = parseIlpReply(packet)
     if (reply === undefined) return { packet: writeIlpReject('T00', 'the host gave no answer that is one to a Prepare') }
-    if (reply.type === 'reject') return { packet }
-    if (conditionOf(reply.fulfillment) === transfer.executionCondition) return { packet, fulfillment: reply.fulfillment }
+    const fits = packet.length <= ANSWER_BYTES
+    if (reply.type === 'reject') return { packet: fits ? packet : writeIlpReject(reply.code, 'the answer of the host was too large') }
+    const { fulfillment } = reply
+    if (conditionOf(fulfillment) === transfer.executionCondition) return { packet: fits ? packet : writeIlpFulfill(fulfillment), fulfillment }
     return { packet: writeIlpReject('F05', 'the fulfillment does not match the condition') }
   }
 
@@ -205,10 +213,11 @@ export class DataIncoming {
       const entry = await this.#account.ledger.change(id, view => view.get(id))
       if (entry?.stage === 'handed') held.push(id)
       else if (entry?.info.isIncoming === true && entry.info.state === 'fulfilled') {
-        const packet = entry.open?.ilp ?? toBase64url(writeIlpFulfill(entry.info.fulfillment ?? ''))
+        let packet = entry.open?.ilp
+        if (packet === undefined || packet.length > TOLD_CHARACTERS) packet = toBase64url(writeIlpFulfill(entry.info.fulfillment ?? ''))
         size += packet.length
-        // The first one has room in any case. What is left out is asked again.
-        if (fulfilled.size > 0 && size > ANSWER_LIMIT) continue
+        // What is left out is asked again. The first one always has room.
+        if (size > TOLD_CHARACTERS) continue
         fulfilled.set(id, packet)
         this.#disputable.told(id, session, Date.parse(entry.info.transfer.expiresAt))
       } else cancelled.push(id)

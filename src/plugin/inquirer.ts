@@ -30,8 +30,6 @@ export class Inquirer {
   #hasBegun: boolean
   /** The session on which all was asked: so the peer knows of what it is not asked that this side is in no doubt. */
   #asked: Session | undefined
-  /** One that does not know the question. */
-  #deaf: Session | undefined
   #isAsking = false
   #delayMs = FIRST_DELAY_MS
   #cancelTimer: CancelTimer | undefined
@@ -74,7 +72,7 @@ export class Inquirer {
 
   async #ask(): Promise<void> {
     const session = this.#options.session()
-    if (this.#isAsking || session?.peer.announced !== true || session === this.#deaf) return
+    if (this.#isAsking || session?.peer.announced !== true) return
     const ids = this.#options.unresolved(session)
     this.#hasBegun ||= ids.length > 0
     if (!this.#hasBegun || (ids.length === 0 && this.#asked === session)) return
@@ -84,19 +82,22 @@ export class Inquirer {
     this.#goOn(session)
   }
 
+  /** A question that is refused keeps back none of the others; but none of them is the last then, since this was not all. */
   async #askAll(session: Session, ids: readonly string[]): Promise<void> {
-    try {
-      for (let from = 0; from === 0 || from < ids.length; from += IDS_IN_A_QUESTION) {
-        const isLast = from + IDS_IN_A_QUESTION >= ids.length
-        const question = askMessage(ids.slice(from, from + IDS_IN_A_QUESTION), isLast)
+    let isAll = true
+    for (let from = 0; from === 0 || from < ids.length; from += IDS_IN_A_QUESTION) {
+      const isLast = isAll && from + IDS_IN_A_QUESTION >= ids.length
+      const question = askMessage(ids.slice(from, from + IDS_IN_A_QUESTION), isLast)
+      try {
         const { protocolData } = await session.request({ type: 'message', protocolData: [question] })
         this.#options.learn(readFates(protocolData))
+      } catch (error) {
+        this.#options.log.debug(`a question about packets failed: ${printable(messageOf(error))}`)
+        if (isTemporary(error)) return
+        isAll = false
       }
-      this.#asked = session
-    } catch (error) {
-      this.#options.log.debug(`a question about packets failed: ${printable(messageOf(error))}`)
-      if (!isTemporary(error)) this.#deaf = session
     }
+    if (isAll) this.#asked = session
   }
 
   /** Later on about what is left; at once where another session has come meanwhile. */

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { lateMessage, transferMark } from '../../src/btp/inquiry.js'
 import type { Packet } from '../../src/btp/packets.js'
-import { octets } from '../../src/btp/protocol-data.js'
+import { json, octets } from '../../src/btp/protocol-data.js'
 import { DataHandlerAlreadyRegisteredError, NoSubscriptionsError } from '../../src/core/errors.js'
 import type { PluginOptions } from '../../src/plugin/options.js'
 import type { DataHandler } from '../../src/plugin/lpi.js'
@@ -392,6 +392,73 @@ describe('a restart', () => {
     await send(lab, pay(lab))
     expect(await stagesOf(lab.bob)).toEqual(['answered'])
     expect(await lab.balances()).toEqual([-20, 20])
+  })
+})
+
+describe('an answer of the host that is large', () => {
+  const largest = 60_000
+
+  it.each([20_000, 40_000, largest, 64_000, 65_400, 66_000, 70_000])('of %i bytes of data: both sides agree on what became of the packet, also where it is lost', async bytes => {
+    const data = Buffer.alloc(bytes)
+    for (const drops of [false, true]) {
+      const lab = await openLab(async packet => fulfillOf(packet, data))
+      if (drops) lab.network.drop(answers('message'), 1)
+      const payment = pay(lab, 20_000, '10', data)
+      const sent = await send(lab, payment)
+      if (drops) {
+        lab.network.cut()
+        await lab.reconnect()
+      }
+      await lab.clock.advance(30_000)
+      expect([endOf(sent), await lab.balances(), await stagesOf(lab.alice)]).toEqual(['fulfill', [-10, 10], []])
+      // RFC 27 has no data of more than 32 KiB.
+      if (bytes <= (drops ? 40_000 : largest)) expect(sent.value).toHaveLength(payment.fulfill.length)
+    }
+  })
+
+  it('a Reject that has no room is passed on by its code', async () => {
+    const lab = await openLab(async () => ilpReject('T02', 'x'.repeat(70_000)))
+    expect([endOf(await send(lab, pay(lab))), isHeld(lab)]).toEqual(['T02', [0, 0]])
+  })
+
+  it('keeps none of those in doubt that were lost behind it', async () => {
+    let bytes = 55_000
+    const lab = await openLab(async packet => fulfillOf(packet, Buffer.alloc(bytes)))
+    lab.network.drop(answers('message'), 2)
+    const first = await send(lab, pay(lab))
+    bytes = 0
+    const second = await send(lab, pay(lab))
+    lab.network.cut()
+    await lab.reconnect()
+    expect([endOf(first), endOf(second), await stagesOf(lab.alice)]).toEqual(['fulfill', 'fulfill', []])
+  })
+})
+
+describe('a question that the peer refuses', () => {
+  it('keeps only what it asked about in doubt, and is asked again', async () => {
+    const { lab, peer } = await openBeside(fulfils, true)
+    const sent = Array.from({ length: 201 }, () => watch<Uint8Array>(lab.alice.plugin.sendData(pay(lab, 600_000).prepare)))
+    let refuses = true
+    const questions: Array<[number, boolean]> = []
+    peer.script = packet => {
+      const [first] = packet.protocolData
+      if (packet.type !== 'message') return undefined
+      if (first?.protocolName !== 'paychan') return 'silence'
+      const { ask, more } = JSON.parse(Buffer.from(first.data).toString()) as { ask: string[]; more?: boolean }
+      questions.push([ask.length, more === true])
+      if (refuses && ask.length === 200) return { code: 'F00', name: 'InvalidFieldsError' }
+      return [json('paychan', { fulfilled: {}, cancelled: ask, held: [] })]
+    }
+    await settle()
+    lab.network.cut()
+    await peer.listen()
+    await lab.reconnect()
+    expect(sent.filter(outcome => endOf(outcome) !== 'pending')).toHaveLength(1)
+    refuses = false
+    await lab.clock.advance(2000)
+    expect(sent.filter(outcome => endOf(outcome) === 'pending')).toEqual([])
+    // The last question says that this was all: not while another was refused.
+    expect(questions).toEqual([[200, true], [1, true], [200, false]])
   })
 })
 
