@@ -134,6 +134,11 @@ export class Session implements ConnectionEvents {
     return this.#peer
   }
 
+  /** When the peer gave its last sign of life. */
+  get lastHeard(): number {
+    return this.#lastHeard
+  }
+
   /** Whether the connection is gone. */
   get closed(): boolean {
     return this.#state === 'closed'

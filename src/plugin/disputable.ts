@@ -1,9 +1,9 @@
 /**
  * The packets that we fulfilled and of which the sender may still say that the Fulfill came too late. Imports core and btp.
  *
- * A sender of ours is in doubt only as long as it may not have read our answer. So each packet is closed a minute after its expiry while
- * the session lasts on which it was told; or when the sender has asked, on a later session, about all that it does not know, and this one
- * was not among them. Beyond what can be in flight nothing is disputable (I9): then the oldest is closed, first of those that were told on
+ * A sender of ours is in doubt only as long as it may not have read our answer. So each packet is closed when a minute after its expiry the
+ * sender is heard on the session on which it was told: until then that may be dead, and nobody know it yet. Or when the sender has asked,
+ * on a later session, about all that it does not know, and this one was not among them. Beyond what can be in flight nothing is disputable (I9): then the oldest is closed, first of those that were told on
  * a session which lasts.
  */
 import type { Amount } from '../core/amounts.js'
@@ -117,10 +117,9 @@ export class Disputable {
   }
 
   #sweep(): void {
-    const now = this.#account.clock.now()
     const current = this.#account.session()
     for (const [id, { session, closesAt }] of this.#fulfilled) {
-      if (session !== undefined && session === current && closesAt <= now) this.#close(id)
+      if (session !== undefined && session === current && session.lastHeard >= closesAt) this.#close(id)
     }
     if (this.#fulfilled.size > 0) this.#sweepLater()
   }
