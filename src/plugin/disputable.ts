@@ -61,8 +61,12 @@ export class Disputable {
     known.closesAt = this.#closesAt(expiresAt)
   }
 
-  /** The sender has asked about these; with the last question it is in no doubt about any other that was told before this session. */
+  /**
+   * The sender has asked about these; with the last question it is in no doubt about any other that was told before this session. A
+   * question of an older session says nothing of what was told since.
+   */
   asked(ids: readonly string[], isLast: boolean, session: Session): void {
+    if (session !== this.#account.session()) return
     if (this.#asked?.session !== session) this.#asked = { session, ids: new Set() }
     for (const id of ids) this.#asked.ids.add(id)
     if (!isLast) return

@@ -1,8 +1,12 @@
 /** What the sender of a packet may still object to: when it is closed, and how much there can be. */
 import { describe, expect, it } from 'vitest'
+import type { Session } from '../../src/btp/session.js'
+import type { Account } from '../../src/plugin/account.js'
+import { Disputable } from '../../src/plugin/disputable.js'
 import { fulfillOf, ilpPayment } from '../support/ilp.js'
 import { Lab, settle, watch } from '../support/lab.js'
 import { Tabs } from '../support/tabs.js'
+import { VirtualClock } from '../support/virtual-clock.js'
 
 describe('what may be disputed', () => {
   it('is not closed by time on a connection that is dead and not yet known to be: the sender may be in doubt still', async () => {
@@ -48,5 +52,20 @@ describe('what may be disputed', () => {
     expect(sent.state).toBe('rejected')
     expect(await tab.plugin.getBalance()).toBe('0')
     expect((await lab.bob.durable()).balance).toBe(0)
+  })
+
+  it('is not closed by a question of the session before, whose answer took long, when it was told on the session now', () => {
+    const closed: string[] = []
+    const [before, now] = [Object.create(null) as Session, Object.create(null) as Session]
+    const account = {
+      clock: new VirtualClock(),
+      session: () => now,
+      ledger: { close: (id: string) => { closed.push(id) }, currentLimits: { maximum: Infinity, minimum: -Infinity } }
+    } as unknown as Account
+    const disputable = new Disputable(account)
+    disputable.add('p', 1n, now, account.clock.now() + 1000)
+    disputable.asked([], true, before)
+    expect(closed).toEqual([])
+    disputable.stop()
   })
 })
