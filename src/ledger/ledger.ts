@@ -9,7 +9,7 @@ import type { Amount, Limit } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
 import { InvalidFieldsError, StoreError } from '../core/errors.js'
 import type { Committer, Group } from './committer.js'
-import { Draft, HISTORY_SPAN_MS, STORED_SUMS, hold } from './draft.js'
+import { Draft, HISTORY_SPAN_MS, STORED_SUMS, hold, positionOf } from './draft.js'
 import type { Entry, Limits, Memory, Sums, View } from './draft.js'
 import { OpenPages } from './open-pages.js'
 import {
@@ -230,6 +230,11 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   /** As `limits`, once they have been read. */
   get currentLimits(): Readonly<Limits> {
     return this.#limits
+  }
+
+  /** What limits act on, once it has been read: the balance, with what was settled. */
+  get position(): Amount {
+    return positionOf(this.#sums)
   }
 
   /** What has not come to its end yet, and final ones whose event may not have been raised. */

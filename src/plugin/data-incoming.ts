@@ -10,6 +10,7 @@ import {
   AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, NotAcceptedError, StoreError, TransferNotFoundError, messageOf
 } from '../core/errors.js'
 import { formatAmount } from '../core/amounts.js'
+import type { Amount } from '../core/amounts.js'
 import { conditionOf, randomTransferId } from '../core/ids.js'
 import { Timers } from '../core/timers.js'
 import { amountTooLargeData, parseIlpReply, writeIlpFulfill, writeIlpReject } from '../btp/ilp-packets.js'
@@ -43,6 +44,8 @@ interface Handling {
   readonly expiresAt: number
   /** Where the answer goes. */
   readonly session: Session
+  /** What limits act on, when it was taken. */
+  position: Amount
   /** The packet that answers the sender. */
   readonly answer: Deferred<Uint8Array>
 }
@@ -103,7 +106,7 @@ export class DataIncoming {
     if (ledger.inFlightCount >= MOST_IN_FLIGHT) return writeIlpReject('T03', 'too many packets are in flight')
     const id = mark ?? randomTransferId(random)
     const transfer = transferOfPrepare(this.#account, id, prepare, true)
-    const handling: Handling = { id, transfer, expiresAt: prepare.expiresAt.getTime(), session, answer: new Deferred() }
+    const handling: Handling = { id, transfer, expiresAt: prepare.expiresAt.getTime(), session, position: 0n, answer: new Deferred() }
     try {
       await ledger.change(id, view => { this.#hold(view, handling) })
     } catch (error) {
@@ -113,6 +116,7 @@ export class DataIncoming {
       throw error
     }
     if (this.#life.isOver) throw stoppedError(id)
+    handling.position = ledger.position
     this.#handlings.set(id, handling)
     this.#armExpiry(handling)
     void this.#ask(handling, packet, handler)
@@ -188,7 +192,7 @@ export class DataIncoming {
       return view.move(entry, 'answered', { fulfillment, ...(packet.length === BARE_FULFILL_BYTES ? {} : { ilp: toBase64url(packet) }) })
     })
     if (concluded === undefined) return
-    if (concluded.stage === 'answered') this.#disputable.add(id, concluded.amount, session, handling.expiresAt)
+    if (concluded.stage === 'answered') this.#disputable.add(id, concluded.amount, handling)
     const isFulfilled = concluded.info.state === 'fulfilled'
     this.#finish(handling, isFulfilled || fulfillment === undefined ? packet : writeIlpReject('R00', 'the fulfillment came too late'))
   }

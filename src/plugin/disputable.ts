@@ -3,10 +3,14 @@
  *
  * A sender of ours is in doubt only as long as it may not have read our answer. So each packet is closed when a minute after its expiry the
  * sender is heard on the session on which it was told: until then that may be dead, and nobody know it yet. Or when the sender has asked,
- * on a later session, about all that it does not know, and this one was not among them. Beyond what can be in flight nothing is disputable (I9): then the oldest is closed, first of those that were told on
- * a session which lasts.
+ * on a later session, about all that it does not know, and this one was not among them.
+ *
+ * Beyond what can be in flight nothing is disputable (I9): then the oldest is closed, first of those that were told on a session which
+ * lasts. That is the maximum less the lowest position at which one of these was taken: the limit lets no more in beside that one, however
+ * much was settled beforehand. Settling later lets more in, but does not add to what is disputable: who has settled for a packet is in no
+ * doubt about it. The minimum bounds nothing here: by default there is none.
  */
-import type { Amount } from '../core/amounts.js'
+import type { Amount, Limit } from '../core/amounts.js'
 import type { CancelTimer } from '../core/clock.js'
 import type { Session } from '../btp/session.js'
 import { MOST_IN_FLIGHT } from './account.js'
@@ -17,8 +21,17 @@ const OBJECTION_MS = 60_000
 /** How often is looked which are over. */
 const SWEEP_MS = 10_000
 
+interface Taken {
+  /** Where the sender was told. */
+  readonly session: Session
+  readonly expiresAt: number
+  /** What limits act on, when it was taken. */
+  readonly position: Amount
+}
+
 interface Fulfilled {
   readonly amount: Amount
+  readonly position: Amount
   /** Where the sender was told, last. */
   session: Session | undefined
   closesAt: number
@@ -29,6 +42,8 @@ export class Disputable {
   /** The oldest first. */
   readonly #fulfilled = new Map<string, Fulfilled>()
   #sum = 0n
+  /** Of their positions; at most so, since it is looked for only now and then. */
+  #lowest: Limit = Infinity
   /** What the sender has asked about on the session that is there. */
   #asked: { session: Session; ids: Set<string> } | undefined
   #cancelSweep: CancelTimer | undefined
@@ -37,10 +52,15 @@ export class Disputable {
     this.#account = account
   }
 
-  /** A packet is fulfilled; without a session in a life before, so that the sender may not have heard of it. */
-  add(id: string, amount: Amount, session?: Session, expiresAt = 0): void {
-    this.#fulfilled.set(id, { amount, session, closesAt: this.#closesAt(expiresAt) })
+  /**
+   * A packet is fulfilled: in a life before where it is not known how it was taken. Then the sender may not have heard of it, and all
+   * from there may have been in flight at once.
+   */
+  add(id: string, amount: Amount, taken?: Taken): void {
     this.#sum += amount
+    const position = taken?.position ?? this.#account.ledger.position - this.#sum
+    if (position < this.#lowest) this.#lowest = position
+    this.#fulfilled.set(id, { amount, position, session: taken?.session, closesAt: this.#closesAt(taken?.expiresAt ?? 0) })
     this.#makeRoom(id)
     this.#sweepLater()
   }
@@ -81,6 +101,7 @@ export class Disputable {
     this.#cancelSweep = undefined
     this.#fulfilled.clear()
     this.#sum = 0n
+    this.#lowest = Infinity
     this.#asked = undefined
   }
 
@@ -94,8 +115,8 @@ export class Disputable {
   }
 
   #makeRoom(newest: string): void {
-    const { maximum, minimum } = this.#account.ledger.currentLimits
-    const most = typeof maximum === 'bigint' && typeof minimum === 'bigint' ? maximum - minimum : Infinity
+    const { maximum } = this.#account.ledger.currentLimits
+    const most = typeof maximum === 'bigint' && typeof this.#lowest === 'bigint' ? maximum - this.#lowest : Infinity
     while (this.#fulfilled.size > 1 && (this.#fulfilled.size > MOST_IN_FLIGHT || this.#sum > most)) {
       this.#close(this.#oldestTold(newest) ?? newest)
     }
@@ -122,8 +143,10 @@ export class Disputable {
 
   #sweep(): void {
     const current = this.#account.session()
-    for (const [id, { session, closesAt }] of this.#fulfilled) {
+    this.#lowest = Infinity
+    for (const [id, { session, closesAt, position }] of this.#fulfilled) {
       if (session !== undefined && session === current && session.lastHeard >= closesAt) this.#close(id)
+      else if (position < this.#lowest) this.#lowest = position
     }
     if (this.#fulfilled.size > 0) this.#sweepLater()
   }

@@ -1,12 +1,51 @@
 /** What the sender of a packet may still object to: when it is closed, and how much there can be. */
 import { describe, expect, it } from 'vitest'
+import { lateMessage, transferMark } from '../../src/btp/inquiry.js'
+import { octets } from '../../src/btp/protocol-data.js'
 import type { Session } from '../../src/btp/session.js'
 import type { Account } from '../../src/plugin/account.js'
 import { Disputable } from '../../src/plugin/disputable.js'
+import type { AnyModule } from '../../src/plugin/module.js'
+import type { PluginOptions } from '../../src/plugin/options.js'
+import { toSubProtocol } from '../../src/plugin/settlement.js'
 import { fulfillOf, ilpPayment } from '../support/ilp.js'
-import { Lab, settle, watch } from '../support/lab.js'
+import { Lab, PREFIX, settle, watch } from '../support/lab.js'
+import { ScriptedPeer } from '../support/scripted-peer.js'
 import { Tabs } from '../support/tabs.js'
 import { VirtualClock } from '../support/virtual-clock.js'
+
+/**
+ * Alice, to whom a peer of hers may owe 10, beside that peer. `pay` pays 10 to her, `dispute` disputes all that was paid: her balance before
+ * and after.
+ */
+async function openBeside(options: Partial<PluginOptions>, module?: AnyModule) {
+  const lab = new Lab({
+/** Alice, to whom a peer of hers may owe 10, beside that peer, which pays, and then disputes all that it has paid: her balance before and
+ * after. */
+  })
+  const peer = new ScriptedPeer(lab, { announces: true })
+  await peer.listen()
+  lab.alice.onStart = plugin => {
+    plugin.registerDataHandler(async packet => fulfillOf(packet))
+    plugin.registerMoneyHandler(async () => undefined)
+  }
+  await lab.alice.start()
+  const ids: string[] = []
+  const pay = async (): Promise<void> => {
+    const id = `00000000-0000-4000-8000-${String(ids.length).padStart(12, '0')}`
+    ids.push(id)
+    const { prepare } = ilpPayment(id, lab.clock.now() + 10_000)
+    await peer.ask({ type: 'message', protocolData: [octets('ilp', prepare), transferMark(id)] })
+  }
+  const balance = async (): Promise<number> => (await lab.alice.durable()).balance
+  const dispute = async (): Promise<[number, number]> => {
+    const before = await balance()
+    for (const id of ids) await peer.ask({ type: 'message', protocolData: [lateMessage(id)] })
+    await settle()
+    return [before, await balance()]
+  }
+  return { lab, peer, pay, dispute }
+}
 
 describe('what may be disputed', () => {
   it('is not closed by time on a connection that is dead and not yet known to be: the sender may be in doubt still', async () => {
@@ -63,9 +102,59 @@ describe('what may be disputed', () => {
       ledger: { close: (id: string) => { closed.push(id) }, currentLimits: { maximum: Infinity, minimum: -Infinity } }
     } as unknown as Account
     const disputable = new Disputable(account)
-    disputable.add('p', 1n, now, account.clock.now() + 1000)
+    disputable.add('p', 1n, { session: now, expiresAt: account.clock.now() + 1000, position: 0n })
     disputable.asked([], true, before)
     expect(closed).toEqual([])
     disputable.stop()
+  })
+
+  it('I9: is no more than can be in flight, where no minimum is set, as by default under LPI v2', async () => {
+    const { peer, dispute, pay } = await openBeside({ trustSettlements: true })
+    for (let n = 0; n < 50; n++) {
+      await pay()
+      await peer.ask({ type: 'transfer', amount: '10', protocolData: [] })
+    }
+    expect(await dispute()).toEqual([500, 490])
+  })
+
+  it('I9: is not all that a peer has settled by claims, so that it would be paid back', async () => {
+    const made: string[] = []
+    const module: AnyModule = {
+      connect: () => undefined,
+      disconnect: () => undefined,
+      getAccount: () => `${PREFIX}alice`,
+      getPeerAccount: () => `${PREFIX}bob`,
+      getInfo: () => ({ prefix: PREFIX }),
+      handleIncomingPrepare: () => undefined,
+      createOutgoingClaim: (_ctx, sum) => {
+        made.push(sum)
+        return { sum }
+      },
+      handleIncomingClaim: (_ctx, claim) => (claim as { sum: string }).sum
+    }
+    const { lab, peer, dispute, pay } = await openBeside({ settlement: 'automatic' }, module)
+    for (let n = 1; n <= 50; n++) {
+      await pay()
+      await peer.ask({ type: 'transfer', amount: '10', protocolData: [toSubProtocol(JSON.stringify({ sum: String(10 * n) }))] })
+    }
+    expect(await dispute()).toEqual([500, 490])
+    lab.network.cut()
+    await peer.listen()
+    await lab.reconnect()
+    await settle()
+    expect(made.filter(sum => Number(sum) > 10)).toEqual([])
+  })
+
+  it.each([[false], [true]])('I9: is all that was in flight at once, where it was settled for beforehand (restarted: %s)', async restarts => {
+    const { lab, peer, dispute, pay } = await openBeside({ trustSettlements: true })
+    await peer.ask({ type: 'transfer', amount: '190', protocolData: [] })
+    await Promise.all(Array.from({ length: 20 }, pay))
+    if (restarts) {
+      await peer.listen()
+      const restarted = lab.alice.restart()
+      await lab.clock.advance(2000)
+      await restarted
+    }
+    expect(await dispute()).toEqual([200, 0])
   })
 })
