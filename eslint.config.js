@@ -48,7 +48,7 @@ function nodeGlobals() {
 }
 
 function browserGlobals() {
-  return readonly(['document', 'window', 'location', 'fetch', 'crypto', 'console', 'btoa', 'atob', 'TextEncoder', 'TextDecoder', 'localStorage', 'performance', 'requestAnimationFrame'])
+  return readonly(['document', 'window', 'location', 'fetch', 'crypto', 'console', 'btoa', 'atob', 'TextEncoder', 'TextDecoder', 'localStorage', 'performance', 'queueMicrotask', 'requestAnimationFrame', 'globalThis', 'MessageChannel'])
 }
 
 function readonly(names) {

@@ -4,11 +4,13 @@
  */
 import { createHash } from 'node:crypto'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rolldown } from 'rolldown'
 import { renderDocuments } from './documents.mjs'
 
+const require = createRequire(import.meta.url)
 const here = dirname(fileURLToPath(import.meta.url))
 const root = join(here, '..')
 const out = join(root, '.build', 'demo')
@@ -27,8 +29,22 @@ export async function buildDemoWhenStale() {
 async function buildDemo() {
   rmSync(out, { recursive: true, force: true })
   mkdirSync(page, { recursive: true })
-  await bundle({ input: join(here, 'peer', 'main.ts'), platform: 'node', external: /^[^./]/ }, { file: join(out, 'peer.js'), sourcemap: true })
-  await bundle({ input: join(here, 'page', 'main.tsx'), platform: 'browser' }, { file: join(page, 'wallet.js'), sourcemap: true, minify: true })
+  await bundle({ input: join(here, 'peer', 'main.ts'), platform: 'node', external: /^[^./]/ }, { dir: out, entryFileNames: 'peer.js', sourcemap: true })
+  makePackage(join(out, 'modules', 'ilp-plugin-paychan'))
+  const shims = join(here, 'page', 'shims')
+  await bundle({
+    input: join(here, 'page', 'main.tsx'),
+    platform: 'browser',
+    alias: {
+      // What ilp-protocol-stream needs, which is in a chunk that the page loads when it pays by it.
+      'assert': join(shims, 'assert.cjs'),
+      'buffer': require.resolve('buffer/'),
+      'events': require.resolve('events/'),
+      'ilp-logger': join(shims, 'logger.cjs'),
+      'stream': require.resolve('readable-stream/readable-browser.js')
+    },
+    inject: { Buffer: ['buffer', 'Buffer'], process: [join(shims, 'node.js'), 'process'] }
+  }, { dir: page, entryFileNames: 'wallet.js', chunkFileNames: '[name].js', sourcemap: true, minify: true })
   const styles = readdirSync(join(here, 'page', 'styles')).sort().map(name => readFileSync(join(here, 'page', 'styles', name), 'utf8'))
   const chart = readFileSync(join(root, 'node_modules', 'uplot', 'dist', 'uPlot.min.css'), 'utf8')
   writeFileSync(join(page, 'wallet.css'), [chart, ...styles].join('\n'))
@@ -43,6 +59,13 @@ async function buildDemo() {
   copyFileSync(join(root, 'dist', 'ilp-plugin-paychan.umd.js'), join(page, 'small', 'ilp-plugin-paychan.umd.js'))
 }
 
+/** Puts the package where whoever has that folder in NODE_PATH finds it by its name, as it would be if it were installed. */
+function makePackage(folder) {
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'ilp-plugin-paychan', main: 'index.cjs' }))
+  writeFileSync(join(folder, 'index.cjs'), `module.exports = require(${JSON.stringify(join(root, 'dist', 'node.cjs'))})\n`)
+}
+
 function digestOfSources() {
   const sources = readdirSync(here, { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile())
@@ -54,12 +77,12 @@ function digestOfSources() {
 }
 
 /** Bundles one entry. Types are checked by `npm run types`; here they are only taken away. */
-async function bundle(input, output) {
+async function bundle({ alias = {}, inject = {}, ...input }, output) {
   const bundled = await rolldown({
     ...input,
-    resolve: { extensionAlias: { '.js': ['.ts', '.tsx', '.js'] } },
+    resolve: { alias, extensionAlias: { '.js': ['.ts', '.tsx', '.js'] } },
     tsconfig: false,
-    transform: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+    transform: { jsx: { runtime: 'automatic', importSource: 'preact' }, inject },
     onLog: (level, log, handler) => { handler(level === 'warn' ? 'error' : level, log) }
   })
   await bundled.write({ format: 'es', ...output })

@@ -40,6 +40,13 @@ describe('the server of the demo', () => {
     }
   })
 
+  it('has what STREAM needs in a file of its own, which the page loads when there is a connector', async () => {
+    const read = async (path: string): Promise<string> => (await fetch(demo.url + path)).text()
+    expect(await read('/stream-pay.js')).toContain('maximumPacketAmount')
+    expect(await read('/wallet.js')).not.toContain('maximumPacketAmount')
+    expect((await fetch(`${demo.url}/receiver`)).status).toBe(404)
+  })
+
   it('answers requests that make no sense, and goes on', async () => {
     for (const path of ['//', '/%00', '/%', '/docs', '/accounts/', '/btp/0', '/../../package.json', '/%2e%2e/%2e%2e/package.json', '/..%2f..%2fpackage.json']) {
       expect([path, (await request(`GET ${path} HTTP/1.1\r\nHost: ${host()}`)).slice(0, 12)]).toEqual([path, 'HTTP/1.1 404'])
@@ -61,7 +68,7 @@ describe('the server of the demo', () => {
     expect((await fetch(`${demo.url}/accounts/${id}`)).status).toBe(404)
     expect((await fetch(`${demo.url}/accounts/${id}/cut`, { method: 'POST', headers: { authorization: 'Bearer other' } })).status).toBe(404)
     const headers = { authorization: `Bearer ${token}` }
-    expect(await (await fetch(`${demo.url}/accounts/${id}`, { headers })).json()).toEqual({ isCut: false })
+    expect(await (await fetch(`${demo.url}/accounts/${id}`, { headers })).json()).toEqual({ isCut: false, hasConnector: false })
   })
 
   it('knows its own names: localhost, any address, and what it was told to listen at', () => {
@@ -79,7 +86,7 @@ describe('npm start', () => {
   it('tells what it takes', async () => {
     const { code, output } = await runDemo('--help')
     expect(code).toBe(0)
-    for (const option of ['--port', '--host', '--data']) expect(output).toContain(option)
+    for (const option of ['--port', '--host', '--data', '--connector']) expect(output).toContain(option)
   })
 
   it('says what is wrong in one line, and fails', async () => {

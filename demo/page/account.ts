@@ -35,10 +35,16 @@ export async function forgetAccount(): Promise<void> {
   await store.commit({ deletes: [KEY] })
 }
 
+/** What the server tells about an account. */
+interface ServerState {
+  readonly isCut: boolean
+  readonly hasConnector: boolean
+}
+
 /** A call about the account; see demo/peer/web.ts. */
-export async function callServer({ id, token }: WalletAccount, what?: 'cut' | 'mend'): Promise<{ isCut: boolean }> {
+export async function callServer({ id, token }: WalletAccount, what?: 'cut' | 'mend'): Promise<ServerState> {
   const path = what === undefined ? `/accounts/${id}` : `/accounts/${id}/${what}`
   const response = await fetch(path, { method: what === undefined ? 'GET' : 'POST', headers: { authorization: `Bearer ${token}` } })
   if (!response.ok) throw new Error(`the server does not know this account`)
-  return await response.json() as { isCut: boolean }
+  return await response.json() as ServerState
 }

@@ -4,13 +4,16 @@
 import { computed, signal } from '@preact/signals'
 import type { LedgerPlugin, ObservedPacket, Packet } from 'ilp-plugin-paychan'
 import { fieldsOf, summarise } from './packet-words.js'
-import type { Field } from './packet-words.js'
+import type { Field, ReadIlp } from './packet-words.js'
 
 /** How many packets are kept, and shown at most. */
 const MOST_KEPT = 600
 const MOST_SHOWN = 80
 /** The shortest time between two updates of what is shown, in milliseconds. */
 const UPDATE_MS = 200
+
+/** What the page's own questions are about. */
+const STATUS = ['status', 'balance', 'limit']
 
 export interface LoggedPacket {
   /** Counted from 1. */
@@ -38,16 +41,21 @@ export class PacketLog {
   /** The newest first. */
   readonly shown = computed(() => this.#filter())
   readonly #kept = signal<readonly LoggedPacket[]>([])
-  /** Requests that wait for their answers: what was asked, by direction and id. */
-  readonly #asked = new Map<string, LoggedPacket>()
   #all: LoggedPacket[] = []
   #number = 0
   #timer: ReturnType<typeof setTimeout> | undefined
 
   constructor(plugin: LedgerPlugin) {
-    plugin.on('packet', observed => { this.#add(observed) })
+    this.watch(plugin)
+  }
+
+  /** Shows the packets of a further plugin, too, with the ILPv4 packets that `readIlp` finds in them. */
+  watch(plugin: LedgerPlugin, readIlp?: ReadIlp): void {
+    // Requests that wait for their answers: what was asked, by direction and id.
+    const asked = new Map<string, LoggedPacket>()
+    plugin.on('packet', observed => { this.#add(observed, asked, readIlp) })
     // What was asked on a lost connection is answered on none.
-    plugin.on('disconnect', () => { this.#asked.clear() })
+    plugin.on('disconnect', () => { asked.clear() })
   }
 
   toggleType(type: Packet['type']): void {
@@ -67,12 +75,12 @@ export class PacketLog {
     this.#update()
   }
 
-  #add({ direction, packet }: ObservedPacket): void {
+  #add({ direction, packet }: ObservedPacket, asked: Map<string, LoggedPacket>, readIlp?: ReadIlp): void {
     const asker = direction === 'in' ? 'out' : 'in'
     const isAnswer = packet.type === 'response' || packet.type === 'error'
-    const request = isAnswer ? this.#asked.get(`${asker} ${packet.requestId}`) : undefined
-    const fields = fieldsOf(packet)
-    const own = summarise(packet)
+    const request = isAnswer ? asked.get(`${asker} ${packet.requestId}`) : undefined
+    const fields = fieldsOf(packet, readIlp)
+    const own = summarise(packet, readIlp)
     const summary = request === undefined ? own : `${own === '' ? '' : `${own}, `}to ${request.type}: ${request.summary}`
     const logged: LoggedPacket = {
       number: ++this.#number,
@@ -81,11 +89,11 @@ export class PacketLog {
       type: packet.type,
       summary,
       fields,
-      isStatus: request?.isStatus ?? own === 'status',
+      isStatus: request?.isStatus ?? STATUS.includes(own),
       text: [packet.type, summary, ...fields.map(({ name, value }) => `${name} ${value}`)].join(' ').toLowerCase()
     }
-    if (isAnswer) this.#asked.delete(`${asker} ${packet.requestId}`)
-    else this.#asked.set(`${direction} ${packet.requestId}`, logged)
+    if (isAnswer) asked.delete(`${asker} ${packet.requestId}`)
+    else asked.set(`${direction} ${packet.requestId}`, logged)
     this.#all.push(logged)
     if (this.#all.length > 2 * MOST_KEPT) this.#all.splice(0, MOST_KEPT)
     if (this.#timer === undefined) this.#timer = setTimeout(() => { this.#update() }, UPDATE_MS)

@@ -11,35 +11,46 @@ export interface Field {
   readonly value: string
 }
 
+/** Reads an ILPv4 packet; `undefined` for what is none. */
+export type ReadIlp = (bytes: Uint8Array) => { summary: string; fields: Field[] } | undefined
+
 export const PACKET_TYPES = ['prepare', 'fulfill', 'reject', 'message', 'transfer', 'response', 'error'] as const satisfies ReadonlyArray<Packet['type']>
 
 /** How much of one sub-protocol is shown, in bytes. */
 const MOST_BYTES = 2048
 
 /** What a packet is about, in one line. Of an answer, what was asked is to be added. */
-export function summarise(packet: Packet): string {
+export function summarise(packet: Packet, readIlp?: ReadIlp): string {
   switch (packet.type) {
     case 'prepare': return `${formatAmount(packet.amount)} ${CURRENCY}, transfer ${short(packet.transferId)}, until ${timeOfDay(packet.expiresAt.getTime())}`
     case 'fulfill': return `transfer ${short(packet.transferId)}, with its preimage`
     case 'reject': return `transfer ${short(packet.transferId)}`
-    case 'message': return summariseData(packet.protocolData)
+    case 'message': return summariseData(packet.protocolData, readIlp)
     case 'transfer': return `${formatAmount(packet.amount)} ${CURRENCY}`
-    case 'response': return packet.protocolData.length === 0 ? '' : summariseData(packet.protocolData)
+    case 'response': return packet.protocolData.length === 0 ? '' : summariseData(packet.protocolData, readIlp)
     case 'error': return `${packet.name} (${packet.code})`
   }
 }
 
 /** All that a packet holds, protocol data last. */
-export function fieldsOf(packet: Packet): Field[] {
+export function fieldsOf(packet: Packet, readIlp?: ReadIlp): Field[] {
   const { protocolData, ...fields } = packet
   return [
     ...Object.entries(fields).map(([name, value]) => ({ name, value: value instanceof Date ? value.toISOString() : String(value) })),
+    ...protocolData.flatMap(sub => ilpOf(sub, readIlp)?.fields ?? []),
     ...protocolData.map(sub => ({ name: `${sub.protocolName} (${contentTypeOf(sub)})`, value: textOf(sub) }))
   ]
 }
 
-function summariseData(protocolData: readonly SubProtocol[]): string {
+/** The ILPv4 packet in a sub-protocol, if that can be read here and is one. */
+function ilpOf({ protocolName, data }: SubProtocol, readIlp: ReadIlp | undefined): ReturnType<ReadIlp> {
+  return protocolName === 'ilp' ? readIlp?.(data) : undefined
+}
+
+function summariseData(protocolData: readonly SubProtocol[], readIlp: ReadIlp | undefined): string {
   return protocolData.map(sub => {
+    const ilp = ilpOf(sub, readIlp)
+    if (ilp !== undefined) return ilp.summary
     const value = sub.protocolName === 'custom' ? parse(textOf(sub)) : undefined
     return value === undefined ? sub.protocolName : Object.entries(value).map(([name, field]) => (name === 'method' ? brief(field) : `${name} ${brief(field)}`)).join(', ')
   }).join(', ')

@@ -72,7 +72,9 @@ export class Wallet {
   readonly pages: Pages
   readonly timeline = new Timeline()
   readonly agreement = computed(() => this.#compare())
-  readonly #account: WalletAccount
+  /** Whether there is a connector beside the peer, for payments by STREAM. */
+  readonly hasConnector = signal(false)
+  readonly account: WalletAccount
   readonly #store: IndexedDBStore
   readonly #plugin: LedgerPlugin
   readonly #payments: Payments
@@ -84,7 +86,7 @@ export class Wallet {
   #cuts = 0
 
   constructor(account: WalletAccount) {
-    this.#account = account
+    this.account = account
     this.#store = new IndexedDBStore({ name: `paychan-demo-${account.id}` })
     this.#plugin = new PaychanPlugin({
       server: `btp+${location.protocol === 'https:' ? 'wss' : 'ws'}://:${account.token}@${location.host}/btp/${account.id}`,
@@ -164,7 +166,7 @@ export class Wallet {
   async setCut(isCut: boolean): Promise<void> {
     this.#cuts++
     try {
-      this.isCut.value = (await callServer(this.#account, isCut ? 'cut' : 'mend')).isCut
+      this.isCut.value = (await callServer(this.account, isCut ? 'cut' : 'mend')).isCut
     } catch (error) {
       this.#complain(messageOf(error))
     }
@@ -173,7 +175,8 @@ export class Wallet {
   /** Another tab may have cut the cable, or mended it. */
   async #askCut(): Promise<void> {
     const asked = this.#cuts
-    const answer = await callServer(this.#account).catch(() => undefined)
+    const answer = await callServer(this.account).catch(() => undefined)
+    if (answer?.hasConnector === true) this.hasConnector.value = true
     if (answer !== undefined && asked === this.#cuts) this.isCut.value = answer.isCut
   }
 

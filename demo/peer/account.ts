@@ -27,14 +27,15 @@ export interface AccountEvents {
 
 export class Account {
   readonly id: string
-  readonly #token: string
+  /** What the wallet authenticates with. */
+  readonly token: string
   readonly #store: LmdbStore
   readonly #plugin: LedgerPlugin
   readonly #payments: Payments
 
   constructor({ id, token, secret }: AccountRecord, folder: string, listener: BtpListener, events: AccountEvents) {
     this.id = id
-    this.#token = token
+    this.token = token
     this.#store = new LmdbStore({ path: folder })
     const prefix = `test.demo.${id}.`
     const tell = (message: unknown): void => { events.trouble(id, String(message)) }
@@ -63,7 +64,7 @@ export class Account {
 
   /** Whether this is what its wallet authenticates with. */
   accepts(token: string): boolean {
-    return token === this.#token
+    return token === this.token
   }
 
   /** Resolves when the listener knows the account. */

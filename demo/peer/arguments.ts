@@ -12,6 +12,8 @@ export interface Arguments {
   readonly isPortFixed: boolean
   /** The folder of the accounts. */
   readonly data: string
+  /** Whether an ilp-connector runs beside, for payments by STREAM. */
+  readonly hasConnector: boolean
 }
 
 const DEFAULT_PORT = 8080
@@ -24,6 +26,7 @@ Serves a wallet page, and runs the Node peer that it pays.
   --port <number>   where to listen; default ${DEFAULT_PORT}, or the next port that is free; 0 takes any
   --host <address>  the address to listen at; default 127.0.0.1, which only this machine reaches
   --data <folder>   where the accounts are kept; default .data in this project
+  --connector       also runs an ilp-connector, through which the page pays a receiver by STREAM
   --help            this text
 
 The same can be set by the environment: PORT, HOST, DATA_DIR.
@@ -36,7 +39,7 @@ The same can be set by the environment: PORT, HOST, DATA_DIR.
 export function readArguments(args: string[], environment: Readonly<Record<string, string | undefined>>, defaultData: string): Arguments | undefined {
   const { values } = parseArgs({
     args,
-    options: { port: { type: 'string' }, host: { type: 'string' }, data: { type: 'string' }, help: { type: 'boolean', short: 'h' } }
+    options: { port: { type: 'string' }, host: { type: 'string' }, data: { type: 'string' }, connector: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } }
   })
   if (values.help === true) return undefined
   const { PORT, HOST, DATA_DIR } = environment
@@ -46,6 +49,7 @@ export function readArguments(args: string[], environment: Readonly<Record<strin
     host: values.host ?? HOST ?? '127.0.0.1',
     port: Number(port ?? DEFAULT_PORT),
     isPortFixed: port !== undefined,
-    data: resolve(values.data ?? DATA_DIR ?? defaultData)
+    data: resolve(values.data ?? DATA_DIR ?? defaultData),
+    hasConnector: values.connector === true
   }
 }

@@ -1,24 +1,27 @@
 /**
- * The cable between the wallets and the listener, which can be cut: web sockets that arrive at the page's own port are handed on,
- * byte by byte, and a wallet's cable is cut without a word of goodbye to either end, as when a phone loses its network.
+ * The cable between the wallets and who listens for them, the peer or the connector, which can be cut: web sockets that arrive at the
+ * page's own port are handed on, byte by byte, and a wallet's cable is cut without a word of goodbye to either end, as when a phone
+ * loses its network.
  */
 import type { IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import type { Duplex } from 'node:stream'
 
-/** The path of a wallet's web socket. */
-const PATH = /^\/btp\/([0-9a-f]{16})$/
+/** The path of a wallet's web socket to its peer, or to the connector. */
+const PATH = /^\/(btp|connector)\/([0-9a-f]{16})$/
+
+/** Finds the port to hand on to; `undefined` when there is none. */
+export type FindPort = (to: 'peer' | 'connector', id: string) => Promise<number | undefined>
 
 export class Cable {
-  readonly #target: () => number | undefined
+  readonly #findPort: FindPort
   /** The open sockets of each wallet. */
   readonly #sockets = new Map<string, Set<Duplex>>()
   /** The wallets whose cable is cut. */
   readonly #cut = new Set<string>()
 
-  /** @param target the port to hand on to */
-  constructor(target: () => number | undefined) {
-    this.#target = target
+  constructor(findPort: FindPort) {
+    this.#findPort = findPort
   }
 
   isCut(id: string): boolean {
@@ -37,32 +40,39 @@ export class Cable {
 
   /** Hands an upgrade to a web socket on, with its headers as they came. */
   connect(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const [, id] = PATH.exec(request.url ?? '') ?? []
-    const port = this.#target()
-    if (id === undefined || port === undefined || this.#cut.has(id)) {
+    const [, to, id] = PATH.exec(request.url ?? '') ?? []
+    if (id === undefined || this.#cut.has(id)) {
       socket.destroy()
       return
     }
-    const inner = connect(port, '127.0.0.1')
     const ends = this.#sockets.get(id) ?? new Set<Duplex>()
     this.#sockets.set(id, ends.add(socket))
-    for (const [end, other] of [[socket, inner], [inner, socket]] as const) {
-      // Each end hears of the other's failure by its end.
-      end.on('error', () => undefined)
-      end.on('close', () => {
-        other.destroy()
-        ends.delete(end)
-      })
-    }
-    inner.write(`${request.method ?? 'GET'} ${request.url ?? '/'} HTTP/1.1\r\n${headersOf(request)}\r\n`)
-    inner.write(head)
-    socket.pipe(inner).pipe(socket)
+    // Each end hears of the other's failure by its end.
+    socket.on('error', () => undefined)
+    socket.on('close', () => { ends.delete(socket) })
+    this.#findPort(to === 'btp' ? 'peer' : 'connector', id).then(
+      port => {
+        if (port === undefined) socket.destroy()
+        else if (!socket.destroyed) join(request, socket, head, port)
+      },
+      () => { socket.destroy() }
+    )
   }
 
   /** Cuts everything, for good. */
   close(): void {
     for (const id of this.#sockets.keys()) this.cut(id)
   }
+}
+
+function join(request: IncomingMessage, socket: Duplex, head: Buffer, port: number): void {
+  const inner = connect(port, '127.0.0.1')
+  inner.on('error', () => undefined)
+  inner.on('close', () => { socket.destroy() })
+  socket.on('close', () => { inner.destroy() })
+  inner.write(`${request.method ?? 'GET'} ${request.url ?? '/'} HTTP/1.1\r\n${headersOf(request)}\r\n`)
+  inner.write(head)
+  socket.pipe(inner).pipe(socket)
 }
 
 function headersOf({ rawHeaders }: IncomingMessage): string {

@@ -1,14 +1,18 @@
 /**
  * The demo's Node side, as `npm start` runs it: reads what it was told, opens the accounts, serves the page, and ends cleanly.
  */
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import { join } from 'node:path'
+import { CURRENCY, formatAmount } from '../shared/ledger.js'
 import { Accounts } from './accounts.js'
 import { HELP, readArguments } from './arguments.js'
 import type { Arguments } from './arguments.js'
 import { Cable } from './cable.js'
+import { Connector } from './connector.js'
 import { Console } from './console.js'
+import type { Receiver } from './receiver.js'
 import { makeWeb } from './web.js'
 
 /** How many ports are tried after the wanted one. */
@@ -40,12 +44,18 @@ async function serve(given: Arguments, root: string): Promise<void> {
     }
   })
   const accounts = new Accounts(join(given.data, 'accounts'), screen)
-  const cable = new Cable(() => accounts.port)
+  const behind = given.hasConnector ? await startConnector(given, root, screen) : undefined
+  const cable = new Cable(async (to, id) => {
+    const account = accounts.find(id)
+    if (to === 'peer') return accounts.port
+    return account === undefined ? undefined : behind?.connector.open(id, account.token)
+  })
   const web = makeWeb({
     host: given.host,
     folders: [['/api/', join(root, 'dist-docs')], ['/', join(root, '.build', 'demo', 'page')]],
     accounts,
     cable,
+    receiver: behind === undefined ? undefined : () => behind.receiver.details(),
     onTrouble: message => { screen.line(message) }
   })
   const port = await listen(web, given)
@@ -54,15 +64,38 @@ async function serve(given: Arguments, root: string): Promise<void> {
   const stop = async (): Promise<void> => {
     screen.line('stopping')
     web.close()
-    await accounts.close()
+    await Promise.all([accounts.close(), behind?.receiver.close()])
     cable.close()
+    await behind?.connector.stop()
     web.closeAllConnections()
+    // STREAM leaves timers behind, of half a minute, for packets that it could not send.
+    if (behind !== undefined) process.exit()
   }
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { void stop() })
 
   // Only now: whoever reads that it can be stopped may do so at once.
   if (accounts.size > 0) screen.line(`${accounts.size} ${accounts.size === 1 ? 'wallet has its account' : 'wallets have their accounts'} in ${given.data}`)
   screen.plain(`\n  The wallet: http://${isEverywhere(given.host) ? 'localhost' : bracketed(given.host)}:${port}\n  Ctrl-C stops.\n`)
+}
+
+/** Starts the connector, and the receiver behind it. */
+async function startConnector(given: Arguments, root: string, screen: Console): Promise<{ connector: Connector; receiver: Receiver }> {
+  const folder = join(given.data, 'connector')
+  const connector = await Connector.start({
+    root,
+    folder: join(folder, 'store'),
+    onDeath: why => { screen.line(`the connector is gone, and with it all payments by STREAM: ${why}`) }
+  })
+  const { Receiver } = await import('./receiver.js')
+  const token = randomBytes(24).toString('base64url')
+  const receiver = await Receiver.open({
+    server: `btp+ws://:${token}@127.0.0.1:${await connector.open('receiver', token)}`,
+    folder: join(folder, 'receiver'),
+    onPaid: (amount, packets, balance) => {
+      screen.line(`the receiver is paid ${formatAmount(amount)} ${CURRENCY} by STREAM in ${packets} ${packets === 1 ? 'packet' : 'packets'}, balance ${formatAmount(balance)}`)
+    }
+  })
+  return { connector, receiver }
 }
 
 /** Listens at the wanted port, or at the next one that is free when none was asked for; resolves with the port. */

@@ -2,9 +2,10 @@
  * The page's server: its files, the documents beside it, and the few calls of the wallet page:
  *
  *   POST /accounts             opens an account; answered with { id, token }
- *   GET  /accounts/<id>        answered with { isCut }; 404 where there is no such account (any more)
+ *   GET  /accounts/<id>        answered with { isCut, hasConnector }; 404 where there is no such account (any more)
  *   POST /accounts/<id>/cut    cuts the cable between the wallet and its account
  *   POST /accounts/<id>/mend   mends it
+ *   GET  /receiver             where to pay to by STREAM, as SPSP answers it; 404 without a connector
  *
  * Those of an account want its token: `Authorization: Bearer <token>`.
  */
@@ -15,6 +16,7 @@ import { extname, join, normalize, sep } from 'node:path'
 import type { Accounts } from './accounts.js'
 import type { Cable } from './cable.js'
 import { isOurHost, isOurOrigin } from './origin.js'
+import type { StreamDetails } from './receiver.js'
 
 export interface WebOptions {
   /** The address that is listened at. */
@@ -23,6 +25,8 @@ export interface WebOptions {
   readonly folders: ReadonlyArray<readonly [path: string, folder: string]>
   readonly accounts: Accounts
   readonly cable: Cable
+  /** Where to pay to by STREAM; `undefined` without a connector. */
+  readonly receiver: (() => StreamDetails) | undefined
   /** What goes wrong, in words. */
   onTrouble(message: string): void
 }
@@ -69,11 +73,12 @@ export function makeWeb(options: WebOptions): Server {
 async function answer(request: IncomingMessage, options: WebOptions): Promise<Answer> {
   const [path = '/'] = (request.url ?? '/').split('?')
   if (path === '/accounts' || path.startsWith('/accounts/')) return answerCall(request, path, options)
+  if (path === '/receiver' && options.receiver !== undefined) return { ...json(200, options.receiver()), type: 'application/spsp4+json' }
   if (request.method !== 'GET' && request.method !== 'HEAD') return { status: 405, type: 'text/plain', body: 'Only GET.\n' }
   return readPage(path, options.folders)
 }
 
-async function answerCall({ method, headers }: IncomingMessage, path: string, { accounts, cable }: WebOptions): Promise<Answer> {
+async function answerCall({ method, headers }: IncomingMessage, path: string, { accounts, cable, receiver }: WebOptions): Promise<Answer> {
   if (path === '/accounts') {
     if (method !== 'POST') return { status: 405, type: 'text/plain', body: 'Only POST.\n' }
     return json(201, await accounts.create())
@@ -83,7 +88,7 @@ async function answerCall({ method, headers }: IncomingMessage, path: string, { 
   if (method === 'POST' && what === 'cut') cable.cut(id)
   else if (method === 'POST' && what === 'mend') cable.mend(id)
   else if (method !== 'GET' || what !== undefined) return NOT_FOUND
-  return json(200, { isCut: cable.isCut(id) })
+  return json(200, { isCut: cable.isCut(id), hasConnector: receiver !== undefined })
 }
 
 function json(status: number, value: object): Answer {

@@ -14,6 +14,7 @@ import type { OpenBrowser } from './browser.js'
 export interface Demo {
   /** Where the page is, without a slash at its end. */
   readonly url: string
+  readonly pid: number | undefined
   output(): string
   /** Ctrl-C; resolves with the exit code. */
   stop(): Promise<number | null>
@@ -41,6 +42,7 @@ export async function startDemo(data: string, ...args: string[]): Promise<Demo> 
   })
   return {
     url: await url,
+    pid: child.pid,
     output: () => output,
     async stop() {
       if (child.exitCode !== null) return child.exitCode

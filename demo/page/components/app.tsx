@@ -14,6 +14,7 @@ import { Packets } from './packets.js'
 import { Pay } from './pay.js'
 import { Streams } from './streams.js'
 import { Trials } from './trials.js'
+import { WithConnector } from './with-connector.js'
 
 export function App({ wallet }: { wallet: Wallet }): JSX.Element {
   return (
@@ -27,6 +28,7 @@ export function App({ wallet }: { wallet: Wallet }): JSX.Element {
           <Pay wallet={wallet} />
           <Streams wallet={wallet} />
         </div>
+        {wallet.hasConnector.value && <WithConnector wallet={wallet} />}
         <Flights wallet={wallet} />
         <Limits wallet={wallet} />
         <Trials wallet={wallet} />
