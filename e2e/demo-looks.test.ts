@@ -12,7 +12,7 @@ import type { OpenBrowser } from './support/browser.js'
 import { accountsFolder, expectBooks, expectState, openNew, openWallet, pay, startDemo } from './support/demo.js'
 import type { Demo } from './support/demo.js'
 
-const DOCUMENTS = ['/docs/wallet-in-30-lines.html', '/docs/what-survives-what.html', '/docs/from-the-old-package.html']
+const DOCUMENTS = ['wallet-in-30-lines', 'what-survives-what', 'from-the-old-package', 'ilp-connector', 'pay-by-stream'].map(name => `/docs/${name}.html`)
 const AXE = readFileSync(join(root, 'node_modules', 'axe-core', 'axe.min.js'), 'utf8')
 
 const folder = accountsFolder()

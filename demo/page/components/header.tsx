@@ -25,10 +25,12 @@ export function Header({ wallet }: { wallet: Wallet }): JSX.Element {
         <a href="/docs/wallet-in-30-lines.html">A wallet in 30 lines</a>
         <a href="/docs/what-survives-what.html">What survives what</a>
         <a href="/docs/from-the-old-package.html">From the old package</a>
+        <a href="/docs/ilp-connector.html">In ilp-connector</a>
+        <a href="/docs/pay-by-stream.html">Pay by STREAM</a>
         <a href="/api/">Reference</a>
       </nav>
-      <ThemeSwitch />
       <div class="state"><p class="pill" role="status" data-state={state}>{STATES[state]}</p></div>
+      <ThemeSwitch />
     </header>
   )
 }
