@@ -1,5 +1,5 @@
 /** ILPv4 packets for tests, made by ilp-packet. */
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import * as IlpPacket from 'ilp-packet'
 
 export interface IlpPayment {
@@ -9,11 +9,16 @@ export interface IlpPayment {
 }
 
 /** A Prepare and the Fulfill that answers it. `seed` makes the preimage. */
-export function ilpPayment(seed: string, expiresAt: Date | number, amount = '10', data: Buffer = Buffer.alloc(0)): IlpPayment {
+export function ilpPayment(seed: string, expiresAt: Date | number, amount = '10', data: Buffer = Buffer.alloc(0), destination = 'test.receiver'): IlpPayment {
   const fulfillment = createHash('sha256').update(seed).digest()
   const executionCondition = createHash('sha256').update(fulfillment).digest()
-  const prepare = IlpPacket.serializeIlpPrepare({ amount, executionCondition, expiresAt: new Date(expiresAt), destination: 'test.receiver', data: Buffer.from(seed) })
+  const prepare = IlpPacket.serializeIlpPrepare({ amount, executionCondition, expiresAt: new Date(expiresAt), destination, data: Buffer.from(seed) })
   return { prepare, fulfill: IlpPacket.serializeIlpFulfill({ fulfillment, data }), amount }
+}
+
+/** One to an address, with a preimage of its own. */
+export function ilpPaymentTo(destination: string, expiresAt: Date | number, amount = '10'): IlpPayment {
+  return ilpPayment(randomUUID(), expiresAt, amount, undefined, destination)
 }
 
 /** The Fulfill of a Prepare that `ilpPayment` made. */
