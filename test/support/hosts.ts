@@ -2,7 +2,7 @@
  * Plugins over real sockets on this machine, as hosts make them, with cables between them that can be cut, and raw peers that speak
  * packets by hand. Everything is taken down after each test.
  */
-import { createHash, randomBytes, randomUUID } from 'node:crypto'
+import { createHash, randomBytes, randomInt, randomUUID } from 'node:crypto'
 import { connect as connectTcp, createServer } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
 import { afterEach } from 'vitest'
@@ -183,13 +183,26 @@ export class Cable {
   }
 }
 
-/** A port on this machine that was free just now. */
+const givenPorts = new Set<number>()
+
+/**
+ * A port on this machine that was free just now, another at each call. It lies below those that systems give to whoever asks for any, so that
+ * nobody has it before it is listened at.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
-  const { port } = server.address() as AddressInfo
-  await new Promise(resolve => { server.close(resolve) })
-  return port
+  for (;;) {
+    const port = randomInt(10_000, 32_000)
+    if (givenPorts.has(port)) continue
+    givenPorts.add(port)
+    const server = createServer()
+    const isFree = await new Promise<boolean>(resolve => {
+      server.once('error', () => { resolve(false) })
+      server.listen(port, '127.0.0.1', () => { resolve(true) })
+    })
+    if (!isFree) continue
+    await new Promise(resolve => { server.close(resolve) })
+    return port
+  }
 }
 
 /** Something that speaks BTP by hand over a real socket. */
