@@ -67,7 +67,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #limits: Limits
   #open = new Map<string, Entry<T>>()
   #pages: OpenPages
-  /** How many of them are prepared. */
+  /** How many of them are in flight. */
   #inFlight = 0
   /** Final ones, oldest first. */
   #cache = new Map<string, Entry<T>>()
@@ -242,7 +242,10 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return this.#open.values()
   }
 
-  /** How many have not come to their end. */
+  /**
+   * How many have not come to their end, or still wait for the peer. What may be disputed (`answered`) or asked about (`unsure`) is
+   * bounded by those who do that, and keeps nothing else out.
+   */
   get inFlightCount(): number {
     return this.#inFlight
   }
@@ -472,6 +475,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     const entry = this.#open.get(id)
     if (entry === undefined || STATE_OF[entry.stage] === 'prepared') return
     this.#open.delete(id)
+    if (isInFlight(entry)) this.#inFlight--
     this.#remember(entry)
     this.#closing.add(id)
     this.#committer.submitLater(this.#keys.openPrefix, this.#deleteClosed)
@@ -551,7 +555,7 @@ function closedStage(stage: Stage): Stage {
 }
 
 function isInFlight(entry: Entry | undefined): boolean {
-  return entry?.open !== undefined && entry.info.state === 'prepared'
+  return entry?.open !== undefined && entry.stage !== 'answered' && entry.stage !== 'unsure'
 }
 
 function emptySums(): Sums {

@@ -179,6 +179,23 @@ describe("the peer's Prepare", () => {
     expect((await peer.prepare(more)).type).toBe('response')
   })
 
+  it('I9: what our host has rejected counts among what is in flight until the peer has answered the Reject', { timeout: 60_000 }, async () => {
+    const { peer, alice, payment } = await openScripted({ announces: true })
+    peer.script = packet => packet.type === 'reject' ? 'silence' : undefined
+    const far = { amount: '0', expiresInMs: 30 * 365 * 86_400_000 }
+    let rejected = 0
+    alice.plugin.on('incoming_prepare', ({ id }) => {
+      rejected++
+      alice.plugin.rejectIncomingTransfer(id, { code: 'F00', message: 'no' }).catch(() => undefined)
+    })
+    for (let round = 0; round < 10; round++) {
+      await Promise.all(Array.from({ length: 1000 }, () => peer.prepare(payment(far))))
+      await settle()
+    }
+    expect([rejected, alice.plugin.inFlight()]).toEqual([10_000, []])
+    expect(await peer.prepare(payment(far))).toMatchObject({ type: 'error', name: 'NotAcceptedError' })
+  })
+
   it('I5: of many at once those are taken that fit, whatever comes of the others, and never more is held', async () => {
     const lab = await Lab.open({ bob: { options: { maxBalance: '100' } }, alice: { options: { minBalance: '-130' } } })
     let most = { incoming: 0, outgoing: 0 }
