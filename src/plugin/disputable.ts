@@ -6,9 +6,10 @@
  * on a later session, about all that it does not know, and this one was not among them.
  *
  * Beyond what can be in flight nothing is disputable (I9): then the oldest is closed, first of those that were told on a session which
- * lasts. That is the maximum less the lowest position at which one of these was taken: the limit lets no more in beside that one, however
- * much was settled beforehand. Settling later lets more in, but does not add to what is disputable: who has settled for a packet is in no
- * doubt about it. The minimum bounds nothing here: by default there is none.
+ * lasts. The limit lets no more in beside a packet than the maximum less the position at which that one was taken: so the lowest such
+ * position counts, and what was settled beforehand can all be in flight. It is twice that, since while answers are on their way the other
+ * side may settle or be paid, which lets as much in again. However often that happens, the bound stays: who has settled for a packet is
+ * in no doubt about it. The minimum bounds nothing here: by default there is none.
  */
 import type { Amount, Limit } from '../core/amounts.js'
 import type { CancelTimer } from '../core/clock.js'
@@ -116,7 +117,7 @@ export class Disputable {
 
   #makeRoom(newest: string): void {
     const { maximum } = this.#account.ledger.currentLimits
-    const most = typeof maximum === 'bigint' && typeof this.#lowest === 'bigint' ? maximum - this.#lowest : Infinity
+    const most = typeof maximum === 'bigint' && typeof this.#lowest === 'bigint' ? 2n * (maximum - this.#lowest) : Infinity
     while (this.#fulfilled.size > 1 && (this.#fulfilled.size > MOST_IN_FLIGHT || this.#sum > most)) {
       this.#close(this.#oldestTold(newest) ?? newest)
     }
