@@ -9,21 +9,19 @@
  *   *.d.ts, *.d.cts             types for each of them
  *   licenses.txt                of the packages whose code is in these files
  *
- * The browser builds have all dependencies inside. btp-packet needs a global Buffer, which no bundler brings any more; and of most
- * packages a page would load many times what it needs of them. So it never needs configuration, and never has another version
- * than the tested one.
+ * The browser builds have all dependencies inside, so that a page never needs configuration, and never has another version than the
+ * tested one. Some packages need a global Buffer, which no bundler brings any more, or bring many times what a page needs of them: small
+ * files of scripts/browser stand in their place.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
 import { posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import commonjs from '@rollup/plugin-commonjs'
-import inject from '@rollup/plugin-inject'
 import nodeResolve from '@rollup/plugin-node-resolve'
 import { minifySync } from 'rolldown/utils'
 import dts from 'rollup-plugin-dts'
-import { licenses } from './scripts/licenses.mjs'
-import { packageOf, prune } from './scripts/prune.mjs'
+import { licenses, packageOf } from './scripts/licenses.mjs'
 
 const GLOBAL_NAME = 'IlpPluginPaychan'
 
@@ -205,30 +203,15 @@ function typescriptMaps() {
 }
 
 /** What stands in the place of which package in browsers, where every kilobyte is loaded by a user. */
-const SUBSTITUTES = ['bignumber.js', 'buffer', 'dateformat', 'debug', 'oer-utils']
+const SUBSTITUTES = ['bignumber.js', 'btp-packet', 'buffer', 'debug', 'oer-utils']
 
 function substitute() {
   const substitutes = new Map(SUBSTITUTES.map(name => [name, fileURLToPath(new URL(`scripts/browser/${name.replace(/\.js$/, '')}.js`, import.meta.url))]))
   return { name: 'substitute', resolveId: source => substitutes.get(source) ?? null }
 }
 
-/**
- * What is called of the packages that bring much more; a test holds our sources to it: write here what they come to call. The
- * packets of btp-packet are read by our own codec.
- */
-export const PARTS = {
-  'btp-packet': ['serializeError', 'serializeMessage', 'serializeTransfer']
-}
-
-/** For the browser everything is bundled; the dependencies' global Buffer becomes an import. */
-export const forBrowser = () => [
-  typescriptMaps(),
-  substitute(),
-  prune(PARTS),
-  nodeResolve({ browser: true, preferBuiltins: false }),
-  commonjs({ requireReturnsDefault: 'auto', strictRequires: 'auto' }),
-  inject({ modules: { Buffer: ['buffer', 'Buffer'] }, include: ['**/node_modules/btp-packet/**'] })
-]
+/** For the browser everything is bundled. */
+export const forBrowser = () => [typescriptMaps(), substitute(), nodeResolve({ browser: true, preferBuiltins: false }), commonjs({ requireReturnsDefault: 'auto' })]
 
 /** Only what is no dependency is bundled for Node: packages that come as ES modules alone, which old loaders cannot require. */
 const forNode = () => [typescriptMaps(), nodeResolve({ exportConditions: ['node'], preferBuiltins: true }), commonjs()]

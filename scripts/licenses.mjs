@@ -3,7 +3,6 @@
  */
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { packageOf } from './prune.mjs'
 
 export function licenses(fileName) {
   return {
@@ -15,6 +14,11 @@ export function licenses(fileName) {
       this.emitFile({ type: 'asset', fileName, source })
     }
   }
+}
+
+/** The name of the package that a module belongs to; `ours` for those of this one. */
+export function packageOf(id) {
+  return /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(id.replaceAll('\\', '/'))?.[1] ?? 'ours'
 }
 
 function describe(folder) {

@@ -3,9 +3,9 @@
  * along with the transfer. So whoever has the secret can take a payment that was on its way when the page was reloaded, or the
  * process restarted.
  */
-import { hmac } from '@noble/hashes/hmac.js'
-import { sha256 } from '@noble/hashes/sha2.js'
-import { bytesToHex, hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js'
+import { decode, encode } from '@stablelib/hex'
+import { hmac } from '@stablelib/hmac'
+import { hash, SHA256 } from '@stablelib/sha256'
 
 export interface Invoice {
   /** 16 random bytes in hex. */
@@ -18,23 +18,27 @@ export interface Invoice {
 
 /** 32 random bytes in hex. Web Crypto's random source is there also where a page was loaded over plain http. */
 export function newSecret(): string {
-  return bytesToHex(crypto.getRandomValues(new Uint8Array(32)))
+  return toHex(crypto.getRandomValues(new Uint8Array(32)))
 }
 
 export function makeInvoice(secret: string, amount: string): Invoice {
-  const invoice = bytesToHex(crypto.getRandomValues(new Uint8Array(16)))
-  return { invoice, amount, condition: base64url(sha256(preimageBytes(secret, invoice, amount))) }
+  const invoice = toHex(crypto.getRandomValues(new Uint8Array(16)))
+  return { invoice, amount, condition: base64url(hash(preimageBytes(secret, invoice, amount))) }
 }
 
 /** The preimage for a transfer of that amount, when it pays an invoice of ours under that condition. */
 export function preimageFor(secret: string, invoice: unknown, amount: string, condition: string): string | undefined {
   if (typeof invoice !== 'string') return undefined
   const preimage = preimageBytes(secret, invoice, amount)
-  return base64url(sha256(preimage)) === condition ? base64url(preimage) : undefined
+  return base64url(hash(preimage)) === condition ? base64url(preimage) : undefined
 }
 
 function preimageBytes(secret: string, invoice: string, amount: string): Uint8Array {
-  return hmac(sha256, hexToBytes(secret), utf8ToBytes(`${invoice} ${amount}`))
+  return hmac(SHA256, decode(secret), new TextEncoder().encode(`${invoice} ${amount}`))
+}
+
+function toHex(bytes: Uint8Array): string {
+  return encode(bytes, true)
 }
 
 function base64url(bytes: Uint8Array): string {
@@ -46,6 +50,6 @@ export function newTransferId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16))
   bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40
   bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80
-  const hex = bytesToHex(bytes)
+  const hex = toHex(bytes)
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
 }

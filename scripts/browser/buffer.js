@@ -77,7 +77,7 @@ const HEX = Array.from({ length: 256 }, (_none, byte) => byte.toString(16).padSt
 
 function fromText(text, encoding) {
   if (encoding === 'utf8') return new Buffer(encoder.encode(text))
-  if (encoding === 'latin1' || encoding === 'ascii') return fill(text.length, at => text.charCodeAt(at))
+  if (encoding === 'latin1') return fill(text.length, at => text.charCodeAt(at))
   if (encoding === 'hex') {
     const pairs = text.match(/[0-9a-f]{2}/gi) ?? []
     return fill(pairs.length, at => parseInt(pairs[at], 16))

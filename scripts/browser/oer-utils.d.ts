@@ -1,4 +1,4 @@
-/** The part of oer-utils that btp-packet's writing and our codecs use. */
+/** The part of oer-utils that our codecs use, and what stands in for btp-packet. */
 import type { Buffer } from 'node:buffer'
 
 export class Reader {
@@ -13,24 +13,12 @@ export class Reader {
 
 export class Writer {
   readonly length: number
-  constructor(room?: Buffer | number)
   writeUInt8(value: number): void
   writeUInt32(value: number): void
   writeUInt64(value: string): void
   writeUInt(value: number, length: number): void
   writeVarUInt(value: number): void
   writeVarOctetString(bytes: Buffer): void
-  createVarOctetString(length: number): Writer
   write(bytes: Buffer): void
   getBuffer(): Buffer
-}
-
-export class Predictor {
-  static measureVarOctetString(length: number): number
-  readonly length: number
-  writeUInt8(value: number): void
-  writeUInt64(value: string): void
-  writeUInt(value: number, length: number): void
-  writeVarOctetString(bytes: Buffer): void
-  write(bytes: Buffer): void
 }

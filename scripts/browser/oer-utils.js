@@ -1,5 +1,5 @@
 /**
- * What btp-packet's writing and our codecs use of oer-utils: lengths, unsigned integers and octet strings (RFC 30). The browser
+ * What our codecs use of oer-utils, and what stands in for btp-packet: lengths, unsigned integers and octet strings (RFC 30). The browser
  * builds have it in that package's place, which brings signed integers, bookmarks and 64-bit arithmetic along. Same bytes; what
  * the package refuses is refused here too, though with other words.
  */
@@ -36,13 +36,10 @@ export class Reader {
   }
 }
 
+/** Writes into a Buffer that grows. */
 export class Writer {
-  /** Writes into a Buffer, into a new one of so many bytes, or into one that grows. */
-  constructor(room) {
-    this.buffer = Buffer.isBuffer(room) ? room : Buffer.alloc(room ?? 0)
-    this.mayGrow = room === undefined
-    this.length = 0
-  }
+  buffer = Buffer.alloc(64)
+  length = 0
 
   writeUInt8(value) {
     this.writeUInt(value, 1)
@@ -65,39 +62,29 @@ export class Writer {
 
   writeVarUInt(value) {
     const length = sizeOf(value)
-    this.writeLengthPrefix(length)
+    this.writeUInt8(length)
     this.writeUInt(value, length)
   }
 
   writeVarOctetString(bytes) {
-    this.writeLengthPrefix(bytes.length)
+    const { length } = bytes
+    if (length < 0x80) {
+      this.writeUInt8(length)
+    } else {
+      const size = sizeOf(length)
+      this.writeUInt8(0x80 | size)
+      this.writeUInt(length, size)
+    }
     this.write(bytes)
-  }
-
-  /** Makes room for an octet string of that length; returns the Writer to fill it with. */
-  createVarOctetString(length) {
-    this.writeLengthPrefix(length)
-    const offset = this.advance(length)
-    return new Writer(this.buffer.slice(offset, offset + length))
   }
 
   write(bytes) {
     const offset = this.advance(bytes.length)
-    bytes.copy(this.buffer, offset)
+    this.buffer.set(bytes, offset)
   }
 
   getBuffer() {
     return this.buffer.slice(0, this.length)
-  }
-
-  writeLengthPrefix(length) {
-    if (length < 0x80) {
-      this.writeUInt8(length)
-      return
-    }
-    const size = sizeOf(length)
-    this.writeUInt8(0x80 | size)
-    this.writeUInt(length, size)
   }
 
   /** Takes the next bytes; returns where they begin. */
@@ -105,42 +92,12 @@ export class Writer {
     const offset = this.length
     const end = offset + length
     if (end > this.buffer.length) {
-      if (!this.mayGrow) throw new RangeError('there is no more room to write')
-      const grown = Buffer.alloc(Math.max(2 * this.buffer.length, end, 32))
-      this.buffer.copy(grown)
+      const grown = Buffer.alloc(2 * end)
+      grown.set(this.buffer)
       this.buffer = grown
     }
     this.length = end
     return offset
-  }
-}
-
-/** A Writer that only counts. */
-export class Predictor {
-  static measureVarOctetString(length) {
-    return length + (length < 0x80 ? 1 : 1 + sizeOf(length))
-  }
-
-  length = 0
-
-  writeUInt8() {
-    this.length++
-  }
-
-  writeUInt64() {
-    this.length += 8
-  }
-
-  writeUInt(_value, length) {
-    this.length += length
-  }
-
-  writeVarOctetString(bytes) {
-    this.length += Predictor.measureVarOctetString(bytes.length)
-  }
-
-  write(bytes) {
-    this.length += bytes.length
   }
 }
 

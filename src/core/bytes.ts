@@ -3,8 +3,7 @@
  * and Buffer (Node's own, bundled for browsers), whose base64 is many times faster than one in JavaScript: every payment needs it.
  */
 import { Buffer } from 'buffer'
-import { sha256 as hash } from '@noble/hashes/sha2.js'
-import { hexToBytes } from '@noble/hashes/utils.js'
+import { hash } from '@stablelib/sha256'
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -37,8 +36,6 @@ export function fromBase64url(text: string): Uint8Array | undefined {
 export function toHex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
 }
-
-export const fromHex = hexToBytes
 
 /** UTF-8 bytes of a text. */
 export function toUtf8(text: string): Uint8Array {

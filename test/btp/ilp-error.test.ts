@@ -1,10 +1,11 @@
 /** The ILP error packet, and the reasons of LPI v1 that travel in it. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { fromHex, fromUtf8, toHex, toUtf8 } from '../../src/core/bytes.js'
+import { fromUtf8, toHex, toUtf8 } from '../../src/core/bytes.js'
 import { InvalidFieldsError, PacketError } from '../../src/core/errors.js'
 import { decodeIlpError, encodeIlpError, ilpErrorToRejectionReason, rejectionReasonToIlpError } from '../../src/btp/ilp-error.js'
 import type { IlpError } from '../../src/btp/ilp-error.js'
+import { fromHex } from '../support/hex.js'
 
 const NOW = new Date('2017-12-24T16:14:32.279Z')
 const ACCOUNT = 'peer.usd.server'

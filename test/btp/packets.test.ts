@@ -1,10 +1,11 @@
 /** The packet codec against literal bytes, against the rules of RFC 23 and RFC 30, and against hostile bytes. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { fromHex, toHex, toUtf8 } from '../../src/core/bytes.js'
+import { toHex, toUtf8 } from '../../src/core/bytes.js'
 import { InvalidFieldsError, PacketError } from '../../src/core/errors.js'
 import { ContentType, decodePacket, encodePacket, ERROR_DATA_LIMIT } from '../../src/btp/packets.js'
 import type { Packet, PreparePacket, SubProtocol } from '../../src/btp/packets.js'
+import { fromHex } from '../support/hex.js'
 import { packets } from '../support/packets.js'
 
 const ID = 'b4c838f6-80b1-47f8-a82e-b1fcfbed89d5'
