@@ -245,7 +245,7 @@ export interface LedgerPluginV1 {
 }
 
 /** Node's Buffer; where Node's types are not there, the Uint8Array that it is too. */
-export type Bytes = typeof globalThis extends { Buffer: { isBuffer(value: unknown): value is infer NodeBuffer } } ? NodeBuffer : Uint8Array
+export type Bytes = typeof globalThis extends Record<'Buffer', Record<'isBuffer', (value: unknown) => value is infer NodeBuffer>> ? NodeBuffer : Uint8Array
 
 /**
  * Answers the peer's packets. What it throws in answer to a Prepare goes to the peer as an ILP Reject, with the error's `ilpErrorCode`
@@ -258,15 +258,26 @@ export type MoneyHandler = (amount: string) => Promise<void>
 
 /** The Ledger Plugin Interface v2 (RFC 24), as a host sees it. */
 export interface LedgerPluginV2 {
+  /** Dials the peer, or listens for it. */
   connect(options?: ConnectOptions): Promise<void>
+  /** Ends all connections. */
   disconnect(options?: DisconnectOptions): Promise<void>
+  /** Whether there is an authenticated session with the peer. */
   isConnected(): boolean
+  /** Sends an ILPv4 packet; resolves with the packet that answers it. */
   sendData(data: Uint8Array): Promise<Bytes>
+  /** Settles so much: an integer string in base units. */
   sendMoney(amount: string): Promise<void>
+  /** Sets what answers the peer's packets. Throws where there is one. */
   registerDataHandler(handler: DataHandler): void
+  /** Takes the data handler away. */
   deregisterDataHandler(): void
+  /** Sets what hears of the peer's settlements. Throws where there is one. */
   registerMoneyHandler(handler: MoneyHandler): void
+  /** Takes the money handler away. */
   deregisterMoneyHandler(): void
+  /** A session began or ended. */
   on(event: 'connect' | 'disconnect', listener: () => void): this
+  /** Something failed that no call was told of. */
   on(event: 'error', listener: (error: Error) => void): this
 }
