@@ -29,19 +29,24 @@ const STORE_RETRY_MS = 1000
  */
 export const MOST_IN_FLIGHT = 10_000
 
-/** The evidence that stays when the sender says that our Fulfill came too late. */
+/** A preimage came too late for its sender, and the two sides may not agree on that. What stays of it as evidence. */
 export interface Dispute {
   /** The transfer's. */
   id: string
+  /**
+   * `incoming`: the sender does not take our preimage, and the transfer counts on neither side. `outgoing`: the peer does not take that its
+   * preimage came too late, and counts what is cancelled here: by that much the two balances differ.
+   */
+  direction: 'incoming' | 'outgoing'
   /** Base units. */
   amount: string
   /** The SHA-256 hash of the preimage, in base64url. */
   executionCondition: string
-  /** The preimage that we hold. */
+  /** The preimage. */
   fulfillment: string
   /** Until when the sender was bound to take the preimage: ISO 8601, in UTC. */
   expiresAt: string
-  /** What the sender answered. */
+  /** What the peer answered. */
   reason: string
 }
 
@@ -55,7 +60,7 @@ export interface ObservedPacket {
 
 /** The plugin's events: LPI's, and ours. */
 export interface PluginEvents extends LpiEvents {
-  /** The sender of an incoming transfer does not honour our preimage: not counted, kept as evidence. */
+  /** A preimage came too late for its sender. */
   dispute: (dispute: Dispute) => void
   /**
    * A BTP packet (RFC 23) of an authenticated session: raised when one of the peer's was read, before it is acted upon, and just
@@ -145,10 +150,9 @@ export function stoppedError(id: string): UnreachableError {
   return new UnreachableError(`disconnected before transfer ${id} was answered: it carries on at the next connect`, { outcome: 'unknown' })
 }
 
-/** Tells the host that its Fulfill does not count, and why the sender says so. */
-export function reportDispute({ emit }: Account, transfer: Transfer, fulfillment: string, reason: string): void {
+export function reportDispute({ emit }: Account, { info: { isIncoming, transfer } }: Entry<Transfer>, fulfillment: string, reason: string): void {
   const { id, amount, executionCondition, expiresAt } = transfer
-  emit('dispute', { id, amount, executionCondition, fulfillment, expiresAt, reason })
+  emit('dispute', { id, direction: isIncoming ? 'incoming' : 'outgoing', amount, executionCondition, fulfillment, expiresAt, reason })
 }
 
 /** The rejection that a time-out stands for (C34). */

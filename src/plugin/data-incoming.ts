@@ -253,7 +253,7 @@ export class DataIncoming {
     })
     if (disputed === undefined) return
     this.#disputable.drop(id)
-    reportDispute(this.#account, disputed.info.transfer, disputed.info.fulfillment ?? '', 'the sender says that the fulfill came too late')
+    reportDispute(this.#account, disputed, disputed.info.fulfillment ?? '', 'the sender says that the fulfill came too late')
   }
 
   #change<R>(id: string, decide: (view: View<Transfer>) => R): Promise<R | undefined> {

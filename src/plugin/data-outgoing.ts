@@ -6,7 +6,7 @@
  * by itself, so no grace is given. Where the answer is lost with its connection, a peer of ours is asked what became of the packet;
  * when it has fulfilled what is cancelled here, it is told so, and books it as disputed.
  */
-import { fromBase64url, printable } from '../core/bytes.js'
+import { fromBase64url } from '../core/bytes.js'
 import {
   AlreadyRolledBackError, InsufficientBalanceError, InvalidFulfillmentError, NotAcceptedError, UnreachableError, isTemporary
 } from '../core/errors.js'
@@ -20,7 +20,7 @@ import type { Fates } from '../btp/inquiry.js'
 import { find, octets } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
 import type { Entry } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeTransfer, createOutgoing, stoppedError, transferOfPrepare } from './account.js'
+import { MOST_IN_FLIGHT, changeTransfer, createOutgoing, reportDispute, stoppedError, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
 import { sendingError } from './courier.js'
 import { Deferred } from './deferred.js'
@@ -200,7 +200,7 @@ export class DataOutgoing {
       await this.#cancel(flight, new InvalidFulfillmentError("the peer's fulfillment does not match the condition"))
     } else if (this.#account.clock.now() > flight.expiresAt) {
       await this.#expire(flight)
-      await this.#tellLate(flight)
+      await this.#tellLate(flight, reply.fulfillment)
     } else {
       await this.#fulfill(flight, reply.fulfillment, packet)
     }
@@ -213,7 +213,7 @@ export class DataOutgoing {
     if (entry === undefined) return
     // Its time had run out in the moment before.
     if (entry.stage === 'unsure') {
-      await this.#tellLate(flight)
+      await this.#tellLate(flight, fulfillment)
       return
     }
     this.#flights.delete(flight.id)
@@ -243,8 +243,8 @@ export class DataOutgoing {
   }
 
   /** The peer has fulfilled what is cancelled here: it is told until it has answered. */
-  async #tellLate(flight: Flight): Promise<void> {
-    const { courier, log, session } = this.#account
+  async #tellLate(flight: Flight, fulfillment: string): Promise<void> {
+    const { courier, ledger, log, session } = this.#account
     const life = this.#life
     if (flight.isLate || this.#flights.get(flight.id) !== flight) return
     flight.isLate = true
@@ -254,8 +254,10 @@ export class DataOutgoing {
       wanted: () => !life.isOver && session()?.peer.announced === true
     })
     if (life.isOver) return
-    if (delivered.outcome === 'refused') {
-      log.error(`the peer refuses that ${flight.id} came too late: the two balances differ by it: ${printable(delivered.error.message)}`)
+    const entry = ledger.peek(flight.id)
+    if (delivered.outcome === 'refused' && entry !== undefined) {
+      log.error(`the peer refuses that ${flight.id} came too late: the two balances differ by it`)
+      reportDispute(this.#account, entry, fulfillment, delivered.error.message)
     }
     await this.#cancel(flight)
   }

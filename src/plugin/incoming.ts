@@ -243,7 +243,7 @@ export class Incoming {
 
   async #dispute(entry: Entry<Transfer>, fulfillment: string, error: PaychanError): Promise<void> {
     await this.#end(entry, 'disputed', fulfillment)
-    reportDispute(this.#account, entry.info.transfer, fulfillment, error.message)
+    reportDispute(this.#account, entry, fulfillment, error.message)
     throw new AlreadyRolledBackError(`the sender had rolled transfer ${entry.id} back: ${error.message}`, { cause: error })
   }
 

@@ -255,7 +255,26 @@ describe('the time of a Prepare', () => {
     await settle()
     expect([await lab.balances(), await stagesOf(lab.alice)]).toEqual([[0, 0], []])
     expect([lab.bob.story, lab.alice.story]).toEqual([['dispute'], []])
-    expect(lab.bob.seen('dispute')[0]?.[1]).toMatchObject({ amount: '10', fulfillment: expect.stringMatching(/^.{43}$/) as string })
+    expect(lab.bob.seen('dispute')[0]?.[1]).toMatchObject({ direction: 'incoming', amount: '10', fulfillment: expect.stringMatching(/^.{43}$/) as string })
+  })
+
+  it('I9: that the peer refuses to call late is a dispute here: it counts there, and the host hears of it', async () => {
+    const { lab, peer } = await openBeside(fulfils, true)
+    peer.script = ({ protocolData: [first] }) => {
+      if (first?.protocolName === 'ilp') return [octets('ilp', fulfillOf(Buffer.from(first.data)))]
+      return { code: 'F00', name: 'AlreadyFulfilledError', message: 'for good' }
+    }
+    const letGo = lab.network.hold(answers('message'))
+    const payment = pay(lab)
+    const sent = await send(lab, payment)
+    await lab.clock.advance(10_000)
+    letGo()
+    await settle()
+    expect([endOf(sent), await lab.alice.plugin.getBalance(), await stagesOf(lab.alice)]).toEqual(['threw R00', '0', []])
+    const fulfillment = payment.fulfill.subarray(-33, -1).toString('base64url')
+    expect(lab.alice.seen('dispute').map(([, dispute]) => dispute)).toEqual([
+      expect.objectContaining({ direction: 'outgoing', amount: '10', fulfillment, reason: expect.stringContaining('for good') as string })
+    ])
   })
 
   it('that is late is told again on the next session, and after a restart', async () => {
