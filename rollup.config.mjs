@@ -21,6 +21,7 @@ import commonjs from '@rollup/plugin-commonjs'
 import nodeResolve from '@rollup/plugin-node-resolve'
 import { minifySync } from 'rolldown/utils'
 import dts from 'rollup-plugin-dts'
+import { internalMethods } from './scripts/internal-methods.mjs'
 import { licenses, packageOf } from './scripts/licenses.mjs'
 
 const GLOBAL_NAME = 'IlpPluginPaychan'
@@ -159,12 +160,14 @@ function notePieces(file) {
 
 const NOTICE = '/*! ilp-plugin-paychan, Apache-2.0. The licenses of what else is in here: licenses.txt */'
 
-/** Minifies what a script tag loads. */
+/** Minifies what a script tag loads. The types that users get must be in dist already. */
 function minify() {
   return {
     name: 'minify',
     renderChunk(source, { fileName }) {
-      const { code, map, errors } = minifySync(fileName, source, { compress: { target: 'es2022' }, mangle: true, sourcemap: true })
+      const names = internalMethods(readFileSync('dist/browser.d.ts', 'utf8'))
+      const mangleProps = { include: new RegExp(`^(${names.join('|')})$`) }
+      const { code, map, errors } = minifySync(fileName, source, { compress: { target: 'es2022' }, mangle: true, mangleProps, sourcemap: true })
       if (errors.length > 0) this.error(errors[0].message)
       // A line more before the code is a semicolon more before its mappings.
       return { code: `${NOTICE}\n${code}`, map: { ...map, mappings: `;${map.mappings}` } }
@@ -281,6 +284,7 @@ export default [
       plugins: [noteExports(browser)]
     }
   },
+  declarations(browser, 'browser'),
   {
     ...common,
     plugins: [classEntry(browser, inOrder), ...forBrowser()],
@@ -299,6 +303,5 @@ export default [
     plugins: forNode(),
     output: { ...named, sourcemap: false, file: 'dist/node.js', format: 'es', plugins: [noteExports(node), handOnFrom('./node.cjs')] }
   },
-  declarations(browser, 'browser'),
   declarations(node, 'node')
 ]

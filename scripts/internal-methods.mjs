@@ -1,0 +1,30 @@
+/**
+ * The names of methods that our classes only call among themselves, which the minified file may therefore shorten. Minifiers leave the names
+ * of properties alone, since they cannot know who else uses them; the compiler can.
+ *
+ * A name is internal when nothing but methods and accessors of `src` are declared under it, it is in no literal of theirs, and neither in our
+ * public types nor in any others that the program knows: those of the language, of browsers, of Node and of the packages. Properties with
+ * data are left alone, as they may go to a store or over the wire.
+ */
+import ts from 'typescript'
+
+const { isIdentifier, isStringLiteralLike, SyntaxKind } = ts
+const METHODS = [SyntaxKind.MethodDeclaration, SyntaxKind.MethodSignature, SyntaxKind.GetAccessor, SyntaxKind.SetAccessor]
+const DATA = [SyntaxKind.PropertyDeclaration, SyntaxKind.PropertySignature, SyntaxKind.PropertyAssignment, SyntaxKind.ShorthandPropertyAssignment]
+
+/** `publicTypes` is the text of the declarations that users get. */
+export function internalMethods(publicTypes) {
+  const { config } = ts.readConfigFile('tsconfig.json', path => ts.sys.readFile(path))
+  const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, '.')
+  const methods = new Set()
+  const others = new Set(publicTypes.match(/[\w$]+/g))
+  const visit = (node, isOurs) => {
+    const name = node.name !== undefined && isIdentifier(node.name) ? node.name.text : undefined
+    if (isOurs && METHODS.includes(node.kind)) methods.add(name)
+    else if (isOurs ? DATA.includes(node.kind) : node.kind !== SyntaxKind.Parameter) others.add(name)
+    if (isStringLiteralLike(node)) others.add(node.text)
+    ts.forEachChild(node, child => { visit(child, isOurs) })
+  }
+  for (const file of ts.createProgram(['src/node.ts'], options).getSourceFiles()) visit(file, !file.isDeclarationFile)
+  return [...methods].filter(name => !others.has(name))
+}
