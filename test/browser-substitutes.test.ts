@@ -284,8 +284,8 @@ describe("the browser bundles' debug", () => {
     createSubstituteDebug('ilp-plugin-paychan')('warning: %s', '100 %s')
     createSubstituteDebug('another')('%s', 'silence')
     expect(lines).toHaveBeenCalledOnce()
-    expect(lines.mock.lastCall?.[0]).toMatch(/^%cilp-plugin-paychan %cwarning: %s%c \+\d+ms$/)
-    expect(lines.mock.lastCall?.[3]).toBe('100 %s')
+    expect(lines.mock.lastCall?.[0]).toMatch(/^ilp-plugin-paychan warning: %s \+\d+ms$/)
+    expect(lines.mock.lastCall?.[1]).toBe('100 %s')
   })
 
   it('is silent where there is nothing to read, or the page may not read it', () => {

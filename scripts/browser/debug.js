@@ -4,12 +4,11 @@
  * anything and `-` before what is left out. It is read when a logger is made, so that a page can set it without a reload.
  */
 export default function createDebug(namespace) {
-  const color = `color: hsl(${hueOf(namespace)}, 70%, 45%)`
   let last = Date.now()
   const debug = (format, ...values) => {
     if (!debug.enabled) return
     const now = Date.now()
-    console.debug(`%c${namespace} %c${format}%c +${now - last}ms`, color, 'color: inherit', ...values, color)
+    console.debug(`${namespace} ${format} +${now - last}ms`, ...values)
     last = now
   }
   debug.enabled = isEnabled(namespace, readTemplates())
@@ -35,10 +34,4 @@ function readTemplates() {
 
 function escape(text) {
   return text.replace(/[\\^$.|?+()[\]{}]/g, '\\$&')
-}
-
-function hueOf(text) {
-  let hue = 0
-  for (const character of text) hue = (hue * 31 + character.codePointAt(0)) % 360
-  return hue
 }
