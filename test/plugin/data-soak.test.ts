@@ -1,37 +1,25 @@
 /**
  * Two hosts of LPI v2 under random faults: packets and settlements both ways while connections go, processes die, frames are lost and
  * disks fail. Then the faults stop, time goes on, and both sides must have come to the same end, which is what their hosts were told.
- *
- * A failing run prints its seed; `PAYCHAN_SOAK_SEED=<seed>` runs that one alone, `PAYCHAN_SOAK_RUNS=<n>` another number of them.
  */
 import { expect, it } from 'vitest'
 import type { LedgerPlugin } from '../../src/plugin/plugin.js'
+import { chooser } from '../support/chooser.js'
+import type { Chooser } from '../support/chooser.js'
 import { codeOf, fulfillOf, ilpPayment, ilpReject } from '../support/ilp.js'
 import { Lab, settle, watch } from '../support/lab.js'
 import type { Outcome, Side } from '../support/lab.js'
+import { soak, soakRuns } from '../support/soak.js'
+import type { SoakRun } from '../support/soak.js'
 
 const MAXIMUM = 200
-const RUNS = Number(process.env['PAYCHAN_SOAK_RUNS'] ?? 100)
-const ONLY = process.env['PAYCHAN_SOAK_SEED']
+const RUNS = soakRuns(100)
 /** The longest time that a packet of this test may be in flight. */
 const LONGEST_MS = 15_000
 
-/** Mulberry32: small, seeded, good enough to choose by. */
-function chooser(seed: number) {
-  let state = seed
-  const fraction = (): number => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-  const upTo = (most: number): number => Math.floor(fraction() * (most + 1))
-  return { upTo, chance: (probability: number) => fraction() < probability, pick: <T>(from: readonly T[]): T => from[upTo(from.length - 1)]! }
-}
-
-class Run {
+class Run implements SoakRun {
   readonly lab: Lab
-  readonly #random: ReturnType<typeof chooser>
+  readonly #random: Chooser
   /** What sendData came to, by the preimage's seed. */
   readonly #sent: Array<{ from: Side; amount: number; outcome: Outcome<Uint8Array> }> = []
   readonly #settled: Array<{ from: Side; amount: number; outcome: Outcome<void> }> = []
@@ -176,23 +164,12 @@ class Run {
 }
 
 it('C56, I1, I3, I4, I8: whatever fails, packets and settlements end alike on both sides, as the hosts were told', async () => {
-  const seeds = ONLY === undefined ? Array.from({ length: RUNS }, (_, n) => 2000 + n * 7919) : [Number(ONLY)]
-  let [busy, apart] = [0, 0]
-  for (const seed of seeds) {
+  const runs: Run[] = []
+  await soak(RUNS, n => 2000 + n * 7919, seed => {
     const run = new Run(seed)
-    try {
-      await run.play()
-      await run.heal()
-      await run.check()
-      await run.payOnceMore()
-    } catch (error) {
-      throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error })
-    }
-    if (run.isBusy) busy++
-    if (run.isApart) apart++
-  }
-  // A run in which nothing happens proves nothing.
-  expect(busy).toBeGreaterThan(seeds.length / 2)
+    runs.push(run)
+    return run
+  })
   // Refusing is for what no honest sender does; here faults come upon faults.
-  expect(apart).toBeLessThanOrEqual(1 + seeds.length / 100)
+  expect(runs.filter(({ isApart }) => isApart).length).toBeLessThanOrEqual(1 + RUNS / 100)
 }, 20_000 + 600 * RUNS)
