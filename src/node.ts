@@ -12,12 +12,13 @@ import { wrapKeyValueStore } from './store/key-value.js'
 import { LmdbStore } from './store/lmdb.js'
 import { MemoryStore } from './store/memory.js'
 import { BtpListener } from './transport/listener.js'
-import { adoptWebSocket, dialWebSocket } from './transport/web-socket.js'
+import { dialFromNode } from './transport/node-socket.js'
+import { adoptWebSocket } from './transport/web-socket.js'
 
 const environment: Environment = {
   clock: systemClock,
   random: systemRandom,
-  dial: dialWebSocket,
+  dial: dialFromNode,
   adoptSocket: adoptWebSocket,
   debugLogger,
   hostLogger,

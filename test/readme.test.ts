@@ -10,7 +10,7 @@ import ts from 'typescript'
 import { describe, expect, it } from 'vitest'
 import PaychanPlugin, { BtpListener, LmdbStore } from '../src/node.js'
 import type { LedgerPlugin } from '../src/node.js'
-import { MAX_PAYLOAD } from '../src/transport/web-socket.js'
+import { MAX_PAYLOAD } from '../src/transport/node-socket.js'
 import { afterTest, freePort, nextEvent } from './support/hosts.js'
 
 const ROOT = join(import.meta.dirname, '..')

@@ -10,7 +10,8 @@ import type { Duplex } from 'node:stream'
 import { WebSocketServer } from 'ws'
 import { InvalidFieldsError, messageOf, UnreachableError } from '../core/errors.js'
 import type { Acceptor, Connection, ListenerOptions } from '../core/transport.js'
-import { adoptWebSocket, MAX_PAYLOAD } from './web-socket.js'
+import { MAX_PAYLOAD, StreamPacing } from './node-socket.js'
+import { adoptWebSocket } from './web-socket.js'
 
 const DEFAULT_PORT = 4195
 const DEFAULT_AUTH_TIMEOUT_MS = 2000
@@ -91,7 +92,7 @@ export class BtpListener implements Acceptor {
     const sockets = new WebSocketServer({ server, perMessageDeflate: false, maxPayload, ...(path === undefined ? {} : { path }) })
     sockets.on('connection', (socket, { socket: stream }) => {
       strangers.remove(stream)
-      onConnection(adoptWebSocket(socket, nameOf(stream), stream))
+      onConnection(adoptWebSocket(socket, nameOf(stream), new StreamPacing(stream, socket)))
     })
     // The server's errors come here too. Those of binding are heard in `#bind`; later ones are of single connections that could not be
     // taken: there will be others.

@@ -41,28 +41,13 @@ interface BrowserSocket {
   addEventListener(event: string, listener: (event: never) => void): unknown
 }
 
-/** The stream below a socket, which can hold back what is written for a moment, so that it leaves in one piece. */
-export interface Corkable {
-  cork(): void
-  uncork(): void
+/** What is told of the traffic of a socket, to slow it down or to speed it up. */
+export interface Pacing {
+  /** A frame of so many bytes is about to be sent. */
+  sending(bytes: number): void
+  /** A frame has arrived. */
+  received(): void
 }
-
-/** The largest frame that is taken, in bytes. */
-export const MAX_PAYLOAD = 65_536
-/** How long opening a connection may take, TLS and the upgrade included. */
-const HANDSHAKE_MS = 10_000
-
-/**
- * The most frames that are taken from one socket in a turn of the event loop, give or take those that were read already. The system
- * hands over megabytes at once: small requests by the ten thousand, for whose answers all other sockets would wait (H35).
- */
-const FRAMES_PER_TURN = 500
-
-/**
- * How many bytes are held back at most until the turn ends. Where many frames are made in one turn the peer reads the first of them
- * while the last are still being made: else the two sides would take turns, and each idle half of the time.
- */
-const GATHERED_BYTES = 16_384
 
 const CONNECTING = 0
 const CLOSED = 3
@@ -93,12 +78,7 @@ class WebSocketConnection implements Connection {
   #closing = false
   #gone: string | undefined
   #lastError = ''
-  #stream: Corkable | undefined
-  #corked = false
-  /** Bytes held back. */
-  #gathered = 0
-  /** How many frames came since the last pause. */
-  #taken = 0
+  #pacing: Pacing | undefined
 
   constructor(socket: WebSocketLike, label: string) {
     this.label = label
@@ -122,12 +102,8 @@ class WebSocketConnection implements Connection {
     return this.#unsent === undefined ? bytes : this.#unsent.reduce((sum, frame) => sum + frame.length, bytes)
   }
 
-  /**
-   * Lets frames that are sent in one turn of the event loop leave together, in one call to the system instead of one for each; and
-   * takes no more than a portion of what arrives in a turn.
-   */
-  gatherOn(stream: Corkable): void {
-    this.#stream = stream
+  paceBy(pacing: Pacing): void {
+    this.#pacing = pacing
   }
 
   open(events: ConnectionEvents): void {
@@ -142,7 +118,7 @@ class WebSocketConnection implements Connection {
       this.#unsent.push(frame)
       return
     }
-    this.#gather(frame.length)
+    this.#pacing?.sending(frame.length)
     attempt(() => this.#write(frame))
   }
 
@@ -177,18 +153,9 @@ class WebSocketConnection implements Connection {
     // BTP is binary: to a text frame there is silence.
     const frame = isText ? undefined : toBytes(data)
     if (frame === undefined || this.#gone !== undefined) return
-    if (this.#stream !== undefined) this.#portion()
+    this.#pacing?.received()
     if (this.#events === undefined) this.#kept.push(frame)
     else this.#events.message(frame)
-  }
-
-  /** Counts across turns: a hook in each of them would cost more than all the counting. */
-  #portion(): void {
-    this.#taken++
-    if (this.#taken < FRAMES_PER_TURN) return
-    this.#taken = 0
-    attempt(() => this.#socket.pause?.())
-    setImmediate(() => { attempt(() => this.#socket.resume?.()) })
   }
 
   #ended(reason: string): void {
@@ -202,25 +169,6 @@ class WebSocketConnection implements Connection {
   #raiseClose(reason: string): void {
     queueMicrotask(() => { this.#events?.close(reason) })
   }
-
-  #gather(bytes: number): void {
-    const stream = this.#stream
-    if (stream === undefined) return
-    if (!this.#corked) {
-      this.#corked = true
-      this.#gathered = 0
-      stream.cork()
-      setImmediate(() => {
-        this.#corked = false
-        stream.uncork()
-      })
-    } else if (this.#gathered >= GATHERED_BYTES) {
-      this.#gathered = 0
-      stream.uncork()
-      stream.cork()
-    }
-    this.#gathered += bytes
-  }
 }
 
 /**
@@ -230,15 +178,15 @@ class WebSocketConnection implements Connection {
  * @param label where it goes, for the log
  * @throws InvalidFieldsError when it has neither `on` nor `addEventListener`, or no `send`
  */
-export function adoptWebSocket(socket: WebSocketLike, label = 'a given socket', stream?: Corkable): Connection {
+export function adoptWebSocket(socket: WebSocketLike, label = 'a given socket', pacing?: Pacing): Connection {
   checkSocket(socket)
   const connection = new WebSocketConnection(socket, label)
-  if (stream !== undefined) connection.gatherOn(stream)
+  if (pacing !== undefined) connection.paceBy(pacing)
   return connection
 }
 
-/** Dials a `ws://` or `wss://` URL. Compression is off: frames are small and mostly random bytes. */
-export const dialWebSocket: Dial = (url, signal) => new Promise((resolve, reject) => {
+/** Dials a `ws://` or `wss://` URL by a socket that `create` makes, whose traffic may be paced from then on. */
+export const dialBy = (create: (url: string, paceBy: (pacing: Pacing) => void) => WebSocket): Dial => (url, signal) => new Promise((resolve, reject) => {
   const label = withoutSecrets(url)
   const fail = (reason: string, cause?: unknown): void => {
     signal.removeEventListener('abort', abort)
@@ -255,13 +203,9 @@ export const dialWebSocket: Dial = (url, signal) => new Promise((resolve, reject
     return
   }
   try {
-    // A browser's constructor would take the options for sub-protocols.
-    const inNode = 'Server' in WebSocket
-    const options = { perMessageDeflate: false, maxPayload: MAX_PAYLOAD, handshakeTimeout: HANDSHAKE_MS }
-    const socket: WebSocket = inNode ? new WebSocket(url, options) : new WebSocket(url)
+    const socket = create(url, pacing => { connection?.paceBy(pacing) })
     const opening = new WebSocketConnection(socket, label)
     connection = opening
-    if (inNode) socket.on('upgrade', ({ socket: stream }) => { opening.gatherOn(stream) })
     let lastError = ''
     attend(socket, {
       open: () => {
@@ -277,6 +221,9 @@ export const dialWebSocket: Dial = (url, signal) => new Promise((resolve, reject
     fail(messageOf(error), error)
   }
 })
+
+/** As a browser dials. */
+export const dialWebSocket = dialBy(url => new WebSocket(url))
 
 function checkSocket(socket: unknown): asserts socket is WebSocketLike {
   const like = typeof socket === 'object' && socket !== null ? socket as Partial<WebSocketLike> : {}

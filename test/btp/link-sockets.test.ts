@@ -12,7 +12,7 @@ import type { ListenerOptions } from '../../src/core/transport.js'
 import { systemClock } from '../../src/platform/system-clock.js'
 import { systemRandom } from '../../src/platform/system-random.js'
 import { BtpListener } from '../../src/transport/listener.js'
-import { dialWebSocket } from '../../src/transport/web-socket.js'
+import { dialFromNode } from '../../src/transport/node-socket.js'
 import { compile } from '../support/compiled.js'
 import { MemoryLog } from '../support/memory-log.js'
 import { authData, hello, OUR_LEDGER, THEIR_LEDGER } from '../support/peers.js'
@@ -55,7 +55,7 @@ async function serve(tokens: string[], options: ListenerOptions = {}, clock = sy
   const url = `ws://127.0.0.1:${listener.port}`
   const dialLink = (token: string, overrides: Partial<LinkOptions> = {}) => makeLink({
     ledgerId: THEIR_LEDGER,
-    dial: { dial: dialWebSocket, url, credentials: () => ({ username: '', token }) },
+    dial: { dial: dialFromNode, url, credentials: () => ({ username: '', token }) },
     ...overrides
   })
   return { listener, door, links, url, dialLink, downs }
@@ -178,7 +178,7 @@ describe('a process', () => {
 import { doorkeeperOf } from './btp/doorkeeper.js'
 import { Link } from './btp/link.js'
 import { BtpListener } from './transport/listener.js'
-import { dialWebSocket } from './transport/web-socket.js'
+import { dialFromNode } from './transport/node-socket.js'
 import { systemClock } from './platform/system-clock.js'
 import { systemRandom } from './platform/system-random.js'
 import { debugLogger } from './platform/debug-log.js'
@@ -192,10 +192,10 @@ const server = new Link({ ...base, ledgerId: 'a'.repeat(32), authenticate: () =>
 const door = doorkeeperOf(listener, base)
 await door.admit(server)
 const url = 'ws://127.0.0.1:' + listener.port
-const dial = { dial: dialWebSocket, url, credentials: () => ({ username: '', token: '' }) }
+const dial = { dial: dialFromNode, url, credentials: () => ({ username: '', token: '' }) }
 const client = new Link({ ...base, ledgerId: 'b'.repeat(32), dial, handleRequest: async () => [] })
 await client.connect(60000)
-const stranger = await dialWebSocket(url, new AbortController().signal)
+const stranger = await dialFromNode(url, new AbortController().signal)
 client.request({ type: 'message', protocolData: [] }).catch(error => { console.log(error.name) })
 if (process.argv[2] === 'lose') {
   // Not stopped: the client goes on trying, so the process goes on.

@@ -105,9 +105,9 @@ describe('a process', () => {
       import { debugLogger, hostLogger } from './platform/debug-log.js'
       import { MemoryStore } from './store/memory.js'
       import { BtpListener } from './transport/listener.js'
-      import { dialWebSocket } from './transport/web-socket.js'
+      import { dialFromNode } from './transport/node-socket.js'
       const { PaychanPlugin } = pluginsFor({
-        clock: systemClock, random: systemRandom, dial: dialWebSocket, debugLogger, hostLogger,
+        clock: systemClock, random: systemRandom, dial: dialFromNode, debugLogger, hostLogger,
         memoryStore: () => new MemoryStore(), createListener: options => new BtpListener(options)
       })
       const server = new PaychanPlugin({ listener: { port: 0 }, prefix: 'test.a.', info: {}, incomingSecret: 'x', maxBalance: '100', store: new MemoryStore() })

@@ -11,7 +11,7 @@ import type { Packet, SubProtocol } from '../../src/btp/packets.js'
 import type { RequestBody } from '../../src/btp/session.js'
 import PaychanPlugin, { MemoryStore } from '../../src/node.js'
 import type { LedgerPlugin, OutgoingTransfer, PluginEvents, PluginOptions } from '../../src/node.js'
-import { dialWebSocket } from '../../src/transport/web-socket.js'
+import { dialFromNode } from '../../src/transport/node-socket.js'
 import { WirePeer } from './peers.js'
 
 export const PREFIX = 'test.hosts.'
@@ -211,7 +211,7 @@ export class RawPeer extends WirePeer {
   readonly #asked = new Map<number, (answer: Packet) => void>()
 
   static async dial(target: LedgerPlugin): Promise<RawPeer> {
-    const connection = await dialWebSocket(`ws://127.0.0.1:${target.port ?? 0}`, new AbortController().signal)
+    const connection = await dialFromNode(`ws://127.0.0.1:${target.port ?? 0}`, new AbortController().signal)
     afterTest(() => { connection.terminate() })
     return new RawPeer(connection)
   }

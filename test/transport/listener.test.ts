@@ -10,7 +10,8 @@ import { WebSocket } from 'ws'
 import { InvalidFieldsError, UnreachableError } from '../../src/core/errors.js'
 import type { Connection, ListenerOptions } from '../../src/core/transport.js'
 import { BtpListener } from '../../src/transport/listener.js'
-import { adoptWebSocket, dialWebSocket } from '../../src/transport/web-socket.js'
+import { dialFromNode } from '../../src/transport/node-socket.js'
+import { adoptWebSocket } from '../../src/transport/web-socket.js'
 import { record } from '../contract/connection.js'
 import { CERTIFICATE, KEY } from '../support/certificate.js'
 
@@ -32,7 +33,7 @@ async function listening(options: ListenerOptions = {}) {
   return { listener, port, url: `ws://${HOST}:${port}`, arrived, arrival }
 }
 
-const dial = (url: string): Promise<Connection> => dialWebSocket(url, new AbortController().signal)
+const dial = (url: string): Promise<Connection> => dialFromNode(url, new AbortController().signal)
 
 /** Everything that a raw connection says until it is closed; resets count as closing. */
 function untilClosed(socket: Socket): Promise<string> {

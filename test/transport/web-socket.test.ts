@@ -6,7 +6,8 @@ import { WebSocket, WebSocketServer } from 'ws'
 import { InvalidFieldsError, UnreachableError } from '../../src/core/errors.js'
 import type { Connection } from '../../src/core/transport.js'
 import { BtpListener } from '../../src/transport/listener.js'
-import { adoptWebSocket, dialWebSocket } from '../../src/transport/web-socket.js'
+import { dialFromNode } from '../../src/transport/node-socket.js'
+import { adoptWebSocket } from '../../src/transport/web-socket.js'
 import type { WebSocketLike } from '../../src/transport/web-socket.js'
 import { describeConnection, record } from '../contract/connection.js'
 import type { ConnectionHarness } from '../contract/connection.js'
@@ -37,12 +38,12 @@ function browserStyle(socket: WebSocket): WebSocketLike {
 
 describeConnection('dialled by web socket, accepted by the listener', async () => {
   const { url, arrival, dispose } = await listening()
-  return { near: await dialWebSocket(url, noSignal()), far: await arrival, dispose }
+  return { near: await dialFromNode(url, noSignal()), far: await arrival, dispose }
 })
 
 describeConnection('accepted by the listener, dialled by web socket', async () => {
   const { url, arrival, dispose } = await listening()
-  return { far: await dialWebSocket(url, noSignal()), near: await arrival, dispose }
+  return { far: await dialFromNode(url, noSignal()), near: await arrival, dispose }
 })
 
 describeConnection('an adopted socket of ws, still opening', async (): Promise<ConnectionHarness> => {
@@ -136,7 +137,7 @@ describe('adoptWebSocket', () => {
   })
 })
 
-describe('dialWebSocket', () => {
+describe('dialFromNode', () => {
   const servers: Array<Server | WebSocketServer> = []
   afterEach(() => { for (const server of servers.splice(0)) server.close() })
 
@@ -151,32 +152,32 @@ describe('dialWebSocket', () => {
     ['answers no upgrade', () => createServer((_request, response) => { response.end('hello') })],
     ['resets', () => createTcpServer(socket => { socket.resetAndDestroy() })]
   ])('is UnreachableError where the server %s', async (_what, server) => {
-    await expect(dialWebSocket(await serving(server()), noSignal())).rejects.toThrow(UnreachableError)
+    await expect(dialFromNode(await serving(server()), noSignal())).rejects.toThrow(UnreachableError)
   })
 
   it('is UnreachableError where nobody listens, and says why; H43: without what the URL hides', async () => {
     const url = await serving(createTcpServer())
     await new Promise(resolve => { servers.pop()?.close(resolve) })
-    const error = await dialWebSocket(`${url}/btp?token=hunter2`, noSignal()).catch((thrown: unknown) => thrown)
+    const error = await dialFromNode(`${url}/btp?token=hunter2`, noSignal()).catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(UnreachableError)
     expect(error).toHaveProperty('message', expect.stringMatching(/\/btp: .*ECONNREFUSED/))
     expect(String(error)).not.toContain('hunter2')
   })
 
   it('is UnreachableError for what is no URL', async () => {
-    await expect(dialWebSocket('nowhere', noSignal())).rejects.toThrow(UnreachableError)
+    await expect(dialFromNode('nowhere', noSignal())).rejects.toThrow(UnreachableError)
   })
 
   it('is given up when the signal aborts, before and in the middle', async () => {
-    await expect(dialWebSocket('ws://127.0.0.1:1', AbortSignal.abort())).rejects.toThrow(UnreachableError)
+    await expect(dialFromNode('ws://127.0.0.1:1', AbortSignal.abort())).rejects.toThrow(UnreachableError)
     const abort = new AbortController()
     const server = createTcpServer(() => { abort.abort() })
-    await expect(dialWebSocket(await serving(server), abort.signal)).rejects.toThrow(/given up/)
+    await expect(dialFromNode(await serving(server), abort.signal)).rejects.toThrow(/given up/)
   })
 
   it('labels the connection without credentials and query', async () => {
     const { url, dispose } = await listening()
-    const connection = await dialWebSocket(`${url}/path?secret=1`, noSignal())
+    const connection = await dialFromNode(`${url}/path?secret=1`, noSignal())
     expect(connection.label).toBe(`${url}/path`)
     connection.terminate()
     await dispose()
@@ -187,7 +188,7 @@ describe('dialWebSocket', () => {
     servers.push(server)
     server.on('connection', socket => { socket.send(Buffer.alloc(65_537)) })
     await new Promise(resolve => { server.once('listening', resolve) })
-    const recorder = record(await dialWebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`, noSignal()))
+    const recorder = record(await dialFromNode(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`, noSignal()))
     await recorder.until(({ closed }) => closed.length > 0)
     expect(recorder.frames).toEqual([])
   })
