@@ -109,10 +109,21 @@ export function amountTooLargeData(received: string, maximum: string): Uint8Arra
   return data
 }
 
-function bodyOf(packet: Uint8Array): OerReader {
-  const envelope = new OerReader(packet)
+function bodyOf(packet: Uint8Array): IlpReader {
+  const envelope = new IlpReader(packet)
   envelope.readUInt8Number()
-  return new OerReader(envelope.readBytes())
+  return new IlpReader(envelope.readBytes())
+}
+
+/** Takes no length that is longer than it need be: the hosts' ilp-packet throws at one, and what is settled must be readable there. */
+class IlpReader extends OerReader {
+  override readLengthPrefix(): number {
+    const start = this.cursor
+    const length = super.readLengthPrefix()
+    const least = length < 0x80 ? 1 : 1 + Math.ceil(length.toString(16).length / 2)
+    if (this.cursor - start !== least) throw new PacketError('packet has a length that is longer than it need be')
+    return length
+  }
 }
 
 function packetOf(type: number, body: Writer): Uint8Array {

@@ -74,6 +74,8 @@ export interface Memory<T extends LoggedTransfer> {
   readonly pages: OpenPages
   /** Final transfers about which nothing is left to be done, and which lie in the pages still. */
   readonly closing: ReadonlySet<string>
+  /** See `Ledger.withhold`. */
+  withheld(at: number): Amount
   knows(id: string): boolean
   get(id: string): Entry<T> | undefined
   apply(sums: Sums, limits: Limits, entries: Map<string, Entry<T> | undefined>): void
@@ -132,7 +134,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
       stage: open.stage,
       open
     }
-    this.#checkLimits(entry)
+    this.#checkLimits(entry, open.at)
     hold(this.#sums, entry, 1)
     // What the module has not agreed to may be forgotten again.
     if (open.stage !== 'checking') this.#prepared.push([open.at, id])
@@ -141,11 +143,11 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   }
 
   /** Checks a balance with all holds of one direction against the limit there (I5). */
-  #checkLimits(entry: Entry<T>): void {
+  #checkLimits(entry: Entry<T>, at: number): void {
     const { incomingHeld, outgoingHeld } = this.#sums
     const position = positionOf(this.#sums)
     const exceeds = entry.info.isIncoming
-      ? position + incomingHeld + entry.amount > this.#limits.maximum
+      ? position + incomingHeld + this.#memory.withheld(at) + entry.amount > this.#limits.maximum
       : position - outgoingHeld - entry.amount < this.#limits.minimum
     if (!exceeds) return
     const [limit, value] = entry.info.isIncoming ? ['maximum', this.#limits.maximum] as const : ['minimum', this.#limits.minimum] as const

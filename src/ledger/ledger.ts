@@ -69,6 +69,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #pages: OpenPages
   /** How many of them are in flight. */
   #inFlight = 0
+  /** See `withhold`. */
+  #withheld = { amount: 0n, until: 0 }
   /** Final ones, oldest first. */
   #cache = new Map<string, Entry<T>>()
   #readings = new Map<string, Reading<T>>()
@@ -235,6 +237,24 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   /** What limits act on, once it has been read: the balance, with what was settled. */
   get position(): Amount {
     return positionOf(this.#sums)
+  }
+
+  /**
+   * Takes room below the maximum for what has left it in a dispute, until some time after the last one: else a peer could have as much
+   * again and again, and dispute all of it (I9). It counts nowhere else, and is forgotten with the process.
+   */
+  withhold(amount: Amount, at: number, until: number): void {
+    this.#withheld = { amount: this.#withheldAt(at) + amount, until }
+  }
+
+  #withheldAt(at: number): Amount {
+    return at < this.#withheld.until ? this.#withheld.amount : 0n
+  }
+
+  /** How much the position may rise by a settlement of ours, so that all that is held can still be fulfilled within the maximum (I5). */
+  get roomBelowMaximum(): Limit {
+    const { maximum } = this.#limits
+    return typeof maximum === 'bigint' ? maximum - this.position - this.#sums.incomingHeld : maximum
   }
 
   /** What has not come to its end yet, and final ones whose event may not have been raised. */
@@ -447,6 +467,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       limits: this.#limits,
       pages: this.#pages,
       closing: this.#closing,
+      withheld: at => this.#withheldAt(at),
       knows: id => this.#knows(id),
       get: id => this.peek(id),
       apply: (sums, limits, entries) => { this.#apply(sums, limits, entries) }

@@ -20,6 +20,8 @@ import type { LedgerInfo, LpiEvents, RejectionMessage, Transfer } from './lpi.js
 import type { ModuleRunner } from './module.js'
 import type { Settlement } from './settlement.js'
 
+/** For how long after the last dispute what was disputed still takes room below the maximum. */
+const WITHHELD_MS = 3_600_000
 /** A store that failed is tried again after this time, where nobody is there to be told. */
 const STORE_RETRY_MS = 1000
 
@@ -150,8 +152,10 @@ export function stoppedError(id: string): UnreachableError {
   return new UnreachableError(`disconnected before transfer ${id} was answered: it carries on at the next connect`, { outcome: 'unknown' })
 }
 
-export function reportDispute({ emit }: Account, { info: { isIncoming, transfer } }: Entry<Transfer>, fulfillment: string, reason: string): void {
+/** Tells the host of a transfer on which the two sides do not agree. */
+export function reportDispute({ clock, emit, ledger }: Account, { amount: value, info: { isIncoming, transfer } }: Entry<Transfer>, fulfillment: string, reason: string): void {
   const { id, amount, executionCondition, expiresAt } = transfer
+  if (isIncoming) ledger.withhold(value, clock.now(), clock.now() + WITHHELD_MS)
   emit('dispute', { id, direction: isIncoming ? 'incoming' : 'outgoing', amount, executionCondition, fulfillment, expiresAt, reason })
 }
 

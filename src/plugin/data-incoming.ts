@@ -100,7 +100,7 @@ export class DataIncoming {
    * @param mark the sender's id for it, where the sender is a peer of ours
    * @throws DuplicateIdError; StoreError; UnreachableError at a disconnect
    */
-  async handle(packet: Uint8Array, prepare: IlpPrepare, mark: string | undefined, session: Session, handler: DataHandler): Promise<Uint8Array> {
+  async handle(packet: Uint8Array, prepare: IlpPrepare, mark: string | undefined, session: Session, currentHandler: () => DataHandler | undefined): Promise<Uint8Array> {
     const { ledger, clock, random } = this.#account
     if (prepare.expiresAt.getTime() <= clock.now()) return writeIlpReject('R00', 'the packet has expired already')
     if (ledger.inFlightCount >= MOST_IN_FLIGHT) return writeIlpReject('T03', 'too many packets are in flight')
@@ -119,7 +119,7 @@ export class DataIncoming {
     handling.position = ledger.position
     this.#handlings.set(id, handling)
     this.#armExpiry(handling)
-    void this.#ask(handling, packet, handler)
+    void this.#ask(handling, packet, currentHandler)
     return handling.answer.promise
   }
 
@@ -157,12 +157,19 @@ export class DataIncoming {
 
   // ---- what the host says
 
-  async #ask(handling: Handling, packet: Uint8Array, handler: DataHandler): Promise<void> {
-    const { module } = this.#account
+  async #ask(handling: Handling, packet: Uint8Array, currentHandler: () => DataHandler | undefined): Promise<void> {
+    const { module, clock } = this.#account
     try {
       await module?.handleIncomingPrepare(copyOf(handling.transfer) as IncomingTransfer)
     } catch (error) {
       await this.#conclude(handling, { packet: writeIlpReject('T04', printable(messageOf(error))) })
+      return
+    }
+    // Whoever has heard of the end, or will at once, must not have the host pay on.
+    if (this.#handlings.get(handling.id) !== handling || clock.now() >= handling.expiresAt) return
+    const handler = currentHandler()
+    if (handler === undefined) {
+      await this.#conclude(handling, { packet: writeIlpReject('T01', 'no data handler is registered') })
       return
     }
     await this.#conclude(handling, this.#endOf(handling, await answerOf(handler, packet, this.#account)))
@@ -183,6 +190,7 @@ export class DataIncoming {
   async #conclude(handling: Handling, { packet, fulfillment }: End): Promise<void> {
     const { clock, expiryMarginMs } = this.#account
     const { id, session } = handling
+    const life = this.#life
     if (this.#handlings.get(id) !== handling) return
     const concluded = await this.#change(id, view => {
       const entry = view.get(id)
@@ -191,7 +199,8 @@ export class DataIncoming {
       if (!session.peer.announced) return view.move(entry, 'fulfilled', { fulfillment })
       return view.move(entry, 'answered', { fulfillment, ...(packet.length === BARE_FULFILL_BYTES ? {} : { ilp: toBase64url(packet) }) })
     })
-    if (concluded === undefined) return
+    // Whatever has landed after the end is taken up by the next life.
+    if (concluded === undefined || life.isOver) return
     if (concluded.stage === 'answered') this.#disputable.add(id, concluded.amount, handling)
     const isFulfilled = concluded.info.state === 'fulfilled'
     this.#finish(handling, isFulfilled || fulfillment === undefined ? packet : writeIlpReject('R00', 'the fulfillment came too late'))
@@ -210,11 +219,14 @@ export class DataIncoming {
   async tell(ids: readonly string[], isLast: boolean, session: Session): Promise<Fates> {
     const fulfilled = new Map<string, string>()
     const [cancelled, held]: [string[], string[]] = [[], []]
+    /** Also what is left out. Not what this side never had: a peer may ask about such without end. */
+    const inDoubt: string[] = []
     let size = 0
     for (const id of ids) {
       this.#refuse(id)
       // In turn with what is being changed, so that it is durable.
       const entry = await this.#account.ledger.change(id, view => view.get(id))
+      if (entry?.open !== undefined) inDoubt.push(id)
       if (entry?.stage === 'handed') held.push(id)
       else if (entry?.info.isIncoming === true && entry.info.state === 'fulfilled') {
         let packet = entry.open?.ilp
@@ -226,7 +238,7 @@ export class DataIncoming {
         this.#disputable.told(id, session, Date.parse(entry.info.transfer.expiresAt))
       } else cancelled.push(id)
     }
-    this.#disputable.asked(ids, isLast, session)
+    this.#disputable.asked(inDoubt, isLast, session)
     return { fulfilled, cancelled, held }
   }
 

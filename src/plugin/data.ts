@@ -125,7 +125,7 @@ export class Data {
     if (prepare === undefined) return askHandler(handler, packet)
     if (prepare.amount === '0') return answerOf(handler, packet, this.#options.account)
     const mark = session.peer.announced ? readTransferMark(protocolData) : undefined
-    return this.#incoming.handle(packet, prepare, mark, session, handler)
+    return this.#incoming.handle(packet, prepare, mark, session, () => this.place.handler)
   }
 
   /** What a peer of ours asks or tells about packets. @throws NotAcceptedError for a foreign peer; InvalidFieldsError; StoreError */

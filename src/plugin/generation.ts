@@ -12,7 +12,7 @@ export type BtpVersion = '1.0' | '2.0'
 
 export class Generation {
   readonly #configured: BtpVersion | undefined
-  readonly #heard = new WeakMap<Session, BtpVersion>()
+  readonly #heard = new WeakMap<Session, Evidence>()
 
   constructor(configured: BtpVersion | undefined) {
     this.#configured = configured
@@ -20,24 +20,29 @@ export class Generation {
 
   /** A request came in on that session. The first one that only one of the two has tells. */
   hear(packet: Packet, session: Session): void {
-    if (this.#configured !== undefined || session.peer.announced || this.#heard.has(session)) return
-    const version = versionOf(packet)
-    if (version !== undefined) this.#heard.set(session, version)
+    if (this.#configured !== undefined || session.peer.announced || this.#heard.get(session)?.isSure === true) return
+    const evidence = evidenceOf(packet)
+    if (evidence?.isSure === true || !this.#heard.has(session)) { if (evidence !== undefined) this.#heard.set(session, evidence) }
   }
 
   /** @throws NotAcceptedError when the peer is known to speak the other one only */
   mustSpeak(version: BtpVersion, session: Session | undefined): void {
     if (session === undefined || session.peer.announced) return
-    const known = this.#configured ?? this.#heard.get(session) ?? version
+    const known = this.#configured ?? this.#heard.get(session)?.version ?? version
     if (known !== version) throw new NotAcceptedError(`the peer speaks BTP ${known} only, and this needs BTP ${version}`)
   }
 }
 
-/** Messages are in both: there it shows by the ILP packet, or by what only ledgers of old ask each other. */
-function versionOf({ type, protocolData }: Packet): BtpVersion | undefined {
-  if (type === 'transfer') return '2.0'
-  if (type !== 'message') return '1.0'
+interface Evidence {
+  readonly version: BtpVersion
+  readonly isSure: boolean
+}
+
+/** Messages are in both: there it shows by the ILP packet. Questions of ledgers of old are asked by some plugins of BTP 2.0 too. */
+function evidenceOf({ type, protocolData }: Packet): Evidence | undefined {
+  if (type === 'transfer') return { version: '2.0', isSure: true }
+  if (type !== 'message') return { version: '1.0', isSure: true }
   const ilp = find(protocolData, 'ilp')?.data
-  if (ilp !== undefined) return isIlp4(ilp) ? '2.0' : '1.0'
-  return ['info', 'balance', 'limit'].includes(protocolData[0]?.protocolName ?? '') ? '1.0' : undefined
+  if (ilp !== undefined) return { version: isIlp4(ilp) ? '2.0' : '1.0', isSure: true }
+  return ['info', 'balance', 'limit'].includes(protocolData[0]?.protocolName ?? '') ? { version: '1.0', isSure: false } : undefined
 }

@@ -12,7 +12,7 @@
  * once, since that could not tell a repeat.
  */
 import { formatAmount, parseAmount, parseSum } from '../core/amounts.js'
-import type { Amount } from '../core/amounts.js'
+import type { Amount, Limit } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
 import {
   InvalidFieldsError, MoneyHandlerAlreadyRegisteredError, NoSubscriptionsError, NotAcceptedError, PaychanError, StoreError, UnreachableError,
@@ -24,7 +24,6 @@ import { readSettlementMark, settlementMark } from '../btp/inquiry.js'
 import type { SubProtocol, TransferPacket } from '../btp/packets.js'
 import type { Session } from '../btp/session.js'
 import type { Group } from '../ledger/committer.js'
-import { positionOf } from '../ledger/draft.js'
 import { changeUntilDone, stoppedError } from './account.js'
 import type { Account, Life } from './account.js'
 import { Deferred } from './deferred.js'
@@ -106,7 +105,12 @@ export class Money {
   readonly #calls = new Map<number, Deferred<void>>()
   /** Settlements go one after the other: whoever comes waits for those before. */
   #turns = new Turns()
+  readonly #receiving = new Turns()
   #life = { isOver: true }
+  /** Those that are being stored. */
+  #beginning = 0
+  /** The greatest sum that the module was asked for, whatever the store made of it (I6). */
+  #asked = 0n
   #isSettlingUp = false
   /** A payment was refused for want of a settlement since the last one. */
   #isWanting = false
@@ -137,7 +141,8 @@ export class Money {
     for (const settlement of this.#state.sending) {
       if (settlement.isOnce !== true) continue
       this.#options.account.log.warn(`the peer may have credited a settlement of ${settlement.amount} in the life before`)
-      void this.#end(settlement, settlement.claim !== undefined, life)
+      // Before any other is claimed for.
+      void this.#turns.take(() => this.#end(settlement, settlement.claim !== undefined, life))
     }
   }
 
@@ -173,13 +178,14 @@ export class Money {
     if (session === undefined) throw new UnreachableError('there is no connection to the peer')
     generation.mustSpeak('2.0', session)
     if (amount === '0') return
-    if (this.#calls.size >= MOST_WAITING) throw new UnreachableError('too many settlements wait for the peer')
+    if (this.#calls.size + this.#beginning >= MOST_WAITING) throw new UnreachableError('too many settlements wait for the peer')
     const life = this.#life
     const settlement: Sending = { number: ++this.#lastNumber, amount, ...(session.peer.announced ? {} : { isOnce: true }) }
+    this.#beginning++
     await this.#options.records.submit(group => {
       const draft = this.#draftIn(group)
       draft.state = { ...draft.state, last: Math.max(draft.state.last, settlement.number), sending: [...draft.state.sending, settlement] }
-    })
+    }).finally(() => { this.#beginning-- })
     if (life.isOver) throw stoppedError(`of settlement ${settlement.number}`)
     await this.#enqueue(settlement, life)
   }
@@ -197,7 +203,8 @@ export class Money {
     try {
       // What is under way is in it, and what comes meanwhile is looked at when that has ended.
       for (;;) {
-        const owed = automatic.target - positionOf(await account.ledger.sums()) - this.#underWay()
+        await account.ledger.sums()
+        const owed = least(automatic.target - account.ledger.position, account.ledger.roomBelowMaximum) - this.#underWay()
         const isDue = owed > automatic.target - automatic.threshold || (this.#isWanting && owed > 0n)
         this.#isWanting = false
         if (!isDue) break
@@ -227,7 +234,7 @@ export class Money {
     let end: End | undefined
     try {
       const claim = await this.#claimOf(settlement)
-      end = isOnce === true ? await this.#sendOnce(amount, claim) : await this.#sendUntilAnswered(number, amount, claim, life)
+      end = isOnce === true ? await this.#sendOnce(amount, claim, life) : await this.#sendUntilAnswered(number, amount, claim, life)
     } catch (error) {
       end = { isSettled: false, error }
     }
@@ -251,9 +258,11 @@ export class Money {
     const { account, claims, records } = this.#options
     if (claims === undefined || claim !== undefined) return claim
     const sum = (await account.ledger.sums()).settledOut + parseAmount(amount)
-    const before = parseSum(this.#state.claimed ?? '0', 'claimed')
+    const stored = parseSum(this.#state.claimed ?? '0', 'claimed')
+    const before = stored > this.#asked ? stored : this.#asked
     const claimed = sum > before ? sum : before
     const made = await claims.make(claimed)
+    this.#asked = claimed
     await records.submit(group => {
       const draft = this.#draftIn(group)
       const sending = draft.state.sending.map(one => one.number === number ? { ...one, claim: made } : one)
@@ -273,7 +282,9 @@ export class Money {
   }
 
   /** To a peer that could not tell a repeat. Whether it has credited what it has not answered, nobody knows; but a claim is spent then. */
-  async #sendOnce(amount: string, claim: string | undefined): Promise<End> {
+  async #sendOnce(amount: string, claim: string | undefined, life: Life): Promise<End | undefined> {
+    // The next life decides what becomes of it.
+    if (life.isOver) return undefined
     const session = this.#options.account.session()
     if (session === undefined) return { isSettled: false, error: new UnreachableError('the connection was lost before the settlement was sent') }
     try {
@@ -310,7 +321,12 @@ export class Money {
    * @throws NotAcceptedError when this side takes none, when nothing proves it, or its minimum balance does not allow it;
    *   NoSubscriptionsError without a handler; what the module throws for a claim; StoreError
    */
-  async receive({ amount, protocolData }: TransferPacket, session: Session): Promise<SubProtocol[]> {
+  receive(packet: TransferPacket, session: Session): Promise<SubProtocol[]> {
+    // One after the other: a repeat must find what became of the one before.
+    return this.#receiving.take(() => this.#receive(packet, session))
+  }
+
+  async #receive({ amount, protocolData }: TransferPacket, session: Session): Promise<SubProtocol[]> {
     const { account, claims } = this.#options
     const { handler } = this.place
     const { announced, ledgerId: ledger = '' } = session.peer
@@ -359,6 +375,10 @@ export class Money {
       return draft
     })
   }
+}
+
+function least(owed: Amount, room: Limit): Amount {
+  return room < owed ? room as Amount : owed
 }
 
 /** Whether a settlement of that number was not credited yet. One without a number cannot be told from any other. */

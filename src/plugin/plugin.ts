@@ -129,7 +129,10 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     const claims = runner !== undefined && isV2Host ? new MoneyClaims({ clock, random, log: this.#log, module: runner }) : undefined
     const account = this.#makeAccount(courier, runner, settlement)
     const generation = this.#generation = new Generation(btp)
-    this.#data = new Data({ account, generation, isV2Host, onOwed: isWanting => { void this.#money.settleUp(isWanting) } })
+    this.#data = new Data({ account, generation, isV2Host, onOwed: isWanting => {
+      void this.#money.settleUp(isWanting)
+      settlement?.onOwed()
+    } })
     this.#money = new Money({ account, generation, isV2Host, isTrusting, claims, automatic, records: this.#records() })
     this.#outgoing = new Outgoing(account)
     this.#incoming = new Incoming(account)

@@ -165,6 +165,11 @@ export class Settlement {
     await waitAtMost(this.#options.clock, IDLE_LIMIT_MS, Promise.all([this.#running, this.#incoming.idle()]))
   }
 
+  /** Something was fulfilled that no Response of ours follows: an ILPv4 packet. */
+  onOwed(): void {
+    if (this.#active) this.#gather()
+  }
+
   /**
    * The claim to put on the Response to a Fulfill, once the transfer is durably fulfilled: for all that was fulfilled until now,
    * when it is made and stored within 500 ms; else the one before, unless the peer has taken it; or none. Never rejects.

@@ -30,7 +30,7 @@ class Books {
   readonly made: string[] = []
   best = 0n
   beforeMaking: () => Promise<void> = async () => undefined
-  taking: (sum: string) => void = () => undefined
+  taking: (sum: string) => void | Promise<void> = () => undefined
   running = 0
   mostRunning = 0
 
@@ -50,9 +50,9 @@ class Books {
         this.running--
         return { sum }
       },
-      handleIncomingClaim: (_ctx, claim) => {
+      handleIncomingClaim: async (_ctx, claim) => {
         const { sum } = claim as { sum: string }
-        this.taking(sum)
+        await this.taking(sum)
         if (BigInt(sum) > this.best) this.best = BigInt(sum)
         return String(this.best)
       }
@@ -296,5 +296,135 @@ describe('a store that was settled with a foreign peer under a host of LPI v2', 
     await later.alice.disk.commit({ puts: await lab.alice.disk.list('', { limit: Infinity }) })
     await later.bob.start()
     await expect(later.alice.start()).rejects.toThrow(/under a host of LPI v2/)
+  })
+})
+
+describe('a settlement whose module was asked before a disconnect, and answers after the next connect', () => {
+  it('goes to a foreign peer only if it is counted', async () => {
+    const books = new Books()
+    const lab = new Lab({ alice: { services: {}, module: books.module('alice') } })
+    const peer = new ScriptedPeer(lab)
+    await peer.listen()
+    await lab.alice.start()
+    let end: () => void = () => undefined
+    books.beforeMaking = () => new Promise(resolve => { end = resolve })
+    watch(lab.alice.plugin.sendMoney('7'))
+    await settle()
+    const disconnected = lab.alice.plugin.disconnect()
+    await lab.clock.advance(20_000)
+    await disconnected
+    await peer.listen()
+    const connected = lab.alice.plugin.connect()
+    await lab.clock.advance(2000)
+    await connected
+    end()
+    await lab.clock.advance(10_000)
+    const paid = peer.requests('transfer').reduce((sum, { amount }) => sum + Number(amount), 0)
+    expect([String(paid), '0']).toEqual(await settled(lab.alice))
+  })
+})
+
+describe('a settlement that is sent again while the module has the first one', () => {
+  it('is not refused when the first one is credited: both sides count it', async () => {
+    const { lab, books } = await openPair()
+    let end: () => void = () => undefined
+    const slow = new Promise<void>(resolve => { end = resolve })
+    let best = 0
+    // One that takes a claim only if it is better than the one before, and looks it up for some seconds.
+    books.bob.taking = async sum => {
+      if (Number(sum) <= best) throw new NotAcceptedError('the claim is no better than the one before')
+      await slow
+      best = Number(sum)
+    }
+    const sent = watch(lab.alice.plugin.sendMoney('7'))
+    // The answer is waited for for 5 s, then it is sent again.
+    await lab.clock.advance(7000)
+    end()
+    await lab.clock.advance(60_000)
+    expect(await settled(lab.bob)).toEqual(['0', '7'])
+    expect([sent.state, await settled(lab.alice)]).toEqual(['resolved', ['7', '0']])
+  })
+})
+
+describe('I5: a settlement of what we owe', () => {
+  it('leaves no more to the peer than the maximum balance, with what is held', async () => {
+    const { lab } = await openPair({ settlement: 'automatic', settleThreshold: '-100', maxBalance: '100' })
+    let answer: () => void = () => undefined
+    lab.alice.plugin.registerDataHandler(packet => new Promise(resolve => { answer = () => { resolve(fulfillOf(packet)) } }))
+    const pay = async (seed: string, amount: string): Promise<string> =>
+      codeOf(await lab.alice.plugin.sendData(ilpPayment(seed, lab.clock.now() + 10_000, amount).prepare))
+    expect(await pay('one', '100')).toBe('fulfill')
+    await settle()
+    // Alice owes 100, so this has room.
+    const back = watch<Uint8Array>(lab.bob.plugin.sendData(ilpPayment('back', lab.clock.now() + 10_000, '150').prepare))
+    await settle()
+    expect(lab.held(lab.alice)).toEqual({ incoming: 150, outgoing: 0 })
+    // Now she owes more than the threshold allows, and settles all of it.
+    expect(await pay('two', '1')).toBe('fulfill')
+    await settle()
+    const position = async (): Promise<number> => {
+      const [out, into] = await settled(lab.alice)
+      return (await lab.alice.durable()).balance + Number(out) - Number(into)
+    }
+    const withHolds = await position() + lab.held(lab.alice).incoming
+    answer()
+    await settle()
+    expect(codeOf(back.value ?? new Uint8Array())).toBe('fulfill')
+    expect(withHolds, `and then the peer owes ${await position()}`).toBeLessThanOrEqual(100)
+  })
+})
+
+describe('I6: the module', () => {
+  it('is not asked for a lower sum than before when the store did not take its claim', async () => {
+    const { lab, books } = await openPair()
+    books.alice.beforeMaking = async () => {
+      lab.alice.store.failNextCommit()
+      books.alice.beforeMaking = async () => undefined
+    }
+    const first = watch(lab.alice.plugin.sendMoney('7'))
+    await lab.clock.advance(10_000)
+    const second = watch(lab.alice.plugin.sendMoney('2'))
+    await lab.clock.advance(10_000)
+    expect([first.state, second.state]).not.toContain('pending')
+    const sums = books.alice.made.map(Number)
+    expect(sums).toEqual([...sums].sort((a, b) => a - b))
+  })
+})
+
+describe('a settlement to a foreign peer that a crash left open', () => {
+  it('is in the claim of the next one, also when the store fails once at the start', async () => {
+    const books = new Books()
+    const lab = new Lab({ alice: { services: {}, module: books.module('alice') } })
+    const peer = new ScriptedPeer(lab)
+    await peer.listen()
+    await lab.alice.start()
+    let commits = 0
+    lab.alice.crashAtCommit('before', () => commits++ === 2)
+    watch(lab.alice.plugin.sendMoney('5'))
+    await settle()
+    expect(peer.requests('transfer')).toHaveLength(1)
+    await peer.listen()
+    lab.alice.onStart = plugin => { plugin.on('connect', () => { lab.alice.store.failNextCommit() }) }
+    await lab.alice.start()
+    watch(lab.alice.plugin.sendMoney('3'))
+    await settle()
+    await lab.clock.advance(10_000)
+    const last = peer.requests('transfer').at(-1)
+    const claim = JSON.parse(new TextDecoder().decode(last?.protocolData[0]?.data)) as { sum: string }
+    expect([await settled(lab.alice), claim.sum]).toEqual([['8', '0'], '8'])
+  })
+})
+
+describe('many settlements at once', () => {
+  it('are bounded, as those one after the other are', async () => {
+    const trusting = { services: {}, options: { trustSettlements: true } }
+    const lab = new Lab({ alice: trusting, bob: trusting })
+    await lab.bob.start()
+    await lab.alice.start()
+    lab.bob.plugin.registerMoneyHandler(async () => undefined)
+    lab.network.drop(({ request }) => request?.type === 'transfer')
+    const calls = Array.from({ length: 500 }, () => watch(lab.alice.plugin.sendMoney('1')))
+    await settle()
+    expect(calls.filter(({ state }) => state === 'pending').length).toBeLessThanOrEqual(100)
   })
 })
