@@ -1,12 +1,12 @@
 /**
  * BTP packets as bytes and back (RFC 23: 1.0 and 2.0). Imports core and btp-packet.
  *
- * btp-packet writes what BTP 2.0 has. BTP 1.0's Prepare, Fulfill and Reject are written here, and so is the Response, since each
- * transfer takes two of them. All reading is done here, since btp-packet takes neither timestamps without a fraction nor length
+ * btp-packet writes BTP 2.0's Transfer and the Error. BTP 1.0's Prepare, Fulfill and Reject are written here, and so are Message and
+ * Response, since each payment takes two or more of them. All reading is done here, since btp-packet takes neither timestamps without a fraction nor length
  * determinants that are longer than need be, and throws whatever it happens upon.
  */
 import { Buffer } from 'buffer'
-import { serializeError, serializeMessage, serializeTransfer } from 'btp-packet'
+import { serializeError, serializeTransfer } from 'btp-packet'
 import type { ProtocolData } from 'btp-packet'
 import { formatAmount, parseAmount } from '../core/amounts.js'
 import { toUtf8 } from '../core/bytes.js'
@@ -159,7 +159,7 @@ export function encodePacket(packet: Packet): Uint8Array {
     case 'response':
       return asBytes(layOut(TYPE_RESPONSE, packet, 0).frame)
     case 'message':
-      return asBytes(serializeMessage(requestId, toLibrary(packet.protocolData)))
+      return asBytes(layOut(TYPE_MESSAGE, packet, 0).frame)
     case 'transfer':
       // Checked, since the OER library lets 2^64 and more wrap around.
       return asBytes(serializeTransfer({ amount: formatAmount(parseAmount(packet.amount)) }, requestId, toLibrary(packet.protocolData)))
