@@ -7,9 +7,9 @@ import { Reader } from 'oer-utils'
 import { InvalidFieldsError, PacketError } from '../core/errors.js'
 
 const TIMESTAMP = /^\d{14}(\.\d{1,3})?Z$/
-/** Where the fraction's digits begin, and the length of a timestamp that has three of them. */
+/** Where the fraction's digits begin, and the length of a timestamp that has three of them: `20171224161432.279Z`. */
 const FRACTION_AT = 15
-const FULL_LENGTH = 19
+export const TIMESTAMP_BYTES = 19
 const PRINTABLE_ASCII = /^[\x20-\x7e]*$/
 
 /** The same bytes as a Buffer, which the codec libraries insist on. Nothing is copied. */
@@ -171,7 +171,7 @@ export function writeLength(buffer: Buffer, at: number, length: number): number 
  */
 export function parseTimestamp(text: string): Date | undefined {
   if (!TIMESTAMP.test(text)) return undefined
-  const fraction = text.length < FRACTION_AT + 1 ? 0 : digits(text, FRACTION_AT, text.length - 1) * 10 ** (FULL_LENGTH - text.length)
+  const fraction = text.length < FRACTION_AT + 1 ? 0 : digits(text, FRACTION_AT, text.length - 1) * 10 ** (TIMESTAMP_BYTES - text.length)
   const seconds = digits(text, 12, 14)
   return dateOf(digits(text, 0, 4), digits(text, 4, 6), digits(text, 6, 8), digits(text, 8, 10), digits(text, 10, 12), seconds, fraction)
 }
@@ -199,9 +199,13 @@ function digits(text: string, from: number, to: number): number {
  * @throws InvalidFieldsError naming `field`
  */
 export function toIsoTimestamp(date: Date, field: string): string {
+  checkYear(date, field)
+  return date.toISOString()
+}
+
+function checkYear(date: Date, field: string): void {
   const year = date.getUTCFullYear()
   if (!(year >= 1000 && year <= 9999)) throw new InvalidFieldsError(`${field} must be a date between the years 1000 and 9999`)
-  return date.toISOString()
 }
 
 /**
@@ -209,6 +213,33 @@ export function toIsoTimestamp(date: Date, field: string): string {
  * @throws InvalidFieldsError naming `field`
  */
 export function formatTimestamp(date: Date, field: string): string {
-  const iso = toIsoTimestamp(date, field)
-  return iso.slice(0, 4) + iso.slice(5, 7) + iso.slice(8, 10) + iso.slice(11, 13) + iso.slice(14, 16) + iso.slice(17)
+  const text = Buffer.alloc(TIMESTAMP_BYTES)
+  writeTimestamp(text, 0, date, field)
+  return text.toString('latin1')
+}
+
+/**
+ * As `formatTimestamp`, into `TIMESTAMP_BYTES` bytes from `at` on.
+ * @throws InvalidFieldsError naming `field`
+ */
+export function writeTimestamp(buffer: Buffer, at: number, date: Date, field: string): void {
+  checkYear(date, field)
+  let end = writeDigits(buffer, at, date.getUTCFullYear(), 4)
+  end = writeDigits(buffer, end, date.getUTCMonth() + 1, 2)
+  end = writeDigits(buffer, end, date.getUTCDate(), 2)
+  end = writeDigits(buffer, end, date.getUTCHours(), 2)
+  end = writeDigits(buffer, end, date.getUTCMinutes(), 2)
+  end = writeDigits(buffer, end, date.getUTCSeconds(), 2)
+  buffer[end] = 0x2e
+  end = writeDigits(buffer, end + 1, date.getUTCMilliseconds(), 3)
+  buffer[end] = 0x5a
+}
+
+function writeDigits(buffer: Buffer, at: number, value: number, count: number): number {
+  let rest = value
+  for (let i = at + count - 1; i >= at; i--) {
+    buffer[i] = 0x30 + rest % 10
+    rest = Math.floor(rest / 10)
+  }
+  return at + count
 }

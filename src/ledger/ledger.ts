@@ -323,15 +323,18 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
    * @throws what `decide` throws, and what the committer throws
    */
   change<R>(id: string, decide: (view: View<T>) => R): Promise<R> {
-    return this.#change(id, decide)
+    return new Promise<R>((resolve, reject) => { this.#change(id, decide, resolve, reject) })
   }
 
-  #change<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R> {
-    return new Promise<R>((resolve, reject) => {
-      const reading = this.#readings.get(id)
-      if (reading === undefined && this.#isReady()) this.#enqueue(id, decide, resolve, reject)
-      else this.#changeAfterReading(id, decide, resolve, reject)
-    })
+  /** As `change`, for who needs no promise: calls one of the two, in the turn in which others hear of the same commit. They must not throw. */
+  changeThen<R>(id: string, decide: (view: View<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void): void {
+    this.#change(id, decide, resolve, reject)
+  }
+
+  #change<R>(id: string, decide: (draft: Draft<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void): void {
+    const reading = this.#readings.get(id)
+    if (reading === undefined && this.#isReady()) this.#enqueue(id, decide, resolve, reject)
+    else this.#changeAfterReading(id, decide, resolve, reject)
   }
 
   /** Whether memory holds what is open, so that changes can be decided. */
@@ -537,14 +540,15 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   #pruneOne(id: string, mayGo: (info: TransferWithInfo<T>) => boolean): Promise<'pruned' | 'stays' | 'unknown'> {
-    return this.#change(id, draft => {
+    const decide = (draft: Draft<T>): 'pruned' | 'stays' | 'unknown' => {
       const entry = draft.get(id)
       if (entry === undefined) return 'unknown'
       const isDone = entry.open === undefined && (entry.stage === 'fulfilled' || entry.stage === 'cancelled')
       if (!isDone || !mayGo(entry.info)) return 'stays'
       draft.erase(entry)
       return 'pruned'
-    })
+    }
+    return new Promise((resolve, reject) => { this.#change(id, decide, resolve, reject) })
   }
 }
 

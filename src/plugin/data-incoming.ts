@@ -18,10 +18,9 @@ import type { IlpPrepare } from '../btp/ilp-packets.js'
 import type { Fates } from '../btp/inquiry.js'
 import { asBuffer } from '../btp/oer.js'
 import type { Session } from '../btp/session.js'
-import type { View } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeTransfer, copyOf, reportDispute, stoppedError, transferOfPrepare } from './account.js'
+import type { Entry, View } from '../ledger/draft.js'
+import { MOST_IN_FLIGHT, changeTransfer, changeTransferThen, copyOf, reportDispute, stoppedError, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
-import { Deferred } from './deferred.js'
 import { Disputable } from './disputable.js'
 import type { DataHandler, IncomingTransfer, Transfer } from './lpi.js'
 
@@ -37,17 +36,29 @@ const TOLD_CHARACTERS = 56_000
 /** A Fulfill that says no more than its preimage: made again of that, where it is needed. */
 const BARE_FULFILL_BYTES = 35
 
-/** A packet that our host has. */
+/** A Prepare, and who waits for what comes of it. */
+interface Arrival {
+  readonly packet: Uint8Array
+  readonly prepare: IlpPrepare
+  /** The sender's id for it, where the sender is a peer of ours. */
+  readonly mark: string | undefined
+  /** Where the answer goes. */
+  readonly session: Session
+  readonly handler: DataHandler
+  /** Takes the packet that answers the sender: the host's Fulfill when it is durable, or a Reject. */
+  readonly answered: (packet: Uint8Array) => void
+  readonly refused: (error: unknown) => void
+}
+
+/** A packet that our host has, or will have. */
 interface Handling {
   readonly id: string
   readonly transfer: Transfer
   readonly expiresAt: number
-  /** Where the answer goes. */
   readonly session: Session
   /** What limits act on, when it was taken. */
   position: Amount
-  /** The packet that answers the sender. */
-  readonly answer: Deferred<Uint8Array>
+  readonly arrival: Arrival
 }
 
 /** What the end of a packet is: the answer to the sender, and with the preimage where it is fulfilled. */
@@ -68,7 +79,7 @@ export class DataIncoming {
 
   constructor(account: Account) {
     this.#account = account
-    this.#timers = new Timers(account.clock)
+    this.#timers = new Timers(account.clock, id => { void this.#expire(id) })
     this.#disputable = new Disputable(account)
   }
 
@@ -91,36 +102,50 @@ export class DataIncoming {
     this.#life.isOver = true
     this.#timers.cancelAll()
     this.#disputable.stop()
-    for (const { id, answer } of this.#handlings.values()) answer.reject(stoppedError(id))
+    for (const { id, arrival } of this.#handlings.values()) arrival.refused(stoppedError(id))
     this.#handlings.clear()
   }
 
-  /**
-   * A Prepare. Resolves with the packet that answers it: the host's Fulfill when it is durable, or a Reject.
-   * @param mark the sender's id for it, where the sender is a peer of ours
-   * @throws DuplicateIdError; StoreError; UnreachableError at a disconnect
-   */
-  async handle(packet: Uint8Array, prepare: IlpPrepare, mark: string | undefined, session: Session, handler: DataHandler): Promise<Uint8Array> {
+  /** Takes a Prepare. It is refused with DuplicateIdError, StoreError, or UnreachableError at a disconnect. */
+  handle(arrival: Arrival): void {
     const { ledger, clock, random } = this.#account
-    if (prepare.expiresAt.getTime() <= clock.now()) return writeIlpReject('R00', 'the packet has expired already')
-    if (ledger.inFlightCount >= MOST_IN_FLIGHT) return writeIlpReject('T03', 'too many packets are in flight')
-    const id = mark ?? randomTransferId(random)
-    const transfer = transferOfPrepare(this.#account, id, prepare, true)
-    const handling: Handling = { id, transfer, expiresAt: prepare.expiresAt.getTime(), session, position: 0n, answer: new Deferred() }
-    try {
-      await ledger.change(id, view => { this.#hold(view, handling) })
-    } catch (error) {
-      // The store cannot tell whether it holds the packet, so the sender gets no answer; if it does, that ends with its time.
-      if (error instanceof StoreError && error.outcome === 'unknown') this.#armExpiry(handling)
-      if (error instanceof NotAcceptedError) return await this.#refusal(transfer)
-      throw error
+    const { prepare, session, answered } = arrival
+    const expiresAt = prepare.expiresAt.getTime()
+    if (expiresAt <= clock.now()) {
+      answered(writeIlpReject('R00', 'the packet has expired already'))
+      return
     }
-    if (this.#life.isOver) throw stoppedError(id)
-    handling.position = ledger.position
+    if (ledger.inFlightCount >= MOST_IN_FLIGHT) {
+      answered(writeIlpReject('T03', 'too many packets are in flight'))
+      return
+    }
+    const id = arrival.mark ?? randomTransferId(random)
+    const transfer = transferOfPrepare(this.#account, id, prepare, true)
+    const handling: Handling = { id, transfer, expiresAt, session, position: 0n, arrival }
+    ledger.changeThen(id, view => { this.#hold(view, handling) }, () => { this.#held(handling) }, error => { this.#notHeld(handling, error) })
+  }
+
+  #held(handling: Handling): void {
+    const { id, arrival, expiresAt } = handling
+    if (this.#life.isOver) {
+      arrival.refused(stoppedError(id))
+      return
+    }
+    handling.position = this.#account.ledger.position
     this.#handlings.set(id, handling)
-    this.#armExpiry(handling)
-    void this.#ask(handling, packet, handler)
-    return handling.answer.promise
+    this.#timers.setFor(id, expiresAt)
+    void this.#ask(handling)
+  }
+
+  #notHeld(handling: Handling, error: unknown): void {
+    const { id, arrival, transfer, expiresAt } = handling
+    if (error instanceof NotAcceptedError) {
+      this.#refusal(transfer).then(arrival.answered, arrival.refused)
+      return
+    }
+    // The store cannot tell whether it holds the packet, so the sender gets no answer; if it does, that ends with its time.
+    if (error instanceof StoreError && error.outcome === 'unknown') this.#timers.setFor(id, expiresAt)
+    arrival.refused(error)
   }
 
   #hold(view: View<Transfer>, { id, transfer }: Handling): void {
@@ -136,13 +161,11 @@ export class DataIncoming {
     return writeIlpReject('F08', 'the amount exceeds the maximum balance', amountTooLargeData(amount, maximum < 0n ? '0' : formatAmount(maximum)))
   }
 
-  #armExpiry(handling: Handling): void {
-    this.#timers.setFor(handling.id, handling.expiresAt, () => { void this.#expire(handling) })
-  }
-
-  async #expire(handling: Handling): Promise<void> {
+  async #expire(id: string): Promise<void> {
     // Otherwise the host's answer was stored in the moment before.
-    if (await this.#cancel(handling.id) === true) this.#finish(handling, writeIlpReject('R00', 'the packet expired'))
+    if (await this.#cancel(id) !== true) return
+    const handling = this.#handlings.get(id)
+    if (handling !== undefined) this.#finish(handling, writeIlpReject('R00', 'the packet expired'))
   }
 
   /** Gives the hold back. Whether there was one. */
@@ -157,15 +180,17 @@ export class DataIncoming {
 
   // ---- what the host says
 
-  async #ask(handling: Handling, packet: Uint8Array, handler: DataHandler): Promise<void> {
+  async #ask(handling: Handling): Promise<void> {
     const { module } = this.#account
+    const { packet, handler } = handling.arrival
     try {
+      // Also where there is no module: the host is asked in a turn of its own, not in that of the commit.
       await module?.handleIncomingPrepare(copyOf(handling.transfer) as IncomingTransfer)
     } catch (error) {
-      await this.#conclude(handling, { packet: writeIlpReject('T04', printable(messageOf(error))) })
+      this.#conclude(handling, { packet: writeIlpReject('T04', printable(messageOf(error))) })
       return
     }
-    await this.#conclude(handling, this.#endOf(handling, await answerOf(handler, packet, this.#account)))
+    this.#conclude(handling, this.#endOf(handling, await answerOf(handler, packet, this.#account)))
   }
 
   /** What the host's answer comes to. What has no room in a frame loses its data, not its meaning: a preimage is valid without them. */
@@ -180,28 +205,31 @@ export class DataIncoming {
   }
 
   /** Stores the end before the sender is told, however long the store fails; but a Fulfill that is not stored in time comes too late. */
-  async #conclude(handling: Handling, { packet, fulfillment }: End): Promise<void> {
-    const { clock, expiryMarginMs } = this.#account
-    const { id, session } = handling
+  #conclude(handling: Handling, end: End): void {
+    const { id } = handling
     if (this.#handlings.get(id) !== handling) return
-    const concluded = await this.#change(id, view => {
-      const entry = view.get(id)
-      if (entry?.stage !== 'handed') return entry
-      if (fulfillment === undefined || clock.now() >= handling.expiresAt - expiryMarginMs) return view.move(entry, 'cancelled')
-      if (!session.peer.announced) return view.move(entry, 'fulfilled', { fulfillment })
-      return view.move(entry, 'answered', { fulfillment, ...(packet.length === BARE_FULFILL_BYTES ? {} : { ilp: toBase64url(packet) }) })
+    changeTransferThen(this.#account, this.#life, id, view => this.#decideEnd(view, handling, end), concluded => {
+      if (concluded === undefined) return
+      if (concluded.stage === 'answered') this.#disputable.add(id, concluded.amount, handling)
+      const isFulfilled = concluded.info.state === 'fulfilled'
+      this.#finish(handling, isFulfilled || end.fulfillment === undefined ? end.packet : writeIlpReject('R00', 'the fulfillment came too late'))
     })
-    if (concluded === undefined) return
-    if (concluded.stage === 'answered') this.#disputable.add(id, concluded.amount, handling)
-    const isFulfilled = concluded.info.state === 'fulfilled'
-    this.#finish(handling, isFulfilled || fulfillment === undefined ? packet : writeIlpReject('R00', 'the fulfillment came too late'))
+  }
+
+  #decideEnd(view: View<Transfer>, { id, session, expiresAt }: Handling, { packet, fulfillment }: End): Entry<Transfer> | undefined {
+    const { clock, expiryMarginMs } = this.#account
+    const entry = view.get(id)
+    if (entry?.stage !== 'handed') return entry
+    if (fulfillment === undefined || clock.now() >= expiresAt - expiryMarginMs) return view.move(entry, 'cancelled')
+    if (!session.peer.announced) return view.move(entry, 'fulfilled', { fulfillment })
+    return view.move(entry, 'answered', packet.length === BARE_FULFILL_BYTES ? { fulfillment } : { fulfillment, ilp: toBase64url(packet) })
   }
 
   #finish(handling: Handling, packet: Uint8Array): void {
     if (this.#handlings.get(handling.id) !== handling) return
     this.#handlings.delete(handling.id)
     this.#timers.cancel(handling.id)
-    handling.answer.resolve(packet)
+    handling.arrival.answered(packet)
   }
 
   // ---- what the sender asks later

@@ -510,8 +510,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    *   it expired unanswered, or with `outcome: 'unknown'` at a disconnect; AlreadyRolledBackError where another tab has carried it on, and it
    *   came to nothing; StoreError
    */
-  async sendTransfer(transfer: OutgoingTransfer): Promise<void> {
-    await this.#carry('sendTransfer', transfer)
+  sendTransfer(transfer: OutgoingTransfer): Promise<void> {
+    return this.#carry('sendTransfer', transfer)
   }
 
   /**
@@ -523,8 +523,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    * @throws InvalidFieldsError; TransferNotFoundError; NotAcceptedError when it does not match the condition; AlreadyRolledBackError
    *   when it is too late here, or was on the sender's side; UnreachableError with `outcome: 'unknown'` at a disconnect; StoreError
    */
-  async fulfillCondition(transferId: string, fulfillment: string, ilp?: string): Promise<void> {
-    await this.#carry('fulfillCondition', transferId, fulfillment, ilp)
+  fulfillCondition(transferId: string, fulfillment: string, ilp?: string): Promise<void> {
+    return this.#carry('fulfillCondition', transferId, fulfillment, ilp)
   }
 
   /**
@@ -576,9 +576,11 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    *   UnreachableError (T01) without a session (then nothing was stored), or with `outcome: 'unknown'` at a disconnect; the peer's error;
    *   StoreError (T00)
    */
-  async sendData(data: Uint8Array): Promise<Bytes> {
-    this.#mustBeSending()
-    return this.#data.send(data)
+  sendData(data: Uint8Array): Promise<Bytes> {
+    return new Promise((resolve, reject) => {
+      this.#mustBeSending()
+      this.#data.send(data, resolve, reject)
+    })
   }
 
   /**
