@@ -7,7 +7,7 @@ import type { Amount, Limit } from '../core/amounts.js'
 import { DuplicateIdError, NotAcceptedError, StoreError } from '../core/errors.js'
 import type { Group } from './committer.js'
 import type { OpenPages } from './open-pages.js'
-import { headOf, historyPageOf, isImplied } from './records.js'
+import { headOf, historyPageOf, isImplied, openRecordOf } from './records.js'
 import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, TransferWithInfo } from './records.js'
 import { MOVES, STATE_OF, UNSETTLED } from './stages.js'
 import type { Stage, TransferState } from './stages.js'
@@ -119,7 +119,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   }
 
   get(id: string): Entry<T> | undefined {
-    return this.#entries.has(id) ? this.#entries.get(id) : this.#memory.get(id)
+    return this.#entries.get(id) ?? (this.#entries.has(id) ? undefined : this.#memory.get(id))
   }
 
   create(id: string, transfer: T, isIncoming: boolean, open: OpenRecord): Entry<T> {
@@ -258,9 +258,8 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   #openRecord(id: string): string {
     const entry = this.get(id)
     if (entry?.open === undefined) throw new StoreError(`transfer ${id} is not open`)
-    const record = JSON.stringify({ id, ...entry.open })
-    if (entry.info.state !== 'prepared' || this.#inOldLayout) return record
-    return `${entry.head},${record.slice(1)}`
+    const record = openRecordOf(id, entry.open)
+    return entry.info.state !== 'prepared' || this.#inOldLayout ? `{${record}` : `${entry.head},${record}`
   }
 
   #writeHistory(): void {

@@ -19,7 +19,7 @@ import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, StoredOpen, Transf
 import { STATE_OF, UNSETTLED } from './stages.js'
 import type { Stage } from './stages.js'
 
-/** Final transfers kept in memory, for repeats of what was just done. */
+/** Final transfers kept in memory, for repeats of what was just done: at least half as many, at most so many. */
 const CACHE_LIMIT = 1000
 /** Records read at once. */
 const PAGE = 100
@@ -69,8 +69,9 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #pages: OpenPages
   /** How many of them are in flight. */
   #inFlight = 0
-  /** Final ones, oldest first. */
+  /** Final ones, in two generations, the older of which goes as a whole. To find the first of a map takes longer the more went before it. */
   #cache = new Map<string, Entry<T>>()
+  #olderCache = new Map<string, Entry<T>>()
   #readings = new Map<string, Reading<T>>()
   /** Final ones of which the store still has what was kept while they were open. */
   #closing = new Set<string>()
@@ -95,6 +96,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#pages = new OpenPages(this.#keys)
     this.#inFlight = 0
     this.#cache = new Map()
+    this.#olderCache = new Map()
     this.#readings = new Map()
     this.#closing = new Set()
     this.#unread = new Set()
@@ -159,6 +161,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#pages = pages
     this.#inFlight = [...open.values()].filter(isInFlight).length
     this.#cache = new Map()
+    this.#olderCache = new Map()
     this.#loaded = true
   }
 
@@ -252,7 +255,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 
   /** The entry of an open transfer, or of one touched lately, without waiting. */
   peek(id: string): Entry<T> | undefined {
-    return this.#open.get(id) ?? this.#cache.get(id) ?? this.#readings.get(id)?.entry
+    return this.#open.get(id) ?? this.#cache.get(id) ?? this.#olderCache.get(id) ?? this.#readings.get(id)?.entry
   }
 
   async find(id: string): Promise<Entry<T> | undefined> {
@@ -343,7 +346,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   #knows(id: string): boolean {
-    return this.#open.has(id) || this.#cache.has(id) || this.#readings.get(id)?.isDone === true
+    return this.#open.has(id) || this.#cache.has(id) || this.#olderCache.has(id) || this.#readings.get(id)?.isDone === true
   }
 
   /** Changes of one id queue behind its reading, which lasts until the last of them is answered. */
@@ -367,13 +370,17 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   #enqueue<R>(id: string, decide: (draft: Draft<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void): void {
-    this.#committer.enqueue(group => this.#decide(group, id, decide), result => {
-      if (result === UNREAD) this.#changeAfterReading(id, decide, resolve, reject)
-      else resolve(result)
-    }, error => {
-      // Unless others wait behind a reading of it already.
-      if (!this.#readings.has(id)) this.#unread.delete(id)
-      reject(error)
+    this.#committer.enqueue({
+      decide: group => this.#decide(group, id, decide),
+      resolve: result => {
+        if (result === UNREAD) this.#changeAfterReading(id, decide, resolve, reject)
+        else resolve(result)
+      },
+      reject: error => {
+        // Unless others wait behind a reading of it already.
+        if (!this.#readings.has(id)) this.#unread.delete(id)
+        reject(error)
+      }
     })
   }
 
@@ -459,15 +466,18 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #apply(sums: Sums, limits: Limits, entries: Map<string, Entry<T> | undefined>): void {
     this.#sums = sums
     this.#limits = limits
-    for (const [id, entry] of entries) {
+    entries.forEach((entry, id) => {
       const reading = this.#readings.get(id)
       if (reading !== undefined) reading.entry = entry
       this.#inFlight += (isInFlight(entry) ? 1 : 0) - (isInFlight(this.#open.get(id)) ? 1 : 0)
       if (entry?.open === undefined) this.#open.delete(id)
       else this.#open.set(id, entry)
       if (entry !== undefined && entry.open === undefined) this.#remember(entry)
-      else this.#cache.delete(id)
-    }
+      else {
+        this.#cache.delete(id)
+        this.#olderCache.delete(id)
+      }
+    })
   }
 
   /**
@@ -493,11 +503,10 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 
   /** Keeps what is closed for repeats. */
   #remember({ id, info, amount, stage }: Entry<T>): void {
-    this.#cache.delete(id)
     this.#cache.set(id, { id, info, amount, head: '', stage: closedStage(stage), open: undefined })
-    if (this.#cache.size <= CACHE_LIMIT) return
-    const [oldest] = this.#cache.keys()
-    if (oldest !== undefined) this.#cache.delete(oldest)
+    if (this.#cache.size < CACHE_LIMIT / 2) return
+    this.#olderCache = this.#cache
+    this.#cache = new Map()
   }
 
   /**
