@@ -20,7 +20,7 @@ import { STATE_OF, UNSETTLED } from './stages.js'
 import type { Stage } from './stages.js'
 
 /** Final transfers kept in memory, for repeats of what was just done: at least half as many, at most so many. */
-const CACHE_LIMIT = 1000
+const CACHE_LIMIT = 256
 /** Records read at once. */
 const PAGE = 100
 

@@ -33,6 +33,8 @@ const ANSWER_BYTES = 65_000
  */
 const TOLD_CHARACTERS = 56_000
 
+const SETTLED = Promise.resolve()
+
 /** A Fulfill that says no more than its preimage: made again of that, where it is needed. */
 const BARE_FULFILL_BYTES = 35
 
@@ -134,7 +136,7 @@ export class DataIncoming {
     handling.position = this.#account.ledger.position
     this.#handlings.set(id, handling)
     this.#timers.setFor(id, expiresAt)
-    void this.#ask(handling)
+    this.#ask(handling)
   }
 
   #notHeld(handling: Handling, error: unknown): void {
@@ -180,17 +182,16 @@ export class DataIncoming {
 
   // ---- what the host says
 
-  async #ask(handling: Handling): Promise<void> {
+  #ask(handling: Handling): void {
     const { module } = this.#account
-    const { packet, handler } = handling.arrival
-    try {
-      // Also where there is no module: the host is asked in a turn of its own, not in that of the commit.
-      await module?.handleIncomingPrepare(copyOf(handling.transfer) as IncomingTransfer)
-    } catch (error) {
+    // Also where there is no module: the host is asked in a turn of its own, not in that of the commit.
+    const judged = module === undefined ? SETTLED : module.handleIncomingPrepare(copyOf(handling.transfer) as IncomingTransfer)
+    judged.then(() => {
+      const { packet, handler } = handling.arrival
+      answerOf(handler, packet, this.#account, answer => { this.#conclude(handling, this.#endOf(handling, answer)) })
+    }, (error: unknown) => {
       this.#conclude(handling, { packet: writeIlpReject('T04', printable(messageOf(error))) })
-      return
-    }
-    this.#conclude(handling, this.#endOf(handling, await answerOf(handler, packet, this.#account)))
+    })
   }
 
   /** What the host's answer comes to. What has no room in a frame loses its data, not its meaning: a preimage is valid without them. */
@@ -289,14 +290,12 @@ export class DataIncoming {
   }
 }
 
-/** What the host's handler answers to a Prepare: where it fails, the Reject that its failure stands for. Never rejects. */
-export async function answerOf(handler: DataHandler, packet: Uint8Array, { log }: Account): Promise<Uint8Array> {
-  try {
-    return await askHandler(handler, packet)
-  } catch (error) {
+/** Has the host's handler answer a Prepare: where it fails, by the Reject that its failure stands for. `answered` must not throw. */
+export function answerOf(handler: DataHandler, packet: Uint8Array, { log }: Account, answered: (packet: Uint8Array) => void): void {
+  askHandler(handler, packet).then(answered, (error: unknown) => {
     log.debug(`the data handler failed: ${printable(messageOf(error))}`)
-    return rejectOf(error)
-  }
+    answered(rejectOf(error))
+  })
 }
 
 /** Has the host's handler answer. @throws what it throws; TypeError when it returns no bytes */

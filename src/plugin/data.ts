@@ -123,7 +123,7 @@ export class Data {
       // What the handler throws is for the peer.
       askHandler(handler, packet).then(answered, reply.refuse)
     } else if (prepare.amount === '0') {
-      void answerOf(handler, packet, this.#options.account).then(answered)
+      answerOf(handler, packet, this.#options.account, answered)
     } else {
       const mark = session.peer.announced ? readTransferMark(protocolData) : undefined
       this.#incoming.handle({ packet, prepare, mark, session, handler, answered, refused: reply.refuse })

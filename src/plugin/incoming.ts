@@ -23,15 +23,10 @@ import { MOST_IN_FLIGHT, changeTransferThen, changeTransfer, changeUntilDone, co
 import type { Account, Life } from './account.js'
 import type { Delivered, DeliveryOptions } from './courier.js'
 import { Deferred } from './deferred.js'
+import type { Waiter } from './deferred.js'
 import { Doubts } from './doubts.js'
 import type { Verdict } from './doubts.js'
 import type { IncomingTransfer, RejectionReason, Transfer } from './lpi.js'
-
-/** Who waits for something, and hears of it once. */
-interface Waiter<T = void> {
-  readonly resolve: (value: T) => void
-  readonly reject: (error: unknown) => void
-}
 
 export class Incoming {
   readonly #account: Account
@@ -174,26 +169,24 @@ export class Incoming {
   // ---- fulfill
 
   /**
-   * Fulfills a held transfer. Resolves when the sender has taken the preimage and its claim was handed to the module.
+   * Fulfills a held transfer. The waiter hears when the sender has taken the preimage and its claim was handed to the module.
    * Again with the same fulfillment: waits for, or has, the same result.
    */
-  fulfill(id: string, fulfillment: string, ilp: string | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const life = this.#life
-      const condition = conditionOf(fulfillment)
-      let before: Stage | undefined
-      this.#account.ledger.changeThen(id, view => {
-        const known = received(view.get(id), id, 'fulfill')
-        before = known.stage
-        return this.#fulfilling(view, known, condition, ilp === undefined ? { fulfillment } : { fulfillment, ilp })
-      }, entry => {
-        if (before === 'held') {
-          this.#timers.cancel(id)
-          this.#deliverFulfill(entry)
-        }
-        this.#answered(entry, life, { resolve, reject })
-      }, reject)
-    })
+  fulfill(id: string, fulfillment: string, ilp: string | undefined, waiter: Waiter): void {
+    const life = this.#life
+    const condition = conditionOf(fulfillment)
+    let before: Stage | undefined
+    this.#account.ledger.changeThen(id, view => {
+      const known = received(view.get(id), id, 'fulfill')
+      before = known.stage
+      return this.#fulfilling(view, known, condition, ilp === undefined ? { fulfillment } : { fulfillment, ilp })
+    }, entry => {
+      if (before === 'held') {
+        this.#timers.cancel(id)
+        this.#deliverFulfill(entry)
+      }
+      this.#answered(entry, life, waiter)
+    }, waiter.reject)
   }
 
   #fulfilling(view: View<Transfer>, known: Entry<Transfer>, condition: string, details: { fulfillment: string; ilp?: string }): Entry<Transfer> {

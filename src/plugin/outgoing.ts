@@ -19,12 +19,8 @@ import { found, sameTransfer } from '../ledger/records.js'
 import type { Entry, View } from '../ledger/draft.js'
 import { changeTransfer, copyOf, createOutgoing, isTimeout, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
 import type { Account } from './account.js'
+import type { Waiter } from './deferred.js'
 import type { Transfer } from './lpi.js'
-
-interface Waiter {
-  readonly resolve: () => void
-  readonly reject: (error: unknown) => void
-}
 
 /** What memory knows of an offered transfer beyond its record. */
 interface Flight {
@@ -74,37 +70,35 @@ export class Outgoing {
   }
 
   /**
-   * Sends a transfer, which has been validated. Resolves when the peer has acknowledged it. An exact repeat of one that is in
+   * Sends a transfer, which has been validated. The waiter hears when the peer has acknowledged it. An exact repeat of one that is in
    * flight waits for the same answer. `again`: this very call was made before, by another owner of the store, so that its transfer may
    * also have come to its end.
    */
-  send(transfer: Transfer, again = false): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const { ledger, clock } = this.#account
-      // Whether one that may have been sent before is new has to be found out first.
-      if (!again) this.#mustBeConnected()
-      const id = transfer.id.toLowerCase()
-      const decide = (view: View<Transfer>): Entry<Transfer> => {
-        const known = view.get(id)
-        if (known !== undefined) {
-          checkRepeat(known, transfer, again)
-          return known
-        }
-        if (again) this.#mustBeConnected()
-        if (Date.parse(transfer.expiresAt) <= clock.now()) throw new InvalidFieldsError(`expiresAt of transfer ${id} is past`)
-        return createOutgoing(this.#account, view, id, transfer, 'offered')
+  send(transfer: Transfer, again: boolean, waiter: Waiter): void {
+    const { ledger, clock } = this.#account
+    // Whether one that may have been sent before is new has to be found out first.
+    if (!again) this.#mustBeConnected()
+    const id = transfer.id.toLowerCase()
+    const decide = (view: View<Transfer>): Entry<Transfer> => {
+      const known = view.get(id)
+      if (known !== undefined) {
+        checkRepeat(known, transfer, again)
+        return known
       }
-      ledger.changeThen(id, decide, entry => {
-        if (this.#life.isOver) {
-          reject(stoppedError(id))
-          return
-        }
-        // Of several calls that were decided together, whichever gets here first begins.
-        const flight = this.#flights.get(id) ?? (ledger.peek(id)?.stage === 'offered' ? this.#begin(entry, false) : undefined)
-        if (flight === undefined || flight.isAcknowledged) resolve()
-        else flight.waiting.push({ resolve, reject })
-      }, reject)
-    })
+      if (again) this.#mustBeConnected()
+      if (Date.parse(transfer.expiresAt) <= clock.now()) throw new InvalidFieldsError(`expiresAt of transfer ${id} is past`)
+      return createOutgoing(this.#account, view, id, transfer, 'offered')
+    }
+    ledger.changeThen(id, decide, entry => {
+      if (this.#life.isOver) {
+        waiter.reject(stoppedError(id))
+        return
+      }
+      // Of several calls that were decided together, whichever gets here first begins.
+      const flight = this.#flights.get(id) ?? (ledger.peek(id)?.stage === 'offered' ? this.#begin(entry, false) : undefined)
+      if (flight === undefined || flight.isAcknowledged) waiter.resolve()
+      else flight.waiting.push(waiter)
+    }, waiter.reject)
   }
 
   #mustBeConnected(): void {

@@ -312,16 +312,16 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       return this.#lifecycle
     }
     return {
-      sendTransfer: async (again, transfer) => {
+      sendTransfer: (again, transfer) => new Promise((resolve, reject) => {
         if (ready().isDisconnecting && !again) throw new UnreachableError('disconnecting: no new transfer is taken')
         this.#generation.mustSpeak('1.0', this.#lifecycle.session)
-        await this.#outgoing.send(checkTransfer(transfer, this.#addresses()), again)
-      },
-      fulfillCondition: async (_again, transferId, fulfillment, ilp) => {
+        this.#outgoing.send(checkTransfer(transfer, this.#addresses()), again, { resolve, reject })
+      }),
+      fulfillCondition: (_again, transferId, fulfillment, ilp) => new Promise((resolve, reject) => {
         ready()
         const packet = ilp === undefined ? undefined : checkIlp(ilp)
-        await this.#incoming.fulfill(parseTransferId(transferId, 'transferId'), checkFulfillment(fulfillment), packet)
-      },
+        this.#incoming.fulfill(parseTransferId(transferId, 'transferId'), checkFulfillment(fulfillment), packet, { resolve, reject })
+      }),
       rejectIncomingTransfer: async (_again, transferId, reason) => {
         ready()
         await this.#incoming.reject(parseTransferId(transferId, 'transferId'), reason)
