@@ -217,7 +217,7 @@ function substitute() {
  * packets of btp-packet are read by our own codec.
  */
 export const PARTS = {
-  'btp-packet': ['serializeError', 'serializeMessage', 'serializeTransfer']
+  'btp-packet': ['serializeError', 'serializeTransfer']
 }
 
 /** For the browser everything is bundled; the dependencies' global Buffer becomes an import. */

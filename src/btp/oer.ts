@@ -61,7 +61,7 @@ export class OerReader extends Reader {
   override readUInt32Number(): number {
     this.ensureAvailable(4)
     this.cursor += 4
-    return this.buffer.readUInt32BE(this.cursor - 4)
+    return this.buffer.readUIntBE(this.cursor - 4, 4)
   }
 
   /** Unlike oer-utils', takes a determinant that is longer than it need be (C3). 0x80 and 0xff are none (X.696, 8.6). */
