@@ -7,9 +7,9 @@
  */
 import { Buffer } from 'buffer'
 import { Writer } from 'oer-utils'
-import { fromBase64url, toBase64url, toUtf8 } from '../core/bytes.js'
+import { fromBase64url, toUtf8 } from '../core/bytes.js'
 import { PacketError } from '../core/errors.js'
-import { asBuffer, asBytes, OerReader, parseTimestamp } from './oer.js'
+import { asBuffer, asBytes, dateOf, lengthBytes, OerReader } from './oer.js'
 
 const TYPE_PREPARE = 12
 const TYPE_FULFILL = 13
@@ -17,8 +17,6 @@ const TYPE_REJECT = 14
 
 const BYTES_32 = 32
 const CODE_BYTES = 3
-/** `20171224161432279`: no separators, and no zone, since it is always UTC. */
-const TIME_BYTES = 17
 
 /** What a Prepare asks the ledger to hold. */
 export interface IlpPrepare {
@@ -46,11 +44,13 @@ export function readIlpPrepare(packet: Uint8Array): IlpPrepare | undefined {
   if (packet[0] !== TYPE_PREPARE) return undefined
   const body = bodyOf(packet)
   const amount = body.readAmount()
-  const time = body.read(TIME_BYTES).toString('latin1')
-  const executionCondition = toBase64url(body.read(BYTES_32))
-  body.readVarOctetString()
-  body.readVarOctetString()
-  const expiresAt = parseTimestamp(`${time.slice(0, -3)}.${time.slice(-3)}Z`)
+  // No separators, and no zone, since it is always UTC: `20171224161432279`.
+  const expiresAt = dateOf(
+    body.readDigits(4), body.readDigits(2), body.readDigits(2), body.readDigits(2), body.readDigits(2), body.readDigits(2), body.readDigits(3)
+  )
+  const executionCondition = body.readText(BYTES_32, 'base64url')
+  body.skipVarBytes()
+  body.skipVarBytes()
   if (expiresAt === undefined) throw new PacketError('expiresAt must be a time in UTC, to the millisecond')
   return { amount, expiresAt, executionCondition }
 }
@@ -67,15 +67,15 @@ export function parseIlpReply(packet: Uint8Array): IlpReply | undefined {
 function readIlpReply(packet: Uint8Array): IlpReply | undefined {
   const body = bodyOf(packet)
   if (packet[0] === TYPE_FULFILL) {
-    const fulfillment = toBase64url(body.read(BYTES_32))
-    body.readVarOctetString()
+    const fulfillment = body.readText(BYTES_32, 'base64url')
+    body.skipVarBytes()
     return { type: 'fulfill', fulfillment }
   }
   if (packet[0] !== TYPE_REJECT) return undefined
-  const code = body.read(CODE_BYTES).toString('latin1')
-  body.readVarOctetString()
-  body.readVarOctetString()
-  body.readVarOctetString()
+  const code = body.readText(CODE_BYTES, 'latin1')
+  body.skipVarBytes()
+  body.skipVarBytes()
+  body.skipVarBytes()
   return { type: 'reject', code }
 }
 
@@ -110,9 +110,10 @@ export function amountTooLargeData(received: string, maximum: string): Uint8Arra
 }
 
 function bodyOf(packet: Uint8Array): IlpReader {
-  const envelope = new IlpReader(packet)
-  envelope.readUInt8Number()
-  return new IlpReader(envelope.readBytes())
+  const body = new IlpReader(packet)
+  body.readUInt8Number()
+  body.enter()
+  return body
 }
 
 /** Takes no length that is longer than it need be: the hosts' ilp-packet throws at one, and what is settled must be readable there. */
@@ -120,8 +121,7 @@ class IlpReader extends OerReader {
   override readLengthPrefix(): number {
     const start = this.cursor
     const length = super.readLengthPrefix()
-    const least = length < 0x80 ? 1 : 1 + Math.ceil(length.toString(16).length / 2)
-    if (this.cursor - start !== least) throw new PacketError('packet has a length that is longer than it need be')
+    if (this.cursor - start !== lengthBytes(length)) throw new PacketError('packet has a length that is longer than it need be')
     return length
   }
 }

@@ -7,9 +7,9 @@ import { Reader } from 'oer-utils'
 import { InvalidFieldsError, PacketError } from '../core/errors.js'
 
 const TIMESTAMP = /^\d{14}(\.\d{1,3})?Z$/
-/** Where the fraction's digits begin, and the length of a timestamp that has three of them. */
+/** Where the fraction's digits begin, and the length of a timestamp that has three of them: `20171224161432.279Z`. */
 const FRACTION_AT = 15
-const FULL_LENGTH = 19
+export const TIMESTAMP_BYTES = 19
 const PRINTABLE_ASCII = /^[\x20-\x7e]*$/
 
 /** The same bytes as a Buffer, which the codec libraries insist on. Nothing is copied. */
@@ -36,12 +36,16 @@ export function checkAscii(value: string, field: string): string {
  * so none makes it allocate (H38).
  */
 export class OerReader extends Reader {
+  /** Where the bytes end that may be read. */
+  #end: number
+
   constructor(bytes: Uint8Array) {
     super(asBuffer(bytes))
+    this.#end = bytes.length
   }
 
   get available(): number {
-    return this.buffer.length - this.cursor
+    return this.#end - this.cursor
   }
 
   override ensureAvailable(bytes: number): void {
@@ -50,16 +54,14 @@ export class OerReader extends Reader {
 
   /** Most of a packet is read by single bytes: without the library's detours. */
   override readUInt8Number(): number {
-    const byte = this.buffer[this.cursor]
-    if (byte === undefined) throw new PacketError('packet ends 1 bytes too early')
-    this.cursor++
-    return byte
+    this.ensureAvailable(1)
+    return this.buffer[this.cursor++] ?? 0
   }
 
-  /** oer-utils leaves this check to Buffer, which throws its own errors. */
-  override readUIntNumber(length: number): number {
-    this.ensureAvailable(length)
-    return super.readUIntNumber(length)
+  override readUInt32Number(): number {
+    this.ensureAvailable(4)
+    this.cursor += 4
+    return this.buffer.readUIntBE(this.cursor - 4, 4)
   }
 
   /** Unlike oer-utils', takes a determinant that is longer than it need be (C3). 0x80 and 0xff are none (X.696, 8.6). */
@@ -88,20 +90,43 @@ export class OerReader extends Reader {
   enter(): void {
     const length = this.readLengthPrefix()
     this.ensureAvailable(length)
-    if (length < this.available) this.buffer = this.buffer.subarray(0, this.cursor + length)
+    this.#end = this.cursor + length
+  }
+
+  /** Passes so many bytes; tells where they begin. */
+  skipBytes(length: number): number {
+    this.ensureAvailable(length)
+    const start = this.cursor
+    this.cursor += length
+    return start
+  }
+
+  /** Passes variable-length bytes. */
+  skipVarBytes(): void {
+    this.skipBytes(this.readLengthPrefix())
   }
 
   /** So many bytes as a text. */
   readText(length: number, encoding: 'hex' | 'base64url' | 'latin1'): string {
-    this.ensureAvailable(length)
-    const start = this.cursor
-    this.cursor += length
+    const start = this.skipBytes(length)
     return this.buffer.toString(encoding, start, this.cursor)
   }
 
   /** Variable-length bytes as a view of the packet's. */
   readBytes(): Uint8Array {
-    return asBytes(this.readVarOctetString())
+    const length = this.readLengthPrefix()
+    const start = this.skipBytes(length)
+    return new Uint8Array(this.buffer.buffer, this.buffer.byteOffset + start, length)
+  }
+
+  /** A decimal number of so many digits; NaN where something else is among them. */
+  readDigits(count: number): number {
+    let value = 0
+    for (let at = this.skipBytes(count); at < this.cursor; at++) {
+      const digit = (this.buffer[at] ?? 0) - 0x30
+      value = digit >= 0 && digit <= 9 ? value * 10 + digit : NaN
+    }
+    return value
   }
 
   /** An IA5String. A byte above 0x7f keeps its value, so that no two different names read alike. */
@@ -120,7 +145,7 @@ export class OerReader extends Reader {
     let value = 0
     for (let i = 0; i < length; i++) {
       value = value * 0x100 + this.readUInt8Number()
-      if (value > this.buffer.length) throw new PacketError('packet has a length beyond its end')
+      if (value > this.#end) throw new PacketError('packet has a length beyond its end')
     }
     return value
   }
@@ -146,17 +171,20 @@ export function writeLength(buffer: Buffer, at: number, length: number): number 
  */
 export function parseTimestamp(text: string): Date | undefined {
   if (!TIMESTAMP.test(text)) return undefined
-  const month = digits(text, 4, 6) - 1
-  const day = digits(text, 6, 8)
-  const hours = digits(text, 8, 10)
-  const minutes = digits(text, 10, 12)
+  const fraction = text.length < FRACTION_AT + 1 ? 0 : digits(text, FRACTION_AT, text.length - 1) * 10 ** (TIMESTAMP_BYTES - text.length)
   const seconds = digits(text, 12, 14)
-  const fraction = text.length < FRACTION_AT + 1 ? 0 : digits(text, FRACTION_AT, text.length - 1) * 10 ** (FULL_LENGTH - text.length)
-  const date = new Date(0)
-  date.setUTCFullYear(digits(text, 0, 4), month, day)
-  date.setUTCHours(hours, minutes, seconds, fraction)
+  return dateOf(digits(text, 0, 4), digits(text, 4, 6), digits(text, 6, 8), digits(text, 8, 10), digits(text, 10, 12), seconds, fraction)
+}
+
+/** The date of such parts, in UTC; `undefined` where one is not in its range, or no number. */
+export function dateOf(
+  year: number, month: number, day: number, hours: number, minutes: number, seconds: number, milliseconds: number
+): Date | undefined {
+  const date = new Date(Date.UTC(year, month - 1, day, hours, minutes, seconds, milliseconds))
+  // Which takes the years of the first century for those of the twentieth.
+  if (year < 100) date.setUTCFullYear(year, month - 1, day)
   // A part that is too large is carried over: 31 February and 24:00 come out as another day, a month 13 as another month.
-  const isReal = date.getUTCMonth() === month && date.getUTCDate() === day && minutes < 60 && seconds < 60
+  const isReal = date.getUTCMonth() === month - 1 && date.getUTCDate() === day && minutes < 60 && seconds < 60
   return isReal ? date : undefined
 }
 
@@ -171,9 +199,13 @@ function digits(text: string, from: number, to: number): number {
  * @throws InvalidFieldsError naming `field`
  */
 export function toIsoTimestamp(date: Date, field: string): string {
+  checkYear(date, field)
+  return date.toISOString()
+}
+
+function checkYear(date: Date, field: string): void {
   const year = date.getUTCFullYear()
   if (!(year >= 1000 && year <= 9999)) throw new InvalidFieldsError(`${field} must be a date between the years 1000 and 9999`)
-  return date.toISOString()
 }
 
 /**
@@ -181,6 +213,33 @@ export function toIsoTimestamp(date: Date, field: string): string {
  * @throws InvalidFieldsError naming `field`
  */
 export function formatTimestamp(date: Date, field: string): string {
-  const iso = toIsoTimestamp(date, field)
-  return iso.slice(0, 4) + iso.slice(5, 7) + iso.slice(8, 10) + iso.slice(11, 13) + iso.slice(14, 16) + iso.slice(17)
+  const text = Buffer.alloc(TIMESTAMP_BYTES)
+  writeTimestamp(text, 0, date, field)
+  return text.toString('latin1')
+}
+
+/**
+ * As `formatTimestamp`, into `TIMESTAMP_BYTES` bytes from `at` on.
+ * @throws InvalidFieldsError naming `field`
+ */
+export function writeTimestamp(buffer: Buffer, at: number, date: Date, field: string): void {
+  checkYear(date, field)
+  let end = writeDigits(buffer, at, date.getUTCFullYear(), 4)
+  end = writeDigits(buffer, end, date.getUTCMonth() + 1, 2)
+  end = writeDigits(buffer, end, date.getUTCDate(), 2)
+  end = writeDigits(buffer, end, date.getUTCHours(), 2)
+  end = writeDigits(buffer, end, date.getUTCMinutes(), 2)
+  end = writeDigits(buffer, end, date.getUTCSeconds(), 2)
+  buffer[end] = 0x2e
+  end = writeDigits(buffer, end + 1, date.getUTCMilliseconds(), 3)
+  buffer[end] = 0x5a
+}
+
+function writeDigits(buffer: Buffer, at: number, value: number, count: number): number {
+  let rest = value
+  for (let i = at + count - 1; i >= at; i--) {
+    buffer[i] = 0x30 + rest % 10
+    rest = Math.floor(rest / 10)
+  }
+  return at + count
 }

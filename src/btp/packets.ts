@@ -12,7 +12,7 @@ import { formatAmount, parseAmount } from '../core/amounts.js'
 import { toUtf8 } from '../core/bytes.js'
 import { InvalidFieldsError, PacketError } from '../core/errors.js'
 import { parseBytes32, parseTransferId, transferIdFromHex } from '../core/ids.js'
-import { asBuffer, asBytes, checkAscii, formatTimestamp, lengthBytes, OerReader, toIsoTimestamp, writeLength } from './oer.js'
+import { asBuffer, asBytes, checkAscii, lengthBytes, OerReader, TIMESTAMP_BYTES, toIsoTimestamp, writeLength, writeTimestamp } from './oer.js'
 
 /** What the data of a sub-protocol is. Values that are read may be any other unsigned 8-bit integer. */
 export const ContentType = { octetStream: 0, text: 1, json: 2 } as const
@@ -144,8 +144,6 @@ const TRANSFER_ID_BYTES = 16
 const BYTES_32 = 32
 const TRANSFER_ID_CHARACTERS = 36
 const AMOUNT_BYTES = 8
-/** `20171224161432.279Z`. */
-const TIMESTAMP_BYTES = 19
 
 /**
  * The bytes of a packet, in a backing buffer of exactly their length (H34).
@@ -261,7 +259,7 @@ function encodePrepare(packet: PreparePacket): Uint8Array {
   writeBytes32(frame, afterId + AMOUNT_BYTES, packet.executionCondition, 'executionCondition')
   const afterCondition = afterId + AMOUNT_BYTES + BYTES_32
   frame[afterCondition] = TIMESTAMP_BYTES
-  frame.write(formatTimestamp(packet.expiresAt, 'expiresAt'), afterCondition + 1, 'latin1')
+  writeTimestamp(frame, afterCondition + 1, packet.expiresAt, 'expiresAt')
   return asBytes(frame)
 }
 

@@ -32,6 +32,14 @@ export interface RequestOptions {
   timeoutMs?: number
 }
 
+/** Takes the answer to one request of the peer, once. */
+export interface Reply {
+  /** The Response. */
+  readonly answer: (protocolData: SubProtocol[]) => void
+  /** An Error, or silence. */
+  readonly refuse: (error: unknown) => void
+}
+
 export interface SessionOptions {
   readonly clock: Clock
   readonly random: Random
@@ -42,9 +50,10 @@ export interface SessionOptions {
   readonly keepsNoBooks?: boolean
   /**
    * Answers a request of the peer: what it resolves with is the Response, what it rejects with becomes an Error. An error with
-   * `outcome: 'unknown'` is met with silence: the peer would take an Error for a decision.
+   * `outcome: 'unknown'` is met with silence: the peer would take an Error for a decision. `undefined`, now or later, leaves that to
+   * `reply`: what is asked most needs no promise.
    */
-  handleRequest(packet: RequestPacket, session: Session): Promise<SubProtocol[]>
+  handleRequest(packet: RequestPacket, session: Session, reply: Reply): Promise<SubProtocol[] | undefined> | undefined
   /** Sees each packet of the session when it was read, or just before it is sent; not those by which the session began. */
   observe?(direction: 'in' | 'out', packet: Packet): void
   /** How long an answer is waited for, and a session that ends waits for its last answers. */
@@ -86,6 +95,8 @@ const MOST_BUFFERED_BYTES = 16 * 1024 * 1024
 const DEFAULT_MAX_FRAME_BYTES = 65_536
 
 interface Pending {
+  /** How long the answer is waited for. */
+  readonly timeoutMs: number
   readonly answered: (packet: AnswerPacket) => void
   readonly failed: (error: PaychanError) => void
 }
@@ -125,7 +136,7 @@ export class Session implements ConnectionEvents {
     this.label = printable(connection.label)
     this.#options = options
     this.#onClosed = onClosed
-    this.#timeOuts = new Timers(options.clock)
+    this.#timeOuts = new Timers(options.clock, requestId => { this.#timedOut(requestId) })
     this.#lastHeard = options.clock.now()
   }
 
@@ -184,15 +195,23 @@ export class Session implements ConnectionEvents {
    * its name; InvalidFieldsError when the request cannot be written, is too large, or the Response has a name twice
    */
   request(body: RequestBody, options?: RequestOptions): Promise<ResponsePacket> {
-    if (!STATES[this.#state].asks) return Promise.reject(new UnreachableError(`the session with ${this.label} has ended`))
-    return new Promise((resolve, reject) => {
-      const answered = (packet: AnswerPacket): void => {
-        if (packet.type === 'error') reject(readError(packet))
-        else if (hasDuplicateNames(packet.protocolData)) reject(new InvalidFieldsError('the answer has a sub-protocol name twice'))
-        else resolve(packet)
-      }
-      this.#ask(body, options?.timeoutMs ?? this.#options.answerTimeoutMs, answered, reject)
-    })
+    return new Promise((resolve, reject) => { this.ask(body, resolve, reject, options) })
+  }
+
+  /**
+   * As `request`, for who needs no promise: calls one of the two, once. Either may be called before this returns, or in the middle of
+   * reading what has arrived, and must not throw.
+   */
+  ask(body: RequestBody, answered: (response: ResponsePacket) => void, failed: (error: PaychanError) => void, options?: RequestOptions): void {
+    if (!STATES[this.#state].asks) {
+      failed(new UnreachableError(`the session with ${this.label} has ended`))
+      return
+    }
+    this.#ask(body, options?.timeoutMs ?? this.#options.answerTimeoutMs, packet => {
+      if (packet.type === 'error') failed(readError(packet))
+      else if (hasDuplicateNames(packet.protocolData)) failed(new InvalidFieldsError('the answer has a sub-protocol name twice'))
+      else answered(packet)
+    }, failed)
   }
 
   /** Whether the peer gives a sign of life within `heartbeatTimeoutMs`. Asks for one, by ping where the transport can. */
@@ -350,15 +369,18 @@ export class Session implements ConnectionEvents {
       failed(error instanceof PaychanError ? error : new InvalidFieldsError(messageOf(error), { cause: error }))
       return
     }
-    const timeOut = (): void => {
-      this.#pending.delete(requestId)
-      failed(new UnreachableError(`no answer from ${this.label} within ${timeoutMs} ms`))
-      this.#closeWhenDone()
-    }
-    if (timeoutMs !== Infinity) this.#timeOuts.set(requestId, timeoutMs, timeOut)
-    this.#pending.set(requestId, { answered, failed })
+    if (timeoutMs !== Infinity) this.#timeOuts.set(requestId, timeoutMs)
+    this.#pending.set(requestId, { timeoutMs, answered, failed })
     this.#trace('to', body.type, requestId)
     this.#send(packet, frame)
+  }
+
+  #timedOut(requestId: number): void {
+    const pending = this.#pending.get(requestId)
+    if (pending === undefined) return
+    this.#pending.delete(requestId)
+    pending.failed(new UnreachableError(`no answer from ${this.label} within ${pending.timeoutMs} ms`))
+    this.#closeWhenDone()
   }
 
   #take(packet: AnswerPacket): void {
@@ -377,23 +399,39 @@ export class Session implements ConnectionEvents {
     this.#trace('from', packet.type, requestId)
     if (hasDuplicateNames(packet.protocolData)) this.#refuse(requestId, new InvalidFieldsError('sub-protocol names must be unique'))
     else if (isProbe(packet)) this.#respond(requestId, [])
-    else if (this.#owed < MOST_REQUESTS_AT_ONCE && this.#owedBytes < MOST_BYTES_AT_ONCE) void this.#serve(packet, bytes)
+    else if (this.#owed < MOST_REQUESTS_AT_ONCE && this.#owedBytes < MOST_BYTES_AT_ONCE) this.#serve(packet, bytes)
     else this.#refuse(requestId, new UnreachableError('too many requests at once'))
   }
 
   /** Each request is served by itself: a slow one holds up no other (H35). */
-  async #serve(packet: RequestPacket, bytes: number): Promise<void> {
+  #serve(packet: RequestPacket, bytes: number): void {
     const { requestId } = packet
     this.#owed++
     this.#owedBytes += bytes
-    try {
-      const protocolData = await this.#options.handleRequest(packet, this)
-      this.#respond(requestId, protocolData)
-      this.#trace('to', 'response', requestId)
-    } catch (error) {
-      if (error instanceof PaychanError && error.outcome === 'unknown') this.#options.log.warn(`a request of unknown outcome stays unanswered: ${error.message}`)
-      else this.#refuse(requestId, error)
+    const reply: Reply = {
+      answer: protocolData => {
+        try {
+          this.#respond(requestId, protocolData)
+          this.#trace('to', 'response', requestId)
+        } catch (error) {
+          this.#refuse(requestId, error)
+        }
+        this.#served(bytes)
+      },
+      refuse: error => {
+        if (error instanceof PaychanError && error.outcome === 'unknown') this.#options.log.warn(`a request of unknown outcome stays unanswered: ${error.message}`)
+        else this.#refuse(requestId, error)
+        this.#served(bytes)
+      }
     }
+    try {
+      this.#options.handleRequest(packet, this, reply)?.then(protocolData => { if (protocolData !== undefined) reply.answer(protocolData) }, reply.refuse)
+    } catch (error) {
+      reply.refuse(error)
+    }
+  }
+
+  #served(bytes: number): void {
     this.#owed--
     this.#owedBytes -= bytes
     this.#closeWhenDone()

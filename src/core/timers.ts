@@ -26,48 +26,56 @@ export async function waitAtMost(clock: Clock, limitMs: number, awaited: Promise
 interface Shared<K> {
   readonly setAt: number
   readonly delayMs: number
-  readonly actions: Map<K, () => void>
+  /** In the order in which they were set; also those that were stopped. */
+  readonly keys: K[]
+  /** How many of them were not. */
+  waiting: number
   readonly cancel: CancelTimer
 }
 
 export class Timers<K> {
   readonly #clock: Clock
+  readonly #fired: (key: K) => void
   readonly #timers = new Map<K, Shared<K>>()
   /** Which those that are set next may join. */
   #newest: Shared<K> | undefined
 
-  constructor(clock: Clock) {
+  /** `fired` is called with the key of each timer whose time has come. */
+  constructor(clock: Clock, fired: (key: K) => void) {
     this.#clock = clock
+    this.#fired = fired
   }
 
-  /** Calls `action` once when a time, in milliseconds since 1970, is there or past. Replaces the timer of that key. */
-  setFor(key: K, time: number, action: () => void): void {
-    this.set(key, Math.max(0, time - this.#clock.now()), action)
+  /** Fires once, when a time in milliseconds since 1970 is there or past. Replaces the timer of that key. */
+  setFor(key: K, time: number): void {
+    this.set(key, Math.max(0, time - this.#clock.now()))
   }
 
-  /** Calls `action` once after `delayMs` milliseconds. Replaces the timer of that key. */
-  set(key: K, delayMs: number, action: () => void): void {
+  /** Fires once, after `delayMs` milliseconds. Replaces the timer of that key. */
+  set(key: K, delayMs: number): void {
     this.cancel(key)
     const setAt = this.#clock.now()
     const newest = this.#newest
     const shared = newest?.setAt === setAt && newest.delayMs === delayMs ? newest : this.#start(setAt, delayMs)
-    shared.actions.set(key, action)
+    shared.keys.push(key)
+    shared.waiting++
     this.#timers.set(key, shared)
   }
 
   #start(setAt: number, delayMs: number): Shared<K> {
     const cancel = this.#clock.setTimer(delayMs, () => { this.#fire(shared) })
-    const shared: Shared<K> = { setAt, delayMs, actions: new Map(), cancel }
+    const shared: Shared<K> = { setAt, delayMs, keys: [], waiting: 0, cancel }
     this.#newest = shared
     return shared
   }
 
   #fire(shared: Shared<K>): void {
     this.#forget(shared)
-    for (const [key, action] of shared.actions) {
-      // An action may have stopped or replaced one that comes behind it: then that one is not among these any more.
+    for (const key of shared.keys) {
+      // Unless it was stopped or replaced, perhaps by one that fired before it.
+      if (this.#timers.get(key) !== shared) continue
       this.#timers.delete(key)
-      action()
+      this.#fired(key)
     }
   }
 
@@ -76,8 +84,7 @@ export class Timers<K> {
     const shared = this.#timers.get(key)
     if (shared === undefined) return
     this.#timers.delete(key)
-    shared.actions.delete(key)
-    if (shared.actions.size > 0) return
+    if (--shared.waiting > 0) return
     this.#forget(shared)
     shared.cancel()
   }

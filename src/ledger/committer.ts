@@ -52,14 +52,17 @@ export interface Group {
 /** Decides one change: synchronously, checking everything before it writes anything. What it throws rejects the change alone. */
 export type Decide<T> = (group: Group) => T
 
-/** A change, from the call until it is answered. */
-interface Waiting {
-  readonly decide: Decide<unknown>
-  readonly resolve: (value: unknown) => void
+/** A change, from the call until it is answered by one of its two. */
+export interface Change<T> {
+  readonly decide: Decide<T>
+  readonly resolve: (value: T) => void
   readonly reject: (error: unknown) => void
-  /** What it decided: a value, or what it threw. */
-  value: unknown
-  threw: boolean
+}
+
+/** What a change decided: a value, or what it threw. */
+interface Decision {
+  readonly value: unknown
+  readonly threw: boolean
 }
 
 class GroupInProgress implements Group {
@@ -68,16 +71,17 @@ class GroupInProgress implements Group {
   readonly expectations: Array<readonly [key: string, onPresent: () => void]> = []
   /** The changes in this group that nobody waits for: to be tried again when it fails. */
   later: ReadonlyMap<string, Decide<void>> = new Map()
-  readonly changes: readonly Waiting[]
+  readonly changes: ReadonlyArray<Change<unknown>>
+  readonly #decisions: readonly Decision[]
   readonly #drafts = new Map<object, unknown>()
   readonly #seals: Array<() => void> = []
   readonly #applies: Array<() => void> = []
   #isAnswered = false
 
   /** Decides the changes in their order, and those that were put off. */
-  constructor(changes: readonly Waiting[], later: ReadonlyMap<string, Decide<void>>) {
+  constructor(changes: ReadonlyArray<Change<unknown>>, later: ReadonlyMap<string, Decide<void>>) {
     this.changes = changes
-    for (const change of changes) this.#decide(change)
+    this.#decisions = changes.map(change => this.#decide(change))
     if (later.size > 0) {
       this.later = later
       for (const decide of later.values()) decide(this)
@@ -114,23 +118,22 @@ class GroupInProgress implements Group {
     return draft
   }
 
-  #decide(change: Waiting): void {
+  #decide(change: Change<unknown>): Decision {
     try {
-      change.threw = false
-      change.value = change.decide(this)
+      return { value: change.decide(this), threw: false }
     } catch (error) {
       // It may have been refused because of an earlier change in this group, so it too is answered when the group is durable.
-      change.value = error
-      change.threw = true
+      return { value: error, threw: true }
     }
   }
 
   landed(): void {
     for (const apply of this.#applies) apply()
     if (this.#isAnswered) return
-    for (const { resolve, reject, value, threw } of this.changes) {
-      if (threw) reject(value)
-      else resolve(value)
+    for (let index = 0; index < this.changes.length; index++) {
+      const [change, decision] = [this.changes[index], this.#decisions[index]]
+      if (decision?.threw === true) change?.reject(decision.value)
+      else change?.resolve(decision?.value)
     }
   }
 
@@ -157,7 +160,7 @@ export interface CommitterOptions {
 
 export class Committer {
   readonly #options: CommitterOptions
-  readonly #queue: Waiting[] = []
+  readonly #queue: Array<Change<unknown>> = []
   readonly #resetters: Array<() => void> = []
   #later = new Map<string, Decide<void>>()
   #running = false
@@ -293,16 +296,16 @@ export class Committer {
    *   could be found out); StandbyError when the store has another owner (`outcome: 'unknown'` when the change may have landed before)
    */
   submit<T>(decide: Decide<T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => { this.enqueue(decide, resolve, reject) })
+    return new Promise<T>((resolve, reject) => { this.enqueue({ decide, resolve, reject }) })
   }
 
-  /** As `submit`, for who has a promise already: calls one of the two when the change is answered. */
-  enqueue<T>(decide: Decide<T>, resolve: (value: T) => void, reject: (error: unknown) => void): void {
+  /** As `submit`, for who needs no promise. */
+  enqueue<T>(change: Change<T>): void {
     if (!this.owns) {
-      reject(new StandbyError('this instance does not own its store: another process or tab has taken it over'))
+      change.reject(new StandbyError('this instance does not own its store: another process or tab has taken it over'))
       return
     }
-    this.#queue.push({ decide, resolve: resolve as (value: unknown) => void, reject, value: undefined, threw: false })
+    this.#queue.push(change as Change<unknown>)
     this.#wake()
   }
 
@@ -373,10 +376,10 @@ export class Committer {
     const next = this.#nextHead(current.epoch)
     const puts: Array<[string, string]> = [[HEAD_KEY, next.text]]
     const deletes: string[] = []
-    for (const [key, value] of group.writes) {
+    group.writes.forEach((value, key) => {
       if (value === undefined) deletes.push(key)
       else puts.push([key, value])
-    }
+    })
     const guards: Array<[string, string | undefined]> = [[HEAD_KEY, current.text]]
     for (const [key] of group.expectations) guards.push([key, undefined])
     try {

@@ -7,7 +7,7 @@ import type { Amount, Limit } from '../core/amounts.js'
 import { DuplicateIdError, NotAcceptedError, StoreError } from '../core/errors.js'
 import type { Group } from './committer.js'
 import type { OpenPages } from './open-pages.js'
-import { headOf, historyPageOf, isImplied } from './records.js'
+import { headOf, historyPageOf, isImplied, openRecordOf } from './records.js'
 import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, TransferWithInfo } from './records.js'
 import { MOVES, STATE_OF, UNSETTLED } from './stages.js'
 import type { Stage, TransferState } from './stages.js'
@@ -17,7 +17,7 @@ export interface Entry<T extends LoggedTransfer = LoggedTransfer> {
   readonly id: string
   readonly info: TransferWithInfo<T>
   readonly amount: Amount
-  /** What each of its records repeats (`headOf`); empty where the transfer is kept for repeats only, and no record will be written. */
+  /** What each of its records repeats (`headOf`); empty where hardly any will be written. */
   readonly head: string
   readonly stage: Stage
   /** Present while anything about the transfer is still to be done. */
@@ -121,7 +121,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   }
 
   get(id: string): Entry<T> | undefined {
-    return this.#entries.has(id) ? this.#entries.get(id) : this.#memory.get(id)
+    return this.#entries.get(id) ?? (this.#entries.has(id) ? undefined : this.#memory.get(id))
   }
 
   create(id: string, transfer: T, isIncoming: boolean, open: OpenRecord): Entry<T> {
@@ -165,7 +165,8 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
       id: entry.id,
       info: infoAfter(entry, state, details),
       amount: entry.amount,
-      head: entry.head,
+      // What is fulfilled or cancelled, and may stay open for long, is written now: only a dispute writes it again.
+      head: state === 'prepared' ? entry.head : '',
       stage,
       open: staysOpen ? { v: 1, stage, at: entry.open?.at ?? 0, ...details } : undefined
     }
@@ -241,7 +242,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
 
   #write(entry: Entry<T>, before: Entry<T> | undefined): void {
     const { id, open, info: { state } } = entry
-    if (state !== before?.info.state && (state !== 'prepared' || this.#inOldLayout)) this.#group.put(this.#keys.transfer(id), recordOf(entry))
+    if (state !== before?.info.state && (state !== 'prepared' || this.#inOldLayout)) this.#group.put(this.#keys.transfer(id), recordOf(entry, before ?? entry))
     if (open === undefined || before?.stage !== 'offered' || !isImplied(open)) this.#leaving.add(id)
     this.#entries.set(id, entry)
   }
@@ -260,9 +261,8 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   #openRecord(id: string): string {
     const entry = this.get(id)
     if (entry?.open === undefined) throw new StoreError(`transfer ${id} is not open`)
-    const record = JSON.stringify({ id, ...entry.open })
-    if (entry.info.state !== 'prepared' || this.#inOldLayout) return record
-    return `${entry.head},${record.slice(1)}`
+    const record = openRecordOf(id, entry.open)
+    return entry.info.state !== 'prepared' || this.#inOldLayout ? `{${record}` : `${entry.head},${record}`
   }
 
   #writeHistory(): void {
@@ -299,8 +299,9 @@ function infoAfter<T extends LoggedTransfer>(entry: Entry<T>, state: TransferSta
   return fulfillment === undefined ? { transfer, isIncoming, state } : { transfer, isIncoming, state, fulfillment }
 }
 
-/** The record of a transfer: the members in the old package's order, since its records compare as texts. */
-function recordOf({ info: { state, fulfillment }, head }: Entry): string {
+/** The record of a transfer, as it was before: the members in the old package's order, since its records compare as texts. */
+function recordOf({ info: { state, fulfillment } }: Entry, { head: begun, info: { transfer, isIncoming } }: Entry): string {
+  const head = begun === '' ? headOf(transfer, isIncoming) : begun
   const end = fulfillment === undefined ? '' : `,"fulfillment":${JSON.stringify(fulfillment)}`
   return [head, ',"state":"', state, '"', end, '}'].join('')
 }

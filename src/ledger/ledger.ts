@@ -19,8 +19,8 @@ import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, StoredOpen, Transf
 import { STATE_OF, UNSETTLED } from './stages.js'
 import type { Stage } from './stages.js'
 
-/** Final transfers kept in memory, for repeats of what was just done. */
-const CACHE_LIMIT = 1000
+/** Final transfers kept in memory, for repeats of what was just done: at least half as many, at most so many. */
+const CACHE_LIMIT = 256
 /** Records read at once. */
 const PAGE = 100
 
@@ -71,8 +71,9 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #inFlight = 0
   /** See `withhold`. */
   #withheld = { amount: 0n, until: 0 }
-  /** Final ones, oldest first. */
+  /** Final ones, in two generations, the older of which goes as a whole. To find the first of a map takes longer the more went before it. */
   #cache = new Map<string, Entry<T>>()
+  #olderCache = new Map<string, Entry<T>>()
   #readings = new Map<string, Reading<T>>()
   /** Final ones of which the store still has what was kept while they were open. */
   #closing = new Set<string>()
@@ -97,6 +98,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#pages = new OpenPages(this.#keys)
     this.#inFlight = 0
     this.#cache = new Map()
+    this.#olderCache = new Map()
     this.#readings = new Map()
     this.#closing = new Set()
     this.#unread = new Set()
@@ -161,6 +163,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#pages = pages
     this.#inFlight = [...open.values()].filter(isInFlight).length
     this.#cache = new Map()
+    this.#olderCache = new Map()
     this.#loaded = true
   }
 
@@ -272,7 +275,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 
   /** The entry of an open transfer, or of one touched lately, without waiting. */
   peek(id: string): Entry<T> | undefined {
-    return this.#open.get(id) ?? this.#cache.get(id) ?? this.#readings.get(id)?.entry
+    return this.#open.get(id) ?? this.#cache.get(id) ?? this.#olderCache.get(id) ?? this.#readings.get(id)?.entry
   }
 
   async find(id: string): Promise<Entry<T> | undefined> {
@@ -343,15 +346,18 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
    * @throws what `decide` throws, and what the committer throws
    */
   change<R>(id: string, decide: (view: View<T>) => R): Promise<R> {
-    return this.#change(id, decide)
+    return new Promise<R>((resolve, reject) => { this.#change(id, decide, resolve, reject) })
   }
 
-  #change<R>(id: string, decide: (draft: Draft<T>) => R): Promise<R> {
-    return new Promise<R>((resolve, reject) => {
-      const reading = this.#readings.get(id)
-      if (reading === undefined && this.#isReady()) this.#enqueue(id, decide, resolve, reject)
-      else this.#changeAfterReading(id, decide, resolve, reject)
-    })
+  /** As `change`, for who needs no promise: calls one of the two, in the turn in which others hear of the same commit. They must not throw. */
+  changeThen<R>(id: string, decide: (view: View<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void): void {
+    this.#change(id, decide, resolve, reject)
+  }
+
+  #change<R>(id: string, decide: (draft: Draft<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void): void {
+    const reading = this.#readings.get(id)
+    if (reading === undefined && this.#isReady()) this.#enqueue(id, decide, resolve, reject)
+    else this.#changeAfterReading(id, decide, resolve, reject)
   }
 
   /** Whether memory holds what is open, so that changes can be decided. */
@@ -360,7 +366,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   #knows(id: string): boolean {
-    return this.#open.has(id) || this.#cache.has(id) || this.#readings.get(id)?.isDone === true
+    return this.#open.has(id) || this.#cache.has(id) || this.#olderCache.has(id) || this.#readings.get(id)?.isDone === true
   }
 
   /** Changes of one id queue behind its reading, which lasts until the last of them is answered. */
@@ -384,13 +390,17 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   #enqueue<R>(id: string, decide: (draft: Draft<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void): void {
-    this.#committer.enqueue(group => this.#decide(group, id, decide), result => {
-      if (result === UNREAD) this.#changeAfterReading(id, decide, resolve, reject)
-      else resolve(result)
-    }, error => {
-      // Unless others wait behind a reading of it already.
-      if (!this.#readings.has(id)) this.#unread.delete(id)
-      reject(error)
+    this.#committer.enqueue({
+      decide: group => this.#decide(group, id, decide),
+      resolve: result => {
+        if (result === UNREAD) this.#changeAfterReading(id, decide, resolve, reject)
+        else resolve(result)
+      },
+      reject: error => {
+        // Unless others wait behind a reading of it already.
+        if (!this.#readings.has(id)) this.#unread.delete(id)
+        reject(error)
+      }
     })
   }
 
@@ -477,15 +487,18 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #apply(sums: Sums, limits: Limits, entries: Map<string, Entry<T> | undefined>): void {
     this.#sums = sums
     this.#limits = limits
-    for (const [id, entry] of entries) {
+    entries.forEach((entry, id) => {
       const reading = this.#readings.get(id)
       if (reading !== undefined) reading.entry = entry
       this.#inFlight += (isInFlight(entry) ? 1 : 0) - (isInFlight(this.#open.get(id)) ? 1 : 0)
       if (entry?.open === undefined) this.#open.delete(id)
       else this.#open.set(id, entry)
       if (entry !== undefined && entry.open === undefined) this.#remember(entry)
-      else this.#cache.delete(id)
-    }
+      else {
+        this.#cache.delete(id)
+        this.#olderCache.delete(id)
+      }
+    })
   }
 
   /**
@@ -511,11 +524,10 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 
   /** Keeps what is closed for repeats. */
   #remember({ id, info, amount, stage }: Entry<T>): void {
-    this.#cache.delete(id)
     this.#cache.set(id, { id, info, amount, head: '', stage: closedStage(stage), open: undefined })
-    if (this.#cache.size <= CACHE_LIMIT) return
-    const [oldest] = this.#cache.keys()
-    if (oldest !== undefined) this.#cache.delete(oldest)
+    if (this.#cache.size < CACHE_LIMIT / 2) return
+    this.#olderCache = this.#cache
+    this.#cache = new Map()
   }
 
   /**
@@ -558,14 +570,15 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   #pruneOne(id: string, mayGo: (info: TransferWithInfo<T>) => boolean): Promise<'pruned' | 'stays' | 'unknown'> {
-    return this.#change(id, draft => {
+    const decide = (draft: Draft<T>): 'pruned' | 'stays' | 'unknown' => {
       const entry = draft.get(id)
       if (entry === undefined) return 'unknown'
       const isDone = entry.open === undefined && (entry.stage === 'fulfilled' || entry.stage === 'cancelled')
       if (!isDone || !mayGo(entry.info)) return 'stays'
       draft.erase(entry)
       return 'pruned'
-    })
+    }
+    return new Promise((resolve, reject) => { this.#change(id, decide, resolve, reject) })
   }
 }
 

@@ -21,10 +21,15 @@ export interface PageChange {
   readonly record: (id: string) => string
 }
 
+/** A page that the store has, and which transfers lie there. */
+interface OpenPage {
+  readonly number: number
+  readonly ids: Set<string>
+}
+
 export class OpenPages {
   readonly #keys: LedgerKeys
-  readonly #pages = new Map<number, Set<string>>()
-  readonly #pageOf = new Map<string, number>()
+  readonly #pageOf = new Map<string, OpenPage>()
   #last = 0
 
   constructor(keys: LedgerKeys) {
@@ -32,44 +37,33 @@ export class OpenPages {
   }
 
   /** Takes note of a page that the store has. */
-  add(page: number, ids: Iterable<string>): void {
-    this.#last = Math.max(this.#last, page)
-    this.#place(page, ids)
+  add(number: number, ids: Iterable<string>): void {
+    this.#last = Math.max(this.#last, number)
+    const page: OpenPage = { number, ids: new Set(ids) }
+    for (const id of page.ids) this.#pageOf.set(id, page)
   }
 
   /** Writes what changes, and takes note of it when that is durable. */
   write(group: Group, { leaving, arriving, record }: PageChange): void {
-    const left = new Set<number>()
+    const left = new Set<OpenPage>()
     for (const id of leaving) {
       const page = this.#pageOf.get(id)
       if (page !== undefined) left.add(page)
     }
-    for (const page of left) {
-      const staying = [...this.#pages.get(page) ?? []].filter(id => !leaving.has(id))
-      if (staying.length === 0) group.delete(this.#keys.open(page))
-      else group.put(this.#keys.open(page), textOf(staying.map(record)))
+    for (const { number, ids } of left) {
+      const staying = [...ids].filter(id => !leaving.has(id))
+      if (staying.length === 0) group.delete(this.#keys.open(number))
+      else group.put(this.#keys.open(number), textOf(staying.map(record)))
     }
     const added = pagesOf(arriving, record)
     for (const [index, { text }] of added.entries()) group.put(this.#keys.open(this.#last + index + 1), text)
     group.onDurable(() => {
-      for (const id of leaving) this.#remove(id)
-      for (const { ids } of added) this.#place(++this.#last, ids)
+      for (const id of leaving) {
+        this.#pageOf.get(id)?.ids.delete(id)
+        this.#pageOf.delete(id)
+      }
+      for (const { ids } of added) this.add(this.#last + 1, ids)
     })
-  }
-
-  #place(page: number, ids: Iterable<string>): void {
-    const placed = new Set(ids)
-    this.#pages.set(page, placed)
-    for (const id of placed) this.#pageOf.set(id, page)
-  }
-
-  #remove(id: string): void {
-    const page = this.#pageOf.get(id)
-    if (page === undefined) return
-    this.#pageOf.delete(id)
-    const others = this.#pages.get(page)
-    others?.delete(id)
-    if (others?.size === 0) this.#pages.delete(page)
   }
 }
 

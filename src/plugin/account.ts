@@ -128,13 +128,15 @@ export function createOutgoing({ clock }: Account, view: View<Transfer>, id: str
  * that one carries on.
  */
 export function changeUntilDone<T>(account: Account, change: () => Promise<T>, stopped: () => boolean): Promise<T | undefined> {
-  return change().catch(async (error: unknown) => {
-    if (stopped() || error instanceof StandbyError) return undefined
-    account.log.error(`a change could not be stored, trying again: ${messageOf(error)}`)
-    await sleep(account.clock, STORE_RETRY_MS)
-    // Whoever stopped has given the store up.
-    return stopped() ? undefined : changeUntilDone(account, change, stopped)
-  })
+  return change().catch((error: unknown) => changeAgain(account, error, change, stopped))
+}
+
+async function changeAgain<T>(account: Account, error: unknown, change: () => Promise<T>, stopped: () => boolean): Promise<T | undefined> {
+  if (stopped() || error instanceof StandbyError) return undefined
+  account.log.error(`a change could not be stored, trying again: ${messageOf(error)}`)
+  await sleep(account.clock, STORE_RETRY_MS)
+  // Whoever stopped has given the store up.
+  return stopped() ? undefined : changeUntilDone(account, change, stopped)
 }
 
 /** From one `resume` of a part to its next `stop`: what waits across both must not carry on in the next one. */
@@ -145,6 +147,15 @@ export interface Life {
 /** Runs a change of one transfer until it is stored, or until that life is over. */
 export function changeTransfer<T>(account: Account, life: Life, id: string, decide: (view: View<Transfer>) => T): Promise<T | undefined> {
   return changeUntilDone(account, () => account.ledger.change(id, decide), () => life.isOver)
+}
+
+/** As `changeTransfer`, for who needs no promise. `done` must not throw. */
+export function changeTransferThen<T>(
+  account: Account, life: Life, id: string, decide: (view: View<Transfer>) => T, done: (result: T | undefined) => void
+): void {
+  account.ledger.changeThen(id, decide, done, error => {
+    void changeAgain(account, error, () => account.ledger.change(id, decide), () => life.isOver).then(done)
+  })
 }
 
 /** What a call is told whose transfer is not final when the plugin disconnects. */

@@ -28,6 +28,16 @@ export interface DeliveryOptions {
   final?: (error: PaychanError, attempts: number) => boolean
 }
 
+/** A request under way. */
+interface Delivery {
+  readonly body: RequestBody
+  readonly options: DeliveryOptions
+  readonly ended: (delivered: Delivered) => void
+  attempts: number
+  /** Before the next attempt on the same session. */
+  delayMs: number
+}
+
 export interface CourierOptions {
   clock: Clock
   session(): Session | undefined
@@ -57,28 +67,57 @@ export class Courier {
     this.#stopped = false
   }
 
-  async deliver(body: RequestBody, options: DeliveryOptions): Promise<Delivered> {
-    const { endsAt = Infinity } = options
-    const final = options.final ?? (error => !isTemporary(error))
-    let delayMs = FIRST_DELAY_MS
-    for (let attempts = 0; ;) {
-      // Nearly always there is one, and nobody has to wait.
-      const session = this.#openSession(endsAt) ?? await this.#nextSession(endsAt)
-      if (session === undefined || !options.wanted(attempts)) return { outcome: 'ended' }
-      attempts++
-      try {
-        return { outcome: 'answered', response: await session.request(body), attempts }
-      } catch (thrown) {
-        const error = sendingError(thrown)
-        // What could not even be sent, for its form, never will be.
-        if (error.fromPeer ? final(error, attempts) : !isTemporary(error)) return { outcome: 'refused', error, attempts }
-      }
-      if (this.#options.session() === session) {
-        if (!options.wanted(attempts)) return { outcome: 'ended' }
-        await this.#pause(Math.min(delayMs, endsAt - this.#options.clock.now()))
-        delayMs = Math.min(delayMs * 2, LAST_DELAY_MS)
-      }
+  deliver(body: RequestBody, options: DeliveryOptions): Promise<Delivered> {
+    return new Promise(resolve => { this.deliverThen(body, options, resolve) })
+  }
+
+  /**
+   * As `deliver`, for who needs no promise. Calls `ended` once: perhaps before this returns, or in the middle of reading what has arrived.
+   * It must not throw.
+   */
+  deliverThen(body: RequestBody, options: DeliveryOptions, ended: (delivered: Delivered) => void): void {
+    this.#begin({ body, options, ended, attempts: 0, delayMs: FIRST_DELAY_MS })
+  }
+
+  #begin(delivery: Delivery): void {
+    const { endsAt = Infinity } = delivery.options
+    // Nearly always there is one, and nobody has to wait.
+    const session = this.#openSession(endsAt)
+    if (session !== undefined) this.#attempt(delivery, session)
+    else void this.#nextSession(endsAt).then(next => { this.#attempt(delivery, next) })
+  }
+
+  #attempt(delivery: Delivery, session: Session | undefined): void {
+    const { body, options, ended } = delivery
+    if (session === undefined || !options.wanted(delivery.attempts)) {
+      ended({ outcome: 'ended' })
+      return
     }
+    delivery.attempts++
+    session.ask(body, response => { ended({ outcome: 'answered', response, attempts: delivery.attempts }) }, error => {
+      void this.#failed(delivery, session, sendingError(error))
+    })
+  }
+
+  async #failed(delivery: Delivery, session: Session, error: PaychanError): Promise<void> {
+    const { options, ended, attempts } = delivery
+    const { endsAt = Infinity, final = isFinal } = options
+    // A turn later: whoever failed it is still at work.
+    await Promise.resolve()
+    // What could not even be sent, for its form, never will be.
+    if (error.fromPeer ? final(error, attempts) : isFinal(error)) {
+      ended({ outcome: 'refused', error, attempts })
+      return
+    }
+    if (this.#options.session() === session) {
+      if (!options.wanted(attempts)) {
+        ended({ outcome: 'ended' })
+        return
+      }
+      await this.#pause(Math.min(delivery.delayMs, endsAt - this.#options.clock.now()))
+      delivery.delayMs = Math.min(delivery.delayMs * 2, LAST_DELAY_MS)
+    }
+    this.#begin(delivery)
   }
 
   #openSession(endsAt: number): Session | undefined {
@@ -114,4 +153,8 @@ export class Courier {
 /** What a request has failed with. What is no error of ours is a fault of the sending. */
 export function sendingError(thrown: unknown): PaychanError {
   return thrown instanceof PaychanError ? thrown : new UnreachableError('the request could not be sent', { cause: thrown })
+}
+
+function isFinal(error: PaychanError): boolean {
+  return !isTemporary(error)
 }

@@ -18,10 +18,9 @@ import type { IlpPrepare } from '../btp/ilp-packets.js'
 import type { Fates } from '../btp/inquiry.js'
 import { asBuffer } from '../btp/oer.js'
 import type { Session } from '../btp/session.js'
-import type { View } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeTransfer, copyOf, reportDispute, stoppedError, transferOfPrepare } from './account.js'
+import type { Entry, View } from '../ledger/draft.js'
+import { MOST_IN_FLIGHT, changeTransfer, changeTransferThen, copyOf, reportDispute, stoppedError, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
-import { Deferred } from './deferred.js'
 import { Disputable } from './disputable.js'
 import type { DataHandler, IncomingTransfer, Transfer } from './lpi.js'
 
@@ -34,20 +33,35 @@ const ANSWER_BYTES = 65_000
  */
 const TOLD_CHARACTERS = 56_000
 
+const SETTLED = Promise.resolve()
+
 /** A Fulfill that says no more than its preimage: made again of that, where it is needed. */
 const BARE_FULFILL_BYTES = 35
 
-/** A packet that our host has. */
+/** A Prepare, and who waits for what comes of it. */
+interface Arrival {
+  readonly packet: Uint8Array
+  readonly prepare: IlpPrepare
+  /** The sender's id for it, where the sender is a peer of ours. */
+  readonly mark: string | undefined
+  /** Where the answer goes. */
+  readonly session: Session
+  /** Asked when it is needed: a host may take its handler away. */
+  readonly currentHandler: () => DataHandler | undefined
+  /** Takes the packet that answers the sender: the host's Fulfill when it is durable, or a Reject. */
+  readonly answered: (packet: Uint8Array) => void
+  readonly refused: (error: unknown) => void
+}
+
+/** A packet that our host has, or will have. */
 interface Handling {
   readonly id: string
   readonly transfer: Transfer
   readonly expiresAt: number
-  /** Where the answer goes. */
   readonly session: Session
   /** What limits act on, when it was taken. */
   position: Amount
-  /** The packet that answers the sender. */
-  readonly answer: Deferred<Uint8Array>
+  readonly arrival: Arrival
 }
 
 /** What the end of a packet is: the answer to the sender, and with the preimage where it is fulfilled. */
@@ -68,7 +82,7 @@ export class DataIncoming {
 
   constructor(account: Account) {
     this.#account = account
-    this.#timers = new Timers(account.clock)
+    this.#timers = new Timers(account.clock, id => { void this.#expire(id) })
     this.#disputable = new Disputable(account)
   }
 
@@ -91,36 +105,50 @@ export class DataIncoming {
     this.#life.isOver = true
     this.#timers.cancelAll()
     this.#disputable.stop()
-    for (const { id, answer } of this.#handlings.values()) answer.reject(stoppedError(id))
+    for (const { id, arrival } of this.#handlings.values()) arrival.refused(stoppedError(id))
     this.#handlings.clear()
   }
 
-  /**
-   * A Prepare. Resolves with the packet that answers it: the host's Fulfill when it is durable, or a Reject.
-   * @param mark the sender's id for it, where the sender is a peer of ours
-   * @throws DuplicateIdError; StoreError; UnreachableError at a disconnect
-   */
-  async handle(packet: Uint8Array, prepare: IlpPrepare, mark: string | undefined, session: Session, currentHandler: () => DataHandler | undefined): Promise<Uint8Array> {
+  /** Takes a Prepare. It is refused with DuplicateIdError, StoreError, or UnreachableError at a disconnect. */
+  handle(arrival: Arrival): void {
     const { ledger, clock, random } = this.#account
-    if (prepare.expiresAt.getTime() <= clock.now()) return writeIlpReject('R00', 'the packet has expired already')
-    if (ledger.inFlightCount >= MOST_IN_FLIGHT) return writeIlpReject('T03', 'too many packets are in flight')
-    const id = mark ?? randomTransferId(random)
-    const transfer = transferOfPrepare(this.#account, id, prepare, true)
-    const handling: Handling = { id, transfer, expiresAt: prepare.expiresAt.getTime(), session, position: 0n, answer: new Deferred() }
-    try {
-      await ledger.change(id, view => { this.#hold(view, handling) })
-    } catch (error) {
-      // The store cannot tell whether it holds the packet, so the sender gets no answer; if it does, that ends with its time.
-      if (error instanceof StoreError && error.outcome === 'unknown') this.#armExpiry(handling)
-      if (error instanceof NotAcceptedError) return await this.#refusal(transfer)
-      throw error
+    const { prepare, session, answered } = arrival
+    const expiresAt = prepare.expiresAt.getTime()
+    if (expiresAt <= clock.now()) {
+      answered(writeIlpReject('R00', 'the packet has expired already'))
+      return
     }
-    if (this.#life.isOver) throw stoppedError(id)
-    handling.position = ledger.position
+    if (ledger.inFlightCount >= MOST_IN_FLIGHT) {
+      answered(writeIlpReject('T03', 'too many packets are in flight'))
+      return
+    }
+    const id = arrival.mark ?? randomTransferId(random)
+    const transfer = transferOfPrepare(this.#account, id, prepare, true)
+    const handling: Handling = { id, transfer, expiresAt, session, position: 0n, arrival }
+    ledger.changeThen(id, view => { this.#hold(view, handling) }, () => { this.#held(handling) }, error => { this.#notHeld(handling, error) })
+  }
+
+  #held(handling: Handling): void {
+    const { id, arrival, expiresAt } = handling
+    if (this.#life.isOver) {
+      arrival.refused(stoppedError(id))
+      return
+    }
+    handling.position = this.#account.ledger.position
     this.#handlings.set(id, handling)
-    this.#armExpiry(handling)
-    void this.#ask(handling, packet, currentHandler)
-    return handling.answer.promise
+    this.#timers.setFor(id, expiresAt)
+    this.#ask(handling)
+  }
+
+  #notHeld(handling: Handling, error: unknown): void {
+    const { id, arrival, transfer, expiresAt } = handling
+    if (error instanceof NotAcceptedError) {
+      this.#refusal(transfer).then(arrival.answered, arrival.refused)
+      return
+    }
+    // The store cannot tell whether it holds the packet, so the sender gets no answer; if it does, that ends with its time.
+    if (error instanceof StoreError && error.outcome === 'unknown') this.#timers.setFor(id, expiresAt)
+    arrival.refused(error)
   }
 
   #hold(view: View<Transfer>, { id, transfer }: Handling): void {
@@ -136,13 +164,11 @@ export class DataIncoming {
     return writeIlpReject('F08', 'the amount exceeds the maximum balance', amountTooLargeData(amount, maximum < 0n ? '0' : formatAmount(maximum)))
   }
 
-  #armExpiry(handling: Handling): void {
-    this.#timers.setFor(handling.id, handling.expiresAt, () => { void this.#expire(handling) })
-  }
-
-  async #expire(handling: Handling): Promise<void> {
+  async #expire(id: string): Promise<void> {
     // Otherwise the host's answer was stored in the moment before.
-    if (await this.#cancel(handling.id) === true) this.#finish(handling, writeIlpReject('R00', 'the packet expired'))
+    if (await this.#cancel(id) !== true) return
+    const handling = this.#handlings.get(id)
+    if (handling !== undefined) this.#finish(handling, writeIlpReject('R00', 'the packet expired'))
   }
 
   /** Gives the hold back. Whether there was one. */
@@ -157,22 +183,20 @@ export class DataIncoming {
 
   // ---- what the host says
 
-  async #ask(handling: Handling, packet: Uint8Array, currentHandler: () => DataHandler | undefined): Promise<void> {
+  #ask(handling: Handling): void {
     const { module, clock } = this.#account
-    try {
-      await module?.handleIncomingPrepare(copyOf(handling.transfer) as IncomingTransfer)
-    } catch (error) {
-      await this.#conclude(handling, { packet: writeIlpReject('T04', printable(messageOf(error))) })
-      return
-    }
-    // Whoever has heard of the end, or will at once, must not have the host pay on.
-    if (this.#handlings.get(handling.id) !== handling || clock.now() >= handling.expiresAt) return
-    const handler = currentHandler()
-    if (handler === undefined) {
-      await this.#conclude(handling, { packet: writeIlpReject('T01', 'no data handler is registered') })
-      return
-    }
-    await this.#conclude(handling, this.#endOf(handling, await answerOf(handler, packet, this.#account)))
+    // Also where there is no module: the host is asked in a turn of its own, not in that of the commit.
+    const judged = module === undefined ? SETTLED : module.handleIncomingPrepare(copyOf(handling.transfer) as IncomingTransfer)
+    judged.then(() => {
+      const { packet, currentHandler } = handling.arrival
+      // Whoever has heard of the end, or will at once, must not have the host pay on.
+      if (this.#handlings.get(handling.id) !== handling || clock.now() >= handling.expiresAt) return
+      const handler = currentHandler()
+      if (handler === undefined) this.#conclude(handling, { packet: writeIlpReject('T01', 'no data handler is registered') })
+      else answerOf(handler, packet, this.#account, answer => { this.#conclude(handling, this.#endOf(handling, answer)) })
+    }, (error: unknown) => {
+      this.#conclude(handling, { packet: writeIlpReject('T04', printable(messageOf(error))) })
+    })
   }
 
   /** What the host's answer comes to. What has no room in a frame loses its data, not its meaning: a preimage is valid without them. */
@@ -187,30 +211,33 @@ export class DataIncoming {
   }
 
   /** Stores the end before the sender is told, however long the store fails; but a Fulfill that is not stored in time comes too late. */
-  async #conclude(handling: Handling, { packet, fulfillment }: End): Promise<void> {
-    const { clock, expiryMarginMs } = this.#account
-    const { id, session } = handling
+  #conclude(handling: Handling, end: End): void {
+    const { id } = handling
     const life = this.#life
     if (this.#handlings.get(id) !== handling) return
-    const concluded = await this.#change(id, view => {
-      const entry = view.get(id)
-      if (entry?.stage !== 'handed') return entry
-      if (fulfillment === undefined || clock.now() >= handling.expiresAt - expiryMarginMs) return view.move(entry, 'cancelled')
-      if (!session.peer.announced) return view.move(entry, 'fulfilled', { fulfillment })
-      return view.move(entry, 'answered', { fulfillment, ...(packet.length === BARE_FULFILL_BYTES ? {} : { ilp: toBase64url(packet) }) })
+    changeTransferThen(this.#account, life, id, view => this.#decideEnd(view, handling, end), concluded => {
+      // Whatever has landed after the end is taken up by the next life.
+      if (concluded === undefined || life.isOver) return
+      if (concluded.stage === 'answered') this.#disputable.add(id, concluded.amount, handling)
+      const isFulfilled = concluded.info.state === 'fulfilled'
+      this.#finish(handling, isFulfilled || end.fulfillment === undefined ? end.packet : writeIlpReject('R00', 'the fulfillment came too late'))
     })
-    // Whatever has landed after the end is taken up by the next life.
-    if (concluded === undefined || life.isOver) return
-    if (concluded.stage === 'answered') this.#disputable.add(id, concluded.amount, handling)
-    const isFulfilled = concluded.info.state === 'fulfilled'
-    this.#finish(handling, isFulfilled || fulfillment === undefined ? packet : writeIlpReject('R00', 'the fulfillment came too late'))
+  }
+
+  #decideEnd(view: View<Transfer>, { id, session, expiresAt }: Handling, { packet, fulfillment }: End): Entry<Transfer> | undefined {
+    const { clock, expiryMarginMs } = this.#account
+    const entry = view.get(id)
+    if (entry?.stage !== 'handed') return entry
+    if (fulfillment === undefined || clock.now() >= expiresAt - expiryMarginMs) return view.move(entry, 'cancelled')
+    if (!session.peer.announced) return view.move(entry, 'fulfilled', { fulfillment })
+    return view.move(entry, 'answered', packet.length === BARE_FULFILL_BYTES ? { fulfillment } : { fulfillment, ilp: toBase64url(packet) })
   }
 
   #finish(handling: Handling, packet: Uint8Array): void {
     if (this.#handlings.get(handling.id) !== handling) return
     this.#handlings.delete(handling.id)
     this.#timers.cancel(handling.id)
-    handling.answer.resolve(packet)
+    handling.arrival.answered(packet)
   }
 
   // ---- what the sender asks later
@@ -273,14 +300,12 @@ export class DataIncoming {
   }
 }
 
-/** What the host's handler answers to a Prepare: where it fails, the Reject that its failure stands for. Never rejects. */
-export async function answerOf(handler: DataHandler, packet: Uint8Array, { log }: Account): Promise<Uint8Array> {
-  try {
-    return await askHandler(handler, packet)
-  } catch (error) {
+/** Has the host's handler answer a Prepare: where it fails, by the Reject that its failure stands for. `answered` must not throw. */
+export function answerOf(handler: DataHandler, packet: Uint8Array, { log }: Account, answered: (packet: Uint8Array) => void): void {
+  askHandler(handler, packet).then(answered, (error: unknown) => {
     log.debug(`the data handler failed: ${printable(messageOf(error))}`)
-    return rejectOf(error)
-  }
+    answered(rejectOf(error))
+  })
 }
 
 /** Has the host's handler answer. @throws what it throws; TypeError when it returns no bytes */

@@ -20,12 +20,13 @@ import type { Fates } from '../btp/inquiry.js'
 import { find, octets } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
 import type { Entry } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeTransfer, createOutgoing, reportDispute, stoppedError, transferOfPrepare } from './account.js'
+import { MOST_IN_FLIGHT, changeTransferThen, createOutgoing, reportDispute, stoppedError, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
 import { sendingError } from './courier.js'
-import { Deferred } from './deferred.js'
 import { Inquirer } from './inquirer.js'
 import type { Transfer } from './lpi.js'
+
+const ignore = (): void => undefined
 
 /** How long after its expiry an answer is still listened for: to tell the peer that its Fulfill came too late. */
 const LISTEN_MS = 30_000
@@ -35,8 +36,9 @@ interface Flight {
   readonly id: string
   readonly executionCondition: string
   readonly expiresAt: number
-  /** The packet that answers the host. */
-  readonly answer: Deferred<Uint8Array>
+  /** Takes the packet that answers the host, or why there is none: the first of them counts. */
+  readonly resolve: (packet: Uint8Array) => void
+  readonly reject: (error: unknown) => void
   /** The session on which it was sent, as long as an answer may come there. */
   session: Session | undefined
   /** Whether its end is known and being stored: then its time does not run out any more. */
@@ -65,7 +67,10 @@ export class DataOutgoing {
   constructor(account: Account, { isOnlyFace, onOwed }: DataOutgoingOptions) {
     this.#account = account
     this.#onOwed = onOwed
-    this.#timers = new Timers(account.clock)
+    this.#timers = new Timers(account.clock, id => {
+      const flight = this.#flights.get(id)
+      if (flight !== undefined) void this.#expire(flight)
+    })
     this.#inquirer = new Inquirer({
       clock: account.clock,
       log: account.log,
@@ -86,9 +91,9 @@ export class DataOutgoing {
     this.#life = { isOver: false }
     for (const { id, info, stage } of [...this.#account.ledger.open]) {
       if (stage !== 'sent' && stage !== 'unsure') continue
-      const flight = this.#begin(id, info.transfer)
-      flight.answer.promise.catch(() => undefined)
-      if (stage === 'sent') this.#armExpiry(flight)
+      const { executionCondition, expiresAt } = info.transfer
+      const flight = this.#begin({ id, executionCondition, expiresAt: Date.parse(expiresAt), resolve: ignore, reject: ignore })
+      if (stage === 'sent') this.#timers.setFor(id, flight.expiresAt)
     }
   }
 
@@ -97,7 +102,7 @@ export class DataOutgoing {
     this.#life.isOver = true
     this.#timers.cancelAll()
     this.#inquirer.stop()
-    for (const { id, answer } of this.#flights.values()) answer.reject(stoppedError(id))
+    for (const { id, reject } of this.#flights.values()) reject(stoppedError(id))
     this.#flights.clear()
   }
 
@@ -110,72 +115,73 @@ export class DataOutgoing {
   /** A peer that is not ours neither can be asked nor told: what is cancelled here is all that there will ever be. */
   #forgetUnsure(): void {
     for (const flight of this.#flights.values()) {
-      if (this.#account.ledger.peek(flight.id)?.stage === 'unsure') void this.#cancel(flight)
+      if (this.#account.ledger.peek(flight.id)?.stage === 'unsure') this.#cancel(flight)
     }
   }
 
   /**
-   * Sends a Prepare and resolves with the packet that answers it.
-   * @throws UnreachableError without a session (nothing is stored then), when too much is in flight, or with `outcome: 'unknown'` at a
-   *   disconnect; AlreadyRolledBackError when its time is over; InsufficientBalanceError; InvalidFulfillmentError; what the peer
-   *   answered as a BTP Error; StoreError
+   * Sends a Prepare, and calls one of the two with what comes of it: the packet that answers it, or AlreadyRolledBackError when its time is
+   * over; InsufficientBalanceError; InvalidFulfillmentError; what the peer answered as a BTP Error; UnreachableError with
+   * `outcome: 'unknown'` at a disconnect; StoreError.
+   * @throws UnreachableError without a session, or when too much is in flight; AlreadyRolledBackError: nothing is stored then
    */
-  async send(packet: Uint8Array, prepare: IlpPrepare): Promise<Uint8Array> {
+  send(packet: Uint8Array, prepare: IlpPrepare, resolve: (packet: Uint8Array) => void, reject: (error: unknown) => void): void {
     const { ledger, clock, random, session } = this.#account
+    const expiresAt = prepare.expiresAt.getTime()
     if (session() === undefined) throw new UnreachableError('there is no connection to the peer')
-    if (prepare.expiresAt.getTime() <= clock.now()) throw new AlreadyRolledBackError('the packet has expired already')
+    if (expiresAt <= clock.now()) throw new AlreadyRolledBackError('the packet has expired already')
     if (this.#flights.size >= MOST_IN_FLIGHT) throw new UnreachableError('too many packets are in flight')
     const id = randomTransferId(random)
     const transfer = transferOfPrepare(this.#account, id, prepare, false)
-    try {
-      await ledger.change(id, view => createOutgoing(this.#account, view, id, transfer, 'sent'))
-    } catch (error) {
+    ledger.changeThen(id, view => createOutgoing(this.#account, view, id, transfer, 'sent'), () => {
+      if (this.#life.isOver) {
+        reject(stoppedError(id))
+        return
+      }
+      this.#inquirer.begin()
+      const flight = this.#begin({ id, executionCondition: prepare.executionCondition, expiresAt, resolve, reject })
+      this.#timers.setFor(id, expiresAt)
+      this.#carry(flight, packet)
+    }, error => {
       if (error instanceof InsufficientBalanceError) this.#onOwed(true)
-      throw error
-    }
-    if (this.#life.isOver) throw stoppedError(id)
-    this.#inquirer.begin()
-    const flight = this.#begin(id, transfer)
-    this.#armExpiry(flight)
-    void this.#carry(flight, packet)
-    return flight.answer.promise
+      reject(error)
+    })
   }
 
-  #begin(id: string, { executionCondition, expiresAt }: Transfer): Flight {
-    const flight: Flight = {
-      id, executionCondition, expiresAt: Date.parse(expiresAt), answer: new Deferred(), session: undefined, isDecided: false, isLate: false
-    }
+  #begin(begun: Omit<Flight, 'session' | 'isDecided' | 'isLate'>): Flight {
+    const { id, executionCondition, expiresAt, resolve, reject } = begun
+    const flight: Flight = { id, executionCondition, expiresAt, resolve, reject, session: undefined, isDecided: false, isLate: false }
     this.#flights.set(id, flight)
     return flight
   }
 
-  #armExpiry(flight: Flight): void {
-    this.#timers.setFor(flight.id, flight.expiresAt, () => { void this.#expire(flight) })
-  }
-
   /** Sends the packet, once, and takes what comes back. */
-  async #carry(flight: Flight, packet: Uint8Array): Promise<void> {
+  #carry(flight: Flight, packet: Uint8Array): void {
     const { clock } = this.#account
     const session = this.#account.session()
     const leftMs = flight.expiresAt - clock.now()
     if (session === undefined || leftMs <= 0) {
-      await this.#cancel(flight, new UnreachableError('the packet could not be sent in time'))
+      this.#cancel(flight, new UnreachableError('the packet could not be sent in time'))
       return
     }
     const protocolData = [octets('ilp', packet)]
     if (session.peer.announced) protocolData.push(transferMark(flight.id))
     flight.session = session
-    try {
-      const { protocolData: answer } = await session.request({ type: 'message', protocolData }, { timeoutMs: leftMs + LISTEN_MS })
+    session.ask({ type: 'message', protocolData }, answer => {
       flight.session = undefined
-      await this.#answered(flight, find(answer, 'ilp')?.data)
-    } catch (thrown) {
-      flight.session = undefined
-      const error = sendingError(thrown)
-      // Neither the peer's word nor a fault of the packet: it may have arrived, and its answer may have been lost.
-      if (!error.fromPeer && isTemporary(error)) this.#lost(flight)
-      else await this.#cancel(flight, error)
-    }
+      this.#answered(flight, find(answer.protocolData, 'ilp')?.data)
+    }, thrown => {
+      // A turn later: whoever failed it is still at work.
+      void Promise.resolve().then(() => { this.#failed(flight, sendingError(thrown)) })
+    }, { timeoutMs: leftMs + LISTEN_MS })
+  }
+
+  /** There was no Response. */
+  #failed(flight: Flight, error: PaychanError): void {
+    flight.session = undefined
+    // Neither the peer's word nor a fault of the packet: it may have arrived, and its answer may have been lost.
+    if (!error.fromPeer && isTemporary(error)) this.#lost(flight)
+    else this.#cancel(flight, error)
   }
 
   /** No answer comes where it was sent. A peer that is not ours cannot be asked. */
@@ -183,52 +189,54 @@ export class DataOutgoing {
     const { ledger, session } = this.#account
     if (this.#flights.get(flight.id) !== flight) return
     const isForeign = session()?.peer.announced === false
-    if (isForeign && ledger.peek(flight.id)?.stage === 'unsure') void this.#cancel(flight)
+    if (isForeign && ledger.peek(flight.id)?.stage === 'unsure') this.#cancel(flight)
     else this.#inquirer.wake()
   }
 
   /** The peer's answer, from wherever it was had. */
-  async #answered(flight: Flight, packet: Uint8Array | undefined): Promise<void> {
+  #answered(flight: Flight, packet: Uint8Array | undefined): void {
     if (this.#flights.get(flight.id) !== flight || flight.isDecided || flight.isLate) return
     const reply = packet === undefined ? undefined : parseIlpReply(packet)
     if (packet === undefined || reply === undefined) {
-      await this.#cancel(flight, new NotAcceptedError('the peer gave no answer that is one to a Prepare'))
+      this.#cancel(flight, new NotAcceptedError('the peer gave no answer that is one to a Prepare'))
     } else if (reply.type === 'reject') {
-      await this.#cancel(flight, packet)
+      this.#cancel(flight, packet)
       if (reply.code === 'T04') this.#onOwed(true)
     } else if (conditionOf(reply.fulfillment) !== flight.executionCondition) {
-      await this.#cancel(flight, new InvalidFulfillmentError("the peer's fulfillment does not match the condition"))
+      this.#cancel(flight, new InvalidFulfillmentError("the peer's fulfillment does not match the condition"))
     } else if (this.#account.clock.now() > flight.expiresAt) {
-      await this.#expire(flight)
-      await this.#tellLate(flight, reply.fulfillment)
+      void this.#expire(flight).then(() => this.#tellLate(flight, reply.fulfillment))
     } else {
-      await this.#fulfill(flight, reply.fulfillment, packet)
+      this.#fulfill(flight, reply.fulfillment, packet)
     }
   }
 
   /** It came in time, so it is honoured (I4), however long the store takes. */
-  async #fulfill(flight: Flight, fulfillment: string, packet: Uint8Array): Promise<void> {
+  #fulfill(flight: Flight, fulfillment: string, packet: Uint8Array): void {
     flight.isDecided = true
-    const entry = await this.#move(flight, 'fulfilled', { fulfillment })
-    if (entry === undefined) return
-    // Its time had run out in the moment before.
-    if (entry.stage === 'unsure') {
-      await this.#tellLate(flight, fulfillment)
-      return
-    }
-    this.#flights.delete(flight.id)
-    flight.answer.resolve(packet)
-    this.#onOwed(false)
+    this.#move(flight, 'fulfilled', { fulfillment }, entry => {
+      if (entry === undefined) return
+      // Its time had run out in the moment before.
+      if (entry.stage === 'unsure') {
+        void this.#tellLate(flight, fulfillment)
+        return
+      }
+      this.#flights.delete(flight.id)
+      flight.resolve(packet)
+      this.#onOwed(false)
+    })
   }
 
   /** The hold is given back, for good: then the host gets its answer, a packet or an error. One that is cancelled already is only closed. */
-  async #cancel(flight: Flight, end?: Uint8Array | PaychanError): Promise<void> {
+  #cancel(flight: Flight, end?: Uint8Array | PaychanError): void {
     if (this.#flights.get(flight.id) !== flight || flight.isDecided) return
     flight.isDecided = true
-    if (await this.#move(flight, 'cancelled') === undefined) return
-    this.#flights.delete(flight.id)
-    if (end instanceof Uint8Array) flight.answer.resolve(end)
-    else flight.answer.reject(end ?? expiredError())
+    this.#move(flight, 'cancelled', {}, entry => {
+      if (entry === undefined) return
+      this.#flights.delete(flight.id)
+      if (end instanceof Uint8Array) flight.resolve(end)
+      else flight.reject(end ?? expiredError())
+    })
   }
 
   /** The time is over. Unless it is known that the peer has nothing to claim, the packet stays open. */
@@ -236,9 +244,10 @@ export class DataOutgoing {
     const { session } = this.#account
     if (this.#flights.get(flight.id) !== flight || flight.isDecided) return
     const cannotAsk = (flight.session ?? session())?.peer.announced === false
-    if (await this.#move(flight, cannotAsk ? 'cancelled' : 'unsure') === undefined) return
+    const entry = await new Promise(resolve => { this.#move(flight, cannotAsk ? 'cancelled' : 'unsure', {}, resolve) })
+    if (entry === undefined) return
     if (cannotAsk) this.#flights.delete(flight.id)
-    flight.answer.reject(expiredError())
+    flight.reject(expiredError())
     if (!cannotAsk && flight.session === undefined) this.#inquirer.wake()
   }
 
@@ -259,29 +268,31 @@ export class DataOutgoing {
       log.error(`the peer refuses that ${flight.id} came too late: the two balances differ by it`)
       reportDispute(this.#account, entry, fulfillment, delivered.error.message)
     }
-    await this.#cancel(flight)
+    this.#cancel(flight)
   }
 
   /** What a peer of ours says of packets whose answers were lost. */
   #learn({ fulfilled, cancelled }: Fates): void {
     for (const [id, packet] of fulfilled) {
       const flight = this.#flights.get(id)
-      if (flight !== undefined) void this.#answered(flight, fromBase64url(packet))
+      if (flight !== undefined) this.#answered(flight, fromBase64url(packet))
     }
     for (const id of cancelled) {
       const flight = this.#flights.get(id)
-      if (flight !== undefined) void this.#cancel(flight, new UnreachableError('the packet was lost with its connection'))
+      if (flight !== undefined) this.#cancel(flight, new UnreachableError('the packet was lost with its connection'))
     }
   }
 
-  /** Moves a packet on, however long the store takes; one that has moved already stays where it is. Resolves with what it is then. */
-  #move({ id }: Flight, stage: 'fulfilled' | 'cancelled' | 'unsure', details: { fulfillment?: string } = {}): Promise<Entry<Transfer> | undefined> {
+  /** Moves a packet on, however long the store takes; one that has moved already stays where it is. Tells `done` what it is then. */
+  #move(
+    { id }: Flight, stage: 'fulfilled' | 'cancelled' | 'unsure', details: { fulfillment?: string }, done: (entry: Entry<Transfer> | undefined) => void
+  ): void {
     this.#timers.cancel(id)
-    return changeTransfer(this.#account, this.#life, id, view => {
+    changeTransferThen<Entry<Transfer> | undefined>(this.#account, this.#life, id, view => {
       const known = view.get(id)
       const isOpen = known?.stage === 'sent' || (known?.stage === 'unsure' && stage === 'cancelled')
       return isOpen ? view.move(known, stage, details) : known
-    })
+    }, done)
   }
 }
 

@@ -9,7 +9,7 @@ import { fatesAnswer, readInquiry, readTransferMark } from '../btp/inquiry.js'
 import { asBuffer } from '../btp/oer.js'
 import type { MessagePacket, RequestPacket, SubProtocol } from '../btp/packets.js'
 import { find, octets } from '../btp/protocol-data.js'
-import type { Session } from '../btp/session.js'
+import type { Reply, Session } from '../btp/session.js'
 import type { Account } from './account.js'
 import { DataIncoming, answerOf, askHandler } from './data-incoming.js'
 import { DataOutgoing } from './data-outgoing.js'
@@ -72,18 +72,18 @@ export class Data {
     this.#outgoing.sessionUp(session)
   }
 
-  /** See `LedgerPlugin.sendData`. */
-  async send(data: Uint8Array): Promise<Bytes> {
+  /** See `LedgerPlugin.sendData`. Calls one of the two when it is answered, or throws what it rejects with. */
+  send(data: Uint8Array, resolve: (answer: Bytes) => void, reject: (error: unknown) => void): void {
     if (!(data instanceof Uint8Array)) throw new InvalidFieldsError('data must be a Buffer')
     if (data.length > PACKET_LIMIT) throw new InvalidFieldsError(`data must not be more than ${PACKET_LIMIT} bytes`)
-    const prepare = readIlpPrepare(data)
-    return asBuffer(prepare === undefined || prepare.amount === '0' ? await this.#pass(data, prepare) : await this.#pay(data, prepare))
-  }
-
-  #pay(data: Uint8Array, prepare: IlpPrepare): Promise<Uint8Array> {
     const { account, generation } = this.#options
+    const prepare = readIlpPrepare(data)
+    if (prepare === undefined || prepare.amount === '0') {
+      this.#pass(data, prepare).then(answer => { resolve(asBuffer(answer)) }, reject)
+      return
+    }
     generation.mustSpeak('2.0', account.session())
-    return this.#outgoing.send(data, prepare)
+    this.#outgoing.send(data, prepare, answer => { resolve(asBuffer(answer)) }, reject)
   }
 
   /** Moves nothing, so the ledger knows nothing of it (C57). */
@@ -104,28 +104,30 @@ export class Data {
   }
 
   /**
-   * A Message with an ILP packet. Resolves with the protocol data of the Response.
-   * @throws NoSubscriptionsError without a handler, and nothing is kept (C54); what the handler throws for a packet that is no Prepare
+   * Answers a Message with an ILP packet.
+   * @throws NoSubscriptionsError without a handler, and nothing is kept (C54); InvalidFieldsError for a mark that is none
    */
-  async handle({ protocolData }: MessagePacket, session: Session): Promise<SubProtocol[]> {
+  handle({ protocolData }: MessagePacket, session: Session, reply: Reply): void {
     const handler = this.place.handler
     const packet = find(protocolData, 'ilp')?.data ?? new Uint8Array()
     if (handler === undefined) throw new NoSubscriptionsError('no data handler is registered')
-    const answer = await this.#answer(packet, protocolData, session, handler)
-    return answer.length === 0 ? [] : [octets('ilp', answer)]
-  }
-
-  #answer(packet: Uint8Array, protocolData: readonly SubProtocol[], session: Session, handler: DataHandler): Promise<Uint8Array> {
+    const answered = (answer: Uint8Array): void => { reply.answer(answer.length === 0 ? [] : [octets('ilp', answer)]) }
     let prepare: IlpPrepare | undefined
     try {
       prepare = readIlpPrepare(packet)
     } catch {
-      return Promise.resolve(writeIlpReject('F01', 'the packet is malformed'))
+      answered(writeIlpReject('F01', 'the packet is malformed'))
+      return
     }
-    if (prepare === undefined) return askHandler(handler, packet)
-    if (prepare.amount === '0') return answerOf(handler, packet, this.#options.account)
-    const mark = session.peer.announced ? readTransferMark(protocolData) : undefined
-    return this.#incoming.handle(packet, prepare, mark, session, () => this.place.handler)
+    if (prepare === undefined) {
+      // What the handler throws is for the peer.
+      askHandler(handler, packet).then(answered, reply.refuse)
+    } else if (prepare.amount === '0') {
+      answerOf(handler, packet, this.#options.account, answered)
+    } else {
+      const mark = session.peer.announced ? readTransferMark(protocolData) : undefined
+      this.#incoming.handle({ packet, prepare, mark, session, currentHandler: () => this.place.handler, answered, refused: reply.refuse })
+    }
   }
 
   /** What a peer of ours asks or tells about packets. @throws NotAcceptedError for a foreign peer; InvalidFieldsError; StoreError */

@@ -1,4 +1,12 @@
-/** A promise that is settled from outside. Imports nothing. */
+/** Those who wait, by promise or without. Imports nothing. */
+
+/** Who waits for something, and hears of it once. Neither must throw. */
+export interface Waiter<T = void> {
+  readonly resolve: (value: T) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** A promise that is settled from outside. */
 export class Deferred<T> {
   readonly promise: Promise<T>
   resolve!: (value: T) => void

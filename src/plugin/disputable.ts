@@ -42,6 +42,9 @@ export class Disputable {
   readonly #account: Account
   /** The oldest first. */
   readonly #fulfilled = new Map<string, Fulfilled>()
+  /** Their ids in that order, from `#first` on, among some that are gone. To find the first of a map takes longer the more went before it. */
+  #order: string[] = []
+  #first = 0
   #sum = 0n
   /** Of their positions; at most so, since it is looked for only now and then. */
   #lowest: Limit = Infinity
@@ -62,6 +65,8 @@ export class Disputable {
     const position = taken?.position ?? this.#account.ledger.position - this.#sum
     if (position < this.#lowest) this.#lowest = position
     this.#fulfilled.set(id, { amount, position, session: taken?.session, closesAt: this.#closesAt(taken?.expiresAt ?? 0) })
+    this.#order.push(id)
+    this.#passGone()
     this.#makeRoom(id)
     this.#sweepLater()
   }
@@ -101,6 +106,8 @@ export class Disputable {
     this.#cancelSweep?.()
     this.#cancelSweep = undefined
     this.#fulfilled.clear()
+    this.#order = []
+    this.#first = 0
     this.#sum = 0n
     this.#lowest = Infinity
     this.#asked = undefined
@@ -127,12 +134,21 @@ export class Disputable {
   #oldestTold(newest: string): string | undefined {
     const current = this.#account.session()
     let oldest: string | undefined
-    for (const [id, { session }] of this.#fulfilled) {
-      if (id === newest) continue
-      if (session === current) return id
+    for (let at = this.#first; at < this.#order.length; at++) {
+      const id = this.#order[at] ?? ''
+      const known = this.#fulfilled.get(id)
+      if (known === undefined || id === newest) continue
+      if (known.session === current) return id
       oldest ??= id
     }
     return oldest
+  }
+
+  #passGone(): void {
+    while (this.#first < this.#order.length && !this.#fulfilled.has(this.#order[this.#first] ?? '')) this.#first++
+    if (this.#first < 1000 || this.#first * 2 < this.#order.length) return
+    this.#order = this.#order.slice(this.#first)
+    this.#first = 0
   }
 
   #sweepLater(): void {

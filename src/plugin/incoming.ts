@@ -13,13 +13,17 @@ import {
 } from '../core/errors.js'
 import { Timers } from '../core/timers.js'
 import { rejectionReasonToIlpError } from '../btp/ilp-error.js'
-import type { PreparePacket, SubProtocol } from '../btp/packets.js'
+import type { PreparePacket } from '../btp/packets.js'
 import { fromProtocolData, octets } from '../btp/protocol-data.js'
+import type { Reply, RequestBody } from '../btp/session.js'
 import { found, sameTransfer } from '../ledger/records.js'
-import type { Entry } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeTransfer, changeUntilDone, copyOf, ilpData, rejectionMessage, reportDispute, stoppedError, timeoutIlpError, transferOfPrepare } from './account.js'
+import type { Entry, View } from '../ledger/draft.js'
+import type { Stage } from '../ledger/stages.js'
+import { MOST_IN_FLIGHT, changeTransferThen, changeTransfer, changeUntilDone, copyOf, ilpData, rejectionMessage, reportDispute, stoppedError, timeoutIlpError, transferOfPrepare } from './account.js'
 import type { Account, Life } from './account.js'
+import type { Delivered, DeliveryOptions } from './courier.js'
 import { Deferred } from './deferred.js'
+import type { Waiter } from './deferred.js'
 import { Doubts } from './doubts.js'
 import type { Verdict } from './doubts.js'
 import type { IncomingTransfer, RejectionReason, Transfer } from './lpi.js'
@@ -28,8 +32,8 @@ export class Incoming {
   readonly #account: Account
   /** The module's answers that are awaited: repeats of a Prepare wait for the same one. */
   readonly #checks = new Map<string, Deferred<void>>()
-  /** The Fulfills and Rejects that the sender has not answered. */
-  readonly #deliveries = new Map<string, Deferred<void>>()
+  /** The Fulfills and Rejects that the sender has not answered, with those who wait for that. */
+  readonly #deliveries = new Map<string, Waiter[]>()
   readonly #timers: Timers<string>
   readonly #doubts: Doubts
   /** From one `resume` to the next `stop`: what waits across both must not carry on in the next one. */
@@ -37,7 +41,7 @@ export class Incoming {
 
   constructor(account: Account) {
     this.#account = account
-    this.#timers = new Timers(account.clock)
+    this.#timers = new Timers(account.clock, id => { void this.#expire(id) })
     this.#doubts = new Doubts(account)
   }
 
@@ -53,8 +57,8 @@ export class Incoming {
       if (!entry.info.isIncoming) continue
       if (entry.stage === 'checking') this.#check(entry).catch(() => undefined)
       if (entry.stage === 'held') this.#armExpiry(entry)
-      if (entry.stage === 'fulfilling') this.#startDelivery(entry, () => this.#deliverFulfill(entry))
-      if (entry.stage === 'rejecting') this.#startDelivery(entry, () => this.#deliverReject(entry))
+      if (entry.stage === 'fulfilling') this.#deliverFulfill(entry)
+      if (entry.stage === 'rejecting') this.#deliverReject(entry)
     }
   }
 
@@ -63,38 +67,44 @@ export class Incoming {
     this.#life.isOver = true
     this.#timers.cancelAll()
     this.#doubts.stop()
-    for (const waiting of [this.#deliveries, this.#checks]) {
-      for (const [id, answer] of waiting) answer.reject(stoppedError(id))
-      waiting.clear()
-    }
+    for (const [id, waiting] of this.#deliveries) for (const { reject } of waiting.splice(0)) reject(stoppedError(id))
+    for (const [id, check] of this.#checks) check.reject(stoppedError(id))
+    this.#deliveries.clear()
+    this.#checks.clear()
   }
 
   // ---- prepare
 
-  /** The peer's Prepare. Resolves when it is held, durably (C26), with the protocol data of the Response: none. */
-  async handlePrepare(packet: PreparePacket): Promise<SubProtocol[]> {
+  /** The peer's Prepare. Answered when it is held, durably (C26), with the protocol data of the Response: none. */
+  handlePrepare(packet: PreparePacket, reply: Reply): void {
     const { ledger, clock, module } = this.#account
     const transfer = this.#transferOf(packet)
     const id = packet.transferId
-    const entry = await ledger.change(id, view => {
+    const expiresAt = packet.expiresAt.getTime()
+    ledger.changeThen(id, view => {
       const known = view.get(id)
       if (known !== undefined) return repeated(known, transfer)
-      if (packet.expiresAt.getTime() <= clock.now()) throw new NotAcceptedError(`transfer ${id} has expired already`)
+      if (expiresAt <= clock.now()) throw new NotAcceptedError(`transfer ${id} has expired already`)
       if (ledger.inFlightCount >= MOST_IN_FLIGHT) throw new NotAcceptedError(`${MOST_IN_FLIGHT} transfers are in flight already`)
       // Without a module nobody is asked, so it is held at once.
       return view.create(id, transfer, true, { v: 1, stage: module === undefined ? 'held' : 'checking', at: clock.now() })
-    })
-    if (entry === undefined) return []
-    if (entry.stage !== 'checking') {
-      this.#hold(entry)
-      return []
-    }
+    }, entry => {
+      if (entry?.stage === 'checking') {
+        this.#checked(entry, transfer).then(() => { reply.answer([]) }, reply.refuse)
+        return
+      }
+      if (entry !== undefined) this.#hold(entry, expiresAt)
+      reply.answer([])
+    }, reply.refuse)
+  }
+
+  /** Ends with the module's judgement on a transfer: as it came with this very packet, or with one before. */
+  async #checked(entry: Entry<Transfer>, transfer: Transfer): Promise<void> {
     // The module is asked at the next connect.
-    if (this.#life.isOver) throw stoppedError(id)
+    if (this.#life.isOver) throw stoppedError(entry.id)
     // Made of this very packet it is new. The check of one that was refused a moment ago may still be there: it is not this one's.
-    const check = entry.info.transfer === transfer ? undefined : this.#checks.get(id)
+    const check = entry.info.transfer === transfer ? undefined : this.#checks.get(entry.id)
     await (check?.promise ?? this.#check(entry))
-    return []
   }
 
   #transferOf(packet: PreparePacket): Transfer {
@@ -151,81 +161,102 @@ export class Incoming {
   }
 
   /** Raised once in a transfer's life: whoever moved it to *held* gets here, nobody else. */
-  #hold(entry: Entry<Transfer>): void {
-    if (!this.#life.isOver) this.#armExpiry(entry)
+  #hold(entry: Entry<Transfer>, expiresAt?: number): void {
+    if (!this.#life.isOver) this.#armExpiry(entry, expiresAt)
     this.#account.emit('incoming_prepare', hostCopy(entry))
   }
 
   // ---- fulfill
 
   /**
-   * Fulfills a held transfer. Resolves when the sender has taken the preimage and its claim was handed to the module.
+   * Fulfills a held transfer. The waiter hears when the sender has taken the preimage and its claim was handed to the module.
    * Again with the same fulfillment: waits for, or has, the same result.
    */
-  async fulfill(id: string, fulfillment: string, ilp: string | undefined): Promise<void> {
-    const { ledger, clock, expiryMarginMs } = this.#account
+  fulfill(id: string, fulfillment: string, ilp: string | undefined, waiter: Waiter): void {
     const life = this.#life
     const condition = conditionOf(fulfillment)
-    const { before, entry } = await ledger.change(id, view => {
+    let before: Stage | undefined
+    this.#account.ledger.changeThen(id, view => {
       const known = received(view.get(id), id, 'fulfill')
-      if (known.info.transfer.executionCondition !== condition) {
-        throw new NotAcceptedError(`the fulfillment does not match the condition of transfer ${id}`)
+      before = known.stage
+      return this.#fulfilling(view, known, condition, ilp === undefined ? { fulfillment } : { fulfillment, ilp })
+    }, entry => {
+      if (before === 'held') {
+        this.#timers.cancel(id)
+        this.#deliverFulfill(entry)
       }
-      if (known.stage === 'fulfilled' || known.stage === 'fulfilling') return { before: known.stage, entry: known }
-      if (known.info.state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${id} is rolled back`)
-      if (known.stage === 'checking') throw new NotAcceptedError(`transfer ${id} is not prepared yet`)
-      if (clock.now() >= Date.parse(known.info.transfer.expiresAt) - expiryMarginMs) {
-        throw new AlreadyRolledBackError(`it is too late to fulfill transfer ${id}`)
-      }
-      return { before: known.stage, entry: view.move(known, 'fulfilling', { fulfillment, ...(ilp === undefined ? {} : { ilp }) }) }
-    })
-    if (before === 'held') {
-      this.#timers.cancel(id)
-      this.#startDelivery(entry, () => this.#deliverFulfill(entry))
+      this.#answered(entry, life, waiter)
+    }, waiter.reject)
+  }
+
+  #fulfilling(view: View<Transfer>, known: Entry<Transfer>, condition: string, details: { fulfillment: string; ilp?: string }): Entry<Transfer> {
+    const { clock, expiryMarginMs } = this.#account
+    const { id } = known
+    if (known.info.transfer.executionCondition !== condition) {
+      throw new NotAcceptedError(`the fulfillment does not match the condition of transfer ${id}`)
     }
-    await this.#answered(entry, life)
+    if (known.stage === 'fulfilled' || known.stage === 'fulfilling') return known
+    if (known.info.state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${id} is rolled back`)
+    if (known.stage === 'checking') throw new NotAcceptedError(`transfer ${id} is not prepared yet`)
+    if (clock.now() >= Date.parse(known.info.transfer.expiresAt) - expiryMarginMs) {
+      throw new AlreadyRolledBackError(`it is too late to fulfill transfer ${id}`)
+    }
+    return view.move(known, 'fulfilling', details)
   }
 
-  /** Waits for the sender's answer, where there has been none. */
-  #answered({ id, stage }: Entry<Transfer>, life: Life): Promise<void> | undefined {
+  /** Has somebody wait for the sender's answer, where there has been none. */
+  #answered({ id, stage }: Entry<Transfer>, life: Life, waiter: Waiter): void {
     const delivery = this.#deliveries.get(id)
+    if (delivery !== undefined) delivery.push(waiter)
     // What was under way when the change was decided may have been stopped since: nobody waits for its answer then.
-    if (delivery === undefined && life.isOver && (stage === 'fulfilling' || stage === 'rejecting')) throw stoppedError(id)
-    return delivery?.promise
+    else if (life.isOver && (stage === 'fulfilling' || stage === 'rejecting')) waiter.reject(stoppedError(id))
+    else waiter.resolve()
   }
 
-  #startDelivery(entry: Entry<Transfer>, deliver: () => Promise<void>): void {
-    const delivery = new Deferred<void>()
-    this.#deliveries.set(entry.id, delivery)
-    const forget = (): void => { if (this.#deliveries.get(entry.id) === delivery) this.#deliveries.delete(entry.id) }
-    deliver().then(() => {
-      forget()
-      delivery.resolve()
-    }, (error: unknown) => {
-      forget()
-      delivery.reject(error)
+  /**
+   * Sends a Fulfill or a Reject until the sender answers, or it is not wanted any more. Then `conclude` does the rest, and tells how that
+   * ended to the one that it is given.
+   */
+  #deliver({ id }: Entry<Transfer>, body: RequestBody, options: DeliveryOptions, conclude: (delivered: Delivered, ended: Waiter) => void): void {
+    const waiting: Waiter[] = []
+    this.#deliveries.set(id, waiting)
+    const forget = (): void => { if (this.#deliveries.get(id) === waiting) this.#deliveries.delete(id) }
+    this.#account.courier.deliverThen(body, options, delivered => {
+      conclude(delivered, {
+        resolve: () => {
+          forget()
+          for (const { resolve } of waiting) resolve()
+        },
+        reject: error => {
+          forget()
+          for (const { reject } of waiting) reject(error)
+        }
+      })
     })
   }
 
-  async #deliverFulfill(entry: Entry<Transfer>): Promise<void> {
-    const { id } = entry
+  #deliverFulfill(entry: Entry<Transfer>): void {
     const life = this.#life
     const fulfillment = entry.open?.fulfillment ?? ''
-    const delivered = await this.#account.courier.deliver(
-      { type: 'fulfill', transferId: id, fulfillment, protocolData: ilpData(entry.open?.ilp) },
-      { wanted: () => !life.isOver }
-    )
-    if (delivered.outcome === 'ended') throw stoppedError(id)
-    if (delivered.outcome === 'answered') {
-      await this.#book(entry, fulfillment)
-      await this.#account.settlement?.receiveOnResponse(delivered.response.protocolData)
-      return
-    }
-    const { error } = delivered
+    const body: RequestBody = { type: 'fulfill', transferId: entry.id, fulfillment, protocolData: ilpData(entry.open?.ilp) }
+    this.#deliver(entry, body, { wanted: () => !life.isOver }, (delivered, ended) => {
+      if (delivered.outcome === 'ended') ended.reject(stoppedError(entry.id))
+      else if (delivered.outcome === 'refused') this.#refused(entry, fulfillment, delivered.error).then(ended.resolve, ended.reject)
+      else {
+        const { settlement } = this.#account
+        this.#book(entry, fulfillment, settlement === undefined ? ended : {
+          resolve: () => { settlement.receiveOnResponse(delivered.response.protocolData).then(ended.resolve, ended.reject) },
+          reject: ended.reject
+        })
+      }
+    })
+  }
+
+  async #refused(entry: Entry<Transfer>, fulfillment: string, error: PaychanError): Promise<void> {
     const verdict = this.#verdictOf(error) ?? await this.#doubts.settle(entry, error)
-    if (verdict === undefined) throw stoppedError(id)
-    if (verdict === 'fulfilled') await this.#book(entry, fulfillment)
-    else await this.#dispute(entry, fulfillment, error)
+    if (verdict === undefined) throw stoppedError(entry.id)
+    if (verdict === 'disputed') await this.#dispute(entry, fulfillment, error)
+    else await new Promise<void>((resolve, reject) => { this.#book(entry, fulfillment, { resolve, reject }) })
   }
 
   /** What the sender's error says of a transfer that we fulfilled; `undefined` where it decides nothing. */
@@ -237,25 +268,32 @@ export class Incoming {
     return forgotten ? 'fulfilled' : undefined
   }
 
-  async #book(entry: Entry<Transfer>, fulfillment: string): Promise<void> {
-    if (await this.#end(entry, 'fulfilled', fulfillment)) this.#account.emit('incoming_fulfill', hostCopy(entry), fulfillment)
+  #book(entry: Entry<Transfer>, fulfillment: string, booked: Waiter): void {
+    this.#end(entry, 'fulfilled', fulfillment, {
+      resolve: isFirst => {
+        if (isFirst) this.#account.emit('incoming_fulfill', hostCopy(entry), fulfillment)
+        booked.resolve()
+      },
+      reject: booked.reject
+    })
   }
 
   async #dispute(entry: Entry<Transfer>, fulfillment: string, error: PaychanError): Promise<void> {
-    await this.#end(entry, 'disputed', fulfillment)
+    await new Promise((resolve, reject) => { this.#end(entry, 'disputed', fulfillment, { resolve, reject }) })
     reportDispute(this.#account, entry, fulfillment, error.message)
     throw new AlreadyRolledBackError(`the sender had rolled transfer ${entry.id} back: ${error.message}`, { cause: error })
   }
 
-  /** Ends a transfer that is being fulfilled. Whether it had not ended before. */
-  async #end({ id }: Entry<Transfer>, stage: 'fulfilled' | 'disputed', fulfillment: string): Promise<boolean> {
+  /** Ends a transfer that is being fulfilled. Tells whether it had not ended before. */
+  #end({ id }: Entry<Transfer>, stage: 'fulfilled' | 'disputed', fulfillment: string, ended: Waiter<boolean>): void {
     const life = this.#life
-    const ended = await changeTransfer(this.#account, life, id, view => {
+    changeTransferThen(this.#account, life, id, view => {
       const known = view.get(id)
       return known?.stage === 'fulfilling' ? view.move(known, stage, { fulfillment }) : undefined
+    }, entry => {
+      if (entry === undefined && life.isOver) ended.reject(stoppedError(id))
+      else ended.resolve(entry !== undefined)
     })
-    if (ended === undefined && life.isOver) throw stoppedError(id)
-    return ended !== undefined
   }
 
   // ---- reject
@@ -275,31 +313,37 @@ export class Incoming {
     if (before === 'held') {
       this.#timers.cancel(id)
       emit('incoming_reject', hostCopy(entry), rejectionMessage(this.#account, packet, address()))
-      this.#startDelivery(entry, () => this.#deliverReject(entry))
+      this.#deliverReject(entry)
     }
-    await this.#answered(entry, life)
+    await new Promise<void>((resolve, reject) => { this.#answered(entry, life, { resolve, reject }) })
   }
 
-  async #deliverReject(entry: Entry<Transfer>): Promise<void> {
-    const { courier, graceMs, ledger, log } = this.#account
+  #deliverReject(entry: Entry<Transfer>): void {
     const life = this.#life
-    const delivered = await courier.deliver(
-      { type: 'reject', transferId: entry.id, protocolData: ilpData(entry.open?.ilp) },
-      // Once the sender's own time is over it has cancelled by itself.
-      { wanted: () => !life.isOver, endsAt: Date.parse(entry.info.transfer.expiresAt) + graceMs }
-    )
-    if (life.isOver) throw stoppedError(entry.id)
-    ledger.close(entry.id)
-    if (delivered.outcome === 'refused') {
-      if (delivered.error instanceof AlreadyFulfilledError) throw delivered.error
-      log.debug(`the peer answered the reject of ${entry.id} with ${delivered.error.name}: there is nothing left to reject`)
-    }
+    const endsAt = Date.parse(entry.info.transfer.expiresAt) + this.#account.graceMs
+    const body: RequestBody = { type: 'reject', transferId: entry.id, protocolData: ilpData(entry.open?.ilp) }
+    // Once the sender's own time is over it has cancelled by itself.
+    this.#deliver(entry, body, { wanted: () => !life.isOver, endsAt }, (delivered, ended) => {
+      const { ledger, log } = this.#account
+      const { id } = entry
+      if (life.isOver) {
+        ended.reject(stoppedError(id))
+        return
+      }
+      ledger.close(id)
+      if (delivered.outcome !== 'refused') ended.resolve()
+      else if (delivered.error instanceof AlreadyFulfilledError) ended.reject(delivered.error)
+      else {
+        log.debug(`the peer answered the reject of ${id} with ${delivered.error.name}: there is nothing left to reject`)
+        ended.resolve()
+      }
+    })
   }
 
   // ---- time
 
-  #armExpiry(entry: Entry<Transfer>): void {
-    this.#timers.setFor(entry.id, Date.parse(entry.info.transfer.expiresAt), () => { void this.#expire(entry.id) })
+  #armExpiry(entry: Entry<Transfer>, expiresAt = Date.parse(entry.info.transfer.expiresAt)): void {
+    this.#timers.setFor(entry.id, expiresAt)
   }
 
   async #expire(id: string): Promise<void> {

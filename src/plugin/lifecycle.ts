@@ -11,7 +11,7 @@ import { PAYCHAN } from '../btp/auth.js'
 import { Doorkeeper, doorkeeperOf } from '../btp/doorkeeper.js'
 import { Link } from '../btp/link.js'
 import type { Packet, RequestPacket, ResponsePacket, SubProtocol } from '../btp/packets.js'
-import type { RequestBody, Session } from '../btp/session.js'
+import type { RequestBody, Reply, Session } from '../btp/session.js'
 import type { Committer } from '../ledger/committer.js'
 import type { Ledger } from '../ledger/ledger.js'
 import type { Account, Role } from './account.js'
@@ -340,7 +340,7 @@ export class Lifecycle {
       keepsNoBooks: !keepsBooks(this.#parts.settings),
       ...(server === undefined ? {} : { dial: { dial, url: server.url, credentials: () => this.#credentials() } }),
       authenticate: credentials => this.#accepts(credentials),
-      handleRequest: (packet, session) => this.#handle(packet, session),
+      handleRequest: (packet, session, reply) => this.#handle(packet, session, reply),
       observe: this.#parts.observe,
       onUp: session => {
         this.#parts.identity.meet(session, ledgerId)
@@ -418,22 +418,22 @@ export class Lifecycle {
     }
   }
 
-  #handle(packet: RequestPacket, session: Session): Promise<SubProtocol[]> {
-    if (this.#phase !== 'ready') return this.#handleEarly(packet, session)
+  #handle(packet: RequestPacket, session: Session, reply: Reply): Promise<SubProtocol[] | undefined> | undefined {
+    if (this.#phase !== 'ready') return this.#handleEarly(packet, session, reply)
     if (this.#disconnecting !== undefined && (packet.type === 'prepare' || this.#parts.data.isForHost(packet))) {
       return Promise.reject(new UnreachableError('disconnecting: no new transfer is taken'))
     }
-    return this.#parts.requests.handle(packet, session)
+    return this.#parts.requests.handle(packet, session, reply)
   }
 
   /** Calls of the peer's module are answered while ours connects, since both may need each other for that; all else waits. */
-  async #handleEarly(packet: RequestPacket, session: Session): Promise<SubProtocol[]> {
+  async #handleEarly(packet: RequestPacket, session: Session, reply: Reply): Promise<SubProtocol[] | undefined> {
     const name = packet.type === 'message' ? packet.protocolData[0]?.protocolName : undefined
     const isCall = name !== undefined && !['ilp', 'custom', 'claim', 'info', 'balance', 'limit', PAYCHAN].includes(name)
     if (this.#phase === 'disconnecting') throw new UnreachableError('this side is disconnecting')
     const arrivedAt = this.#parts.environment.clock.now()
     if (!isCall) await new Promise<void>((resolve, reject) => { this.#whenReady.push({ resolve, reject }) })
-    return this.#parts.requests.handle(packet, session, arrivedAt)
+    return this.#parts.requests.handle(packet, session, reply, arrivedAt)
   }
 
   // ---- disconnecting

@@ -108,7 +108,7 @@ function isAtOrBelow(address: unknown, account: string): boolean {
 function checkDate(value: unknown): string {
   const time = typeof value === 'string' && ISO_DATE.test(value) ? Date.parse(value) : NaN
   // A day or month that does not exist either does not parse, or comes out as another day.
-  if (Number.isNaN(time) || time < 0 || time > LATEST_MS || new Date(time).toISOString().slice(0, 10) !== (value as string).slice(0, 10)) {
+  if (Number.isNaN(time) || time < 0 || time > LATEST_MS || new Date(time).getUTCDate() !== Number((value as string).slice(8, 10))) {
     throw new InvalidFieldsError('expiresAt must be a time in UTC, like 2017-12-24T16:14:32.279Z')
   }
   return value as string

@@ -14,20 +14,21 @@ import type { PaychanError } from '../core/errors.js'
 import { Timers } from '../core/timers.js'
 import type { FulfillPacket, RejectPacket, SubProtocol } from '../btp/packets.js'
 import { find, toProtocolData } from '../btp/protocol-data.js'
-import type { RequestBody } from '../btp/session.js'
+import type { Reply, RequestBody } from '../btp/session.js'
 import { found, sameTransfer } from '../ledger/records.js'
-import type { Entry } from '../ledger/draft.js'
+import type { Entry, View } from '../ledger/draft.js'
 import { changeTransfer, copyOf, createOutgoing, isTimeout, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
 import type { Account } from './account.js'
-import { Deferred } from './deferred.js'
+import type { Waiter } from './deferred.js'
 import type { Transfer } from './lpi.js'
 
 /** What memory knows of an offered transfer beyond its record. */
 interface Flight {
   readonly id: string
   readonly transfer: Transfer
-  /** Settled when the peer acknowledges the transfer, or when it is final. */
-  readonly acknowledged: Deferred<void>
+  readonly expiresAt: Date
+  /** Those who wait until the peer acknowledges the transfer, or it is final. */
+  readonly waiting: Waiter[]
   /** Attempts before a restart: then no answer is that to the only attempt. */
   readonly resumed: boolean
   isAcknowledged: boolean
@@ -42,7 +43,7 @@ export class Outgoing {
 
   constructor(account: Account) {
     this.#account = account
-    this.#timers = new Timers(account.clock)
+    this.#timers = new Timers(account.clock, id => { void this.#expire(id) })
   }
 
   /** How many transfers the peer has not decided. */
@@ -64,60 +65,69 @@ export class Outgoing {
   stop(): void {
     this.#life.isOver = true
     this.#timers.cancelAll()
-    for (const { id, acknowledged } of this.#flights.values()) acknowledged.reject(stoppedError(id))
+    for (const flight of this.#flights.values()) rejectAll(flight, stoppedError(flight.id))
     this.#flights.clear()
   }
 
   /**
-   * Sends a transfer, which has been validated. Resolves when the peer has acknowledged it. An exact repeat of one that is in
+   * Sends a transfer, which has been validated. The waiter hears when the peer has acknowledged it. An exact repeat of one that is in
    * flight waits for the same answer. `again`: this very call was made before, by another owner of the store, so that its transfer may
    * also have come to its end.
    */
-  async send(transfer: Transfer, again = false): Promise<void> {
-    const { ledger, session, clock } = this.#account
-    const mustBeConnected = (): void => { if (session() === undefined) throw new UnreachableError('there is no connection to the peer') }
+  send(transfer: Transfer, again: boolean, waiter: Waiter): void {
+    const { ledger, clock } = this.#account
     // Whether one that may have been sent before is new has to be found out first.
-    if (!again) mustBeConnected()
+    if (!again) this.#mustBeConnected()
     const id = transfer.id.toLowerCase()
-    const entry = await ledger.change(id, view => {
+    const decide = (view: View<Transfer>): Entry<Transfer> => {
       const known = view.get(id)
       if (known !== undefined) {
         checkRepeat(known, transfer, again)
         return known
       }
-      if (again) mustBeConnected()
+      if (again) this.#mustBeConnected()
       if (Date.parse(transfer.expiresAt) <= clock.now()) throw new InvalidFieldsError(`expiresAt of transfer ${id} is past`)
       return createOutgoing(this.#account, view, id, transfer, 'offered')
-    })
-    if (this.#life.isOver) throw stoppedError(id)
-    // Of several calls that were decided together, whichever gets here first begins.
-    const isOffered = ledger.peek(id)?.stage === 'offered'
-    const flight = this.#flights.get(id) ?? (isOffered ? this.#begin(entry, false) : undefined)
-    await flight?.acknowledged.promise
+    }
+    ledger.changeThen(id, decide, entry => {
+      if (this.#life.isOver) {
+        waiter.reject(stoppedError(id))
+        return
+      }
+      // Of several calls that were decided together, whichever gets here first begins.
+      const flight = this.#flights.get(id) ?? (ledger.peek(id)?.stage === 'offered' ? this.#begin(entry, false) : undefined)
+      if (flight === undefined || flight.isAcknowledged) waiter.resolve()
+      else flight.waiting.push(waiter)
+    }, waiter.reject)
+  }
+
+  #mustBeConnected(): void {
+    if (this.#account.session() === undefined) throw new UnreachableError('there is no connection to the peer')
   }
 
   #begin(entry: Entry<Transfer>, resumed: boolean): Flight {
     const { transfer } = entry.info
-    const flight: Flight = { id: entry.id, transfer, acknowledged: new Deferred(), resumed, isAcknowledged: false }
+    const expiresAt = new Date(transfer.expiresAt)
+    const flight: Flight = { id: entry.id, transfer, expiresAt, waiting: [], resumed, isAcknowledged: false }
     this.#flights.set(entry.id, flight)
-    const { graceMs } = this.#account
-    this.#timers.setFor(entry.id, Date.parse(transfer.expiresAt) + graceMs, () => { void this.#expire(entry.id) })
-    void this.#offer(flight)
+    this.#timers.setFor(entry.id, expiresAt.getTime() + this.#account.graceMs)
+    this.#offer(flight)
     return flight
   }
 
-  async #offer(flight: Flight): Promise<void> {
+  #offer(flight: Flight): void {
     const { courier, session, clock } = this.#account
-    const expiresAt = Date.parse(flight.transfer.expiresAt)
-    const delivered = await courier.deliver(prepareBody(flight), {
+    const expiresAt = flight.expiresAt.getTime()
+    courier.deliverThen(prepareBody(flight), {
       // A peer that is not ours would raise a repeated Prepare to its host twice: there the hold waits for the Fulfill or the expiry.
       wanted: attempts => this.#flights.get(flight.id) === flight && !flight.isAcknowledged && clock.now() < expiresAt &&
         ((attempts === 0 && !flight.resumed) || session()?.peer.announced === true),
       final: (error, attempts) => (attempts === 1 && !flight.resumed) || !isTemporary(error)
+    }, delivered => {
+      if (this.#flights.get(flight.id) !== flight) return
+      if (delivered.outcome === 'answered') this.#acknowledge(flight)
+      else if (delivered.outcome === 'refused') void this.#refused(flight, delivered.error, delivered.attempts)
     })
-    if (this.#flights.get(flight.id) !== flight) return
-    if (delivered.outcome === 'answered') this.#acknowledge(flight)
-    else if (delivered.outcome === 'refused') await this.#refused(flight, delivered.error, delivered.attempts)
   }
 
   async #refused(flight: Flight, error: PaychanError, attempts: number): Promise<void> {
@@ -136,7 +146,7 @@ export class Outgoing {
     if (flight.isAcknowledged) return
     flight.isAcknowledged = true
     if (!flight.resumed) this.#account.emit('outgoing_prepare', copyOf(flight.transfer))
-    flight.acknowledged.resolve()
+    for (const { resolve } of flight.waiting.splice(0)) resolve()
   }
 
   /** The peer holds nothing for this transfer. Where its sender still waits for `send`, that is told; else an event tells. */
@@ -148,7 +158,7 @@ export class Outgoing {
     })
     if (cancelled === undefined) return
     this.#land(flight.id)
-    flight.acknowledged.reject(refusal(error))
+    rejectAll(flight, refusal(error))
     if (flight.resumed) this.#report(cancelled)
   }
 
@@ -158,28 +168,31 @@ export class Outgoing {
     this.#flights.delete(id)
   }
 
-  /** The peer's Fulfill. Returns the protocol data of the Response: the claim. What counts is when it arrived (I4). */
-  async handleFulfill(packet: FulfillPacket, arrivedAt = this.#account.clock.now()): Promise<SubProtocol[]> {
-    const { ledger, graceMs, settlement } = this.#account
-    const id = packet.transferId
+  /** The peer's Fulfill. The protocol data of the Response are the claim. What counts is when it arrived (I4). */
+  handleFulfill(packet: FulfillPacket, reply: Reply, arrivedAt = this.#account.clock.now()): void {
+    const { ledger, settlement } = this.#account
     const condition = conditionOf(packet.fulfillment)
+    ledger.changeThen(packet.transferId, view => this.#fulfilled(view, packet, condition, arrivedAt), fulfilled => {
+      if (fulfilled !== undefined) this.#finish(fulfilled)
+      if (settlement === undefined) reply.answer([])
+      else settlement.claimForResponse().then(reply.answer, reply.refuse)
+    }, reply.refuse)
+  }
+
+  #fulfilled(view: View<Transfer>, packet: FulfillPacket, condition: string, arrivedAt: number): Entry<Transfer> | undefined {
+    const id = packet.transferId
+    const entry = ours(view.get(id), id, 'fulfill')
+    if (entry.info.transfer.executionCondition !== condition) {
+      throw new InvalidFulfillmentError(`the fulfillment does not match the condition of transfer ${id}`)
+    }
+    if (entry.info.state === 'fulfilled') return undefined
+    if (entry.info.state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${id} is rolled back`)
+    const expiresAt = this.#flights.get(id)?.expiresAt.getTime() ?? Date.parse(entry.info.transfer.expiresAt)
+    if (arrivedAt > expiresAt + this.#account.graceMs) throw new AlreadyRolledBackError(`transfer ${id} has expired`)
+    const { fulfillment } = packet
     const ilp = find(packet.protocolData, 'ilp')
-    const fulfilled = await ledger.change(id, view => {
-      const entry = ours(view.get(id), id, 'fulfill')
-      if (entry.info.transfer.executionCondition !== condition) {
-        throw new InvalidFulfillmentError(`the fulfillment does not match the condition of transfer ${id}`)
-      }
-      if (entry.info.state === 'fulfilled') return undefined
-      if (entry.info.state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${id} is rolled back`)
-      if (arrivedAt > Date.parse(entry.info.transfer.expiresAt) + graceMs) throw new AlreadyRolledBackError(`transfer ${id} has expired`)
-      return view.move(entry, 'fulfilled', {
-        fulfillment: packet.fulfillment,
-        report: 'fulfill',
-        ...(ilp === undefined || ilp.data.length === 0 ? {} : { ilp: toBase64url(ilp.data) })
-      })
-    })
-    if (fulfilled !== undefined) this.#finish(fulfilled)
-    return settlement === undefined ? [] : settlement.claimForResponse()
+    const hasIlp = ilp !== undefined && ilp.data.length > 0
+    return view.move(entry, 'fulfilled', hasIlp ? { fulfillment, report: 'fulfill', ilp: toBase64url(ilp.data) } : { fulfillment, report: 'fulfill' })
   }
 
   /** The peer's Reject; by the host there, or because the time is over. */
@@ -207,7 +220,7 @@ export class Outgoing {
     if (cancelled === undefined) return
     const flight = this.#flights.get(id)
     if (flight?.isAcknowledged === false) {
-      flight.acknowledged.reject(new UnreachableError(`the peer did not answer before transfer ${id} expired: it is rolled back`))
+      rejectAll(flight, new UnreachableError(`the peer did not answer before transfer ${id} expired: it is rolled back`))
     }
     this.#land(id)
     this.#report(cancelled)
@@ -242,6 +255,10 @@ export class Outgoing {
   }
 }
 
+function rejectAll(flight: Flight, error: unknown): void {
+  for (const { reject } of flight.waiting.splice(0)) reject(error)
+}
+
 /** Only the sender's side answers a Fulfill or Reject: for a transfer that it sent (C29). */
 function ours(known: Entry<Transfer> | undefined, id: string, action: string): Entry<Transfer> {
   const entry = found(known, id)
@@ -262,13 +279,13 @@ function checkRepeat(known: Entry<Transfer>, transfer: Transfer, again: boolean)
   if (state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${known.id} is rolled back`)
 }
 
-function prepareBody({ id, transfer }: Flight): RequestBody {
+function prepareBody({ id, transfer, expiresAt }: Flight): RequestBody {
   return {
     type: 'prepare',
     transferId: id,
     amount: transfer.amount,
     executionCondition: transfer.executionCondition,
-    expiresAt: new Date(transfer.expiresAt),
+    expiresAt,
     protocolData: toProtocolData({ ilp: transfer.ilp, custom: transfer.custom })
   }
 }

@@ -315,16 +315,16 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       return this.#lifecycle
     }
     return {
-      sendTransfer: async (again, transfer) => {
+      sendTransfer: (again, transfer) => new Promise((resolve, reject) => {
         if (ready().isDisconnecting && !again) throw new UnreachableError('disconnecting: no new transfer is taken')
         this.#generation.mustSpeak('1.0', this.#lifecycle.session)
-        await this.#outgoing.send(checkTransfer(transfer, this.#addresses()), again)
-      },
-      fulfillCondition: async (_again, transferId, fulfillment, ilp) => {
+        this.#outgoing.send(checkTransfer(transfer, this.#addresses()), again, { resolve, reject })
+      }),
+      fulfillCondition: (_again, transferId, fulfillment, ilp) => new Promise((resolve, reject) => {
         ready()
         const packet = ilp === undefined ? undefined : checkIlp(ilp)
-        await this.#incoming.fulfill(parseTransferId(transferId, 'transferId'), checkFulfillment(fulfillment), packet)
-      },
+        this.#incoming.fulfill(parseTransferId(transferId, 'transferId'), checkFulfillment(fulfillment), packet, { resolve, reject })
+      }),
       rejectIncomingTransfer: async (_again, transferId, reason) => {
         ready()
         await this.#incoming.reject(parseTransferId(transferId, 'transferId'), reason)
@@ -513,8 +513,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    *   it expired unanswered, or with `outcome: 'unknown'` at a disconnect; AlreadyRolledBackError where another tab has carried it on, and it
    *   came to nothing; StoreError
    */
-  async sendTransfer(transfer: OutgoingTransfer): Promise<void> {
-    await this.#carry('sendTransfer', transfer)
+  sendTransfer(transfer: OutgoingTransfer): Promise<void> {
+    return this.#carry('sendTransfer', transfer)
   }
 
   /**
@@ -526,8 +526,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    * @throws InvalidFieldsError; TransferNotFoundError; NotAcceptedError when it does not match the condition; AlreadyRolledBackError
    *   when it is too late here, or was on the sender's side; UnreachableError with `outcome: 'unknown'` at a disconnect; StoreError
    */
-  async fulfillCondition(transferId: string, fulfillment: string, ilp?: string): Promise<void> {
-    await this.#carry('fulfillCondition', transferId, fulfillment, ilp)
+  fulfillCondition(transferId: string, fulfillment: string, ilp?: string): Promise<void> {
+    return this.#carry('fulfillCondition', transferId, fulfillment, ilp)
   }
 
   /**
@@ -579,9 +579,11 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    *   UnreachableError (T01) without a session (then nothing was stored), or with `outcome: 'unknown'` at a disconnect; the peer's error;
    *   StoreError (T00)
    */
-  async sendData(data: Uint8Array): Promise<Bytes> {
-    this.#mustBeSending()
-    return this.#data.send(data)
+  sendData(data: Uint8Array): Promise<Bytes> {
+    return new Promise((resolve, reject) => {
+      this.#mustBeSending()
+      this.#data.send(data, resolve, reject)
+    })
   }
 
   /**

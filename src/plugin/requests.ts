@@ -5,8 +5,8 @@ import { printable, toBase64url } from '../core/bytes.js'
 import { InvalidFieldsError, NoSubscriptionsError, NotAcceptedError, RequestHandlerAlreadyRegisteredError, messageOf } from '../core/errors.js'
 import { encodeIlpError, senderOf } from '../btp/ilp-error.js'
 import type { MessagePacket, RequestPacket, SubProtocol } from '../btp/packets.js'
-import { encodeErrorData, fromProtocolData, toProtocolData } from '../btp/protocol-data.js'
-import type { Session } from '../btp/session.js'
+import { encodeErrorData, find, fromProtocolData, toProtocolData } from '../btp/protocol-data.js'
+import type { Reply, Session } from '../btp/session.js'
 import { PAYCHAN } from '../btp/auth.js'
 import type { Account } from './account.js'
 import type { Data } from './data.js'
@@ -54,29 +54,39 @@ export class Requests {
   }
 
   /**
-   * Answers a request of the peer: what it resolves with is the Response, what it throws becomes an Error. `arrivedAt` is given where
-   * the request had to wait.
+   * Answers a request of the peer: what it resolves with is the Response, what it throws becomes an Error; `undefined` where `reply` is
+   * told instead. `arrivedAt` is given where the request had to wait.
    */
-  handle(packet: RequestPacket, session: Session, arrivedAt?: number): Promise<SubProtocol[]> {
+  handle(packet: RequestPacket, session: Session, reply: Reply, arrivedAt?: number): Promise<SubProtocol[]> | undefined {
     const { incoming, outgoing, money, generation } = this.#options
     generation.hear(packet, session)
     switch (packet.type) {
-      case 'prepare': return incoming.handlePrepare(packet)
-      case 'fulfill': return outgoing.handleFulfill(packet, arrivedAt)
+      case 'prepare': {
+        incoming.handlePrepare(packet, reply)
+        return undefined
+      }
+      case 'fulfill': {
+        outgoing.handleFulfill(packet, reply, arrivedAt)
+        return undefined
+      }
       case 'reject': return outgoing.handleReject(packet)
-      case 'message': return this.#handleMessage(packet, session)
+      case 'message': {
+        // `ilp` is primary wherever it is (C38).
+        if (!this.#options.data.isForHost(packet)) return this.#handleMessage(packet, session)
+        this.#options.data.handle(packet, session, reply)
+        return undefined
+      }
       case 'transfer': return money.receive(packet, session)
     }
   }
 
-  /** The primary sub-protocol decides (C23), and `ilp` is primary wherever it is (C38). */
+  /** The primary sub-protocol decides (C23). */
   async #handleMessage(packet: MessagePacket, session: Session): Promise<SubProtocol[]> {
     const { account, data, identity, rpc } = this.#options
     const { requestId, protocolData } = packet
     const [primary] = protocolData
     if (primary === undefined) throw new InvalidFieldsError('a Message must have a sub-protocol')
-    const hasIlp = protocolData.some(sub => sub.protocolName === 'ilp')
-    if (hasIlp && data.takesPackets) return data.handle(packet, session)
+    const hasIlp = find(protocolData, 'ilp') !== undefined
     if (primary.protocolName === PAYCHAN) return data.handleInquiry(primary, session)
     if (primary.protocolName === 'custom' || hasIlp) {
       return this.#handleRequest({ ...this.#messageOf(protocolData), id: String(requestId) })

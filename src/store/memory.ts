@@ -52,9 +52,9 @@ export class MemoryStore implements Store {
       if (this.#valueOf(key) !== expected) return false
     }
     // From here on nothing can fail.
-    for (const [key, value] of batch.puts ?? []) {
-      const values = this.#listed.has(key) ? this.#listed : this.#recent
-      values.set(key, value)
+    for (const put of batch.puts ?? []) {
+      const values = this.#listed.size > 0 && this.#listed.has(put[0]) ? this.#listed : this.#recent
+      values.set(put[0], put[1])
     }
     for (const key of batch.deletes ?? []) {
       if (!this.#recent.delete(key) && this.#listed.delete(key)) this.#keys.remove(key)

@@ -5,8 +5,18 @@ import { VirtualClock } from '../support/virtual-clock.js'
 function setUp() {
   const clock = new VirtualClock()
   const fired: string[] = []
-  const timers = new Timers<string>(clock)
-  const set = (key: string, delayMs: number) => { timers.set(key, delayMs, () => { fired.push(key) }) }
+  /** What else happens when one fires. */
+  const actions = new Map<string, () => void>()
+  const timers = new Timers<string>(clock, key => {
+    const action = actions.get(key)
+    actions.delete(key)
+    if (action === undefined) fired.push(key)
+    else action()
+  })
+  const set = (key: string, delayMs: number, action?: () => void) => {
+    if (action !== undefined) actions.set(key, action)
+    timers.set(key, delayMs)
+  }
   return { clock, fired, timers, set }
 }
 
@@ -40,7 +50,7 @@ describe('Timers', () => {
 
   it('do not fire when they were stopped, also by one that fires with them', async () => {
     const { clock, fired, timers, set } = setUp()
-    timers.set('a', 10, () => { timers.cancel('c') })
+    set('a', 10, () => { timers.cancel('c') })
     for (const key of ['b', 'c', 'd']) set(key, 10)
     timers.cancel('b')
     await clock.advance(10)
@@ -48,10 +58,10 @@ describe('Timers', () => {
   })
 
   it('are replaced under the same key, also by one that fires with them', async () => {
-    const { clock, fired, timers, set } = setUp()
+    const { clock, fired, set } = setUp()
     set('a', 10)
     set('a', 30)
-    timers.set('b', 10, () => { set('b', 10); set('c', 5) })
+    set('b', 10, () => { set('b', 10); set('c', 5) })
     set('c', 10)
     await clock.advance(10)
     expect(fired).toEqual([])

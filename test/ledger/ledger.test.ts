@@ -588,12 +588,15 @@ describe('owners', () => {
 })
 
 describe('the cache', () => {
-  it('H4: keeps the last 1,000 final transfers, and reads older ones from the store', async () => {
+  it('H4: keeps the last final transfers, 128 to 256, and reads older ones from the store', async () => {
     const { ledger, store } = open()
     const ids = Array.from({ length: 1500 }, (_, n) => `t${n}`)
     await Promise.all(ids.map(id => prepare(ledger, id, '1', false)))
     await Promise.all(ids.map(id => move(ledger, id, 'cancelled')))
-    expect(ids.filter(id => ledger.peek(id) !== undefined)).toHaveLength(1000)
+    const kept = ids.filter(id => ledger.peek(id) !== undefined)
+    expect(kept).toEqual(ids.slice(-kept.length))
+    expect(kept.length).toBeGreaterThanOrEqual(128)
+    expect(kept.length).toBeLessThanOrEqual(256)
     const before = store.counts.get
     await expect(prepare(ledger, 't1499', '1', false)).rejects.toThrow(DuplicateIdError)
     expect(store.counts.get).toBe(before)
@@ -666,7 +669,9 @@ describe('the cache', () => {
       await Promise.all(some.map(id => prepare(ledger, id, '1', true)))
       await Promise.all(some.map(id => move(ledger, id, 'cancelled')))
     }
-    expect([...ids, ...more].filter(id => ledger.peek(id) !== undefined)).toHaveLength(1000)
+    const kept = [...ids, ...more].filter(id => ledger.peek(id) !== undefined)
+    expect(kept).toEqual(more.slice(-kept.length))
+    expect(kept.length).toBeLessThanOrEqual(256)
   })
 })
 

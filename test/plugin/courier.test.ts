@@ -19,11 +19,11 @@ function open(...answers: Array<Error | 'silence'>) {
   const times: number[] = []
   const makeSession = (): Session => ({
     closed: false,
-    request: () => {
+    ask: (_body: RequestBody, answered: (response: ResponsePacket) => void, failed: (error: Error) => void) => {
       times.push((clock.now() - began) / 1000)
       const answer = answers.shift()
-      if (answer === 'silence') return new Promise(() => undefined)
-      return answer === undefined ? Promise.resolve(RESPONSE) : Promise.reject(answer)
+      if (answer === undefined) answered(RESPONSE)
+      else if (answer !== 'silence') failed(answer)
     }
   }) as unknown as Session
   const state: { session: Session | undefined } = { session: makeSession() }
