@@ -169,7 +169,7 @@ export function writeLength(buffer: Buffer, at: number, length: number): number 
  * Reads a GeneralizedTime of RFC 30: UTC with `Z`, at most milliseconds, no offset, no 24:00, no leap second (which no Date can
  * hold). Canonical writers leave trailing zeros out, so one or two decimals are read too.
  */
-export function parseTimestamp(text: string): Date | undefined {
+function parseTimestamp(text: string): Date | undefined {
   if (!TIMESTAMP.test(text)) return undefined
   const fraction = text.length < FRACTION_AT + 1 ? 0 : digits(text, FRACTION_AT, text.length - 1) * 10 ** (TIMESTAMP_BYTES - text.length)
   const seconds = digits(text, 12, 14)
@@ -184,7 +184,7 @@ export function dateOf(
   // Which takes the years of the first century for those of the twentieth.
   if (year < 100) date.setUTCFullYear(year, month - 1, day)
   // A part that is too large is carried over: 31 February and 24:00 come out as another day, a month 13 as another month.
-  const isReal = date.getUTCMonth() === month - 1 && date.getUTCDate() === day && minutes < 60 && seconds < 60
+  const isReal = date.getUTCMonth() === month - 1 && date.getUTCDate() === day && hours < 24 && minutes < 60 && seconds < 60
   return isReal ? date : undefined
 }
 
@@ -199,13 +199,9 @@ function digits(text: string, from: number, to: number): number {
  * @throws InvalidFieldsError naming `field`
  */
 export function toIsoTimestamp(date: Date, field: string): string {
-  checkYear(date, field)
-  return date.toISOString()
-}
-
-function checkYear(date: Date, field: string): void {
   const year = date.getUTCFullYear()
   if (!(year >= 1000 && year <= 9999)) throw new InvalidFieldsError(`${field} must be a date between the years 1000 and 9999`)
+  return date.toISOString()
 }
 
 /**
@@ -213,33 +209,5 @@ function checkYear(date: Date, field: string): void {
  * @throws InvalidFieldsError naming `field`
  */
 export function formatTimestamp(date: Date, field: string): string {
-  const text = Buffer.alloc(TIMESTAMP_BYTES)
-  writeTimestamp(text, 0, date, field)
-  return text.toString('latin1')
-}
-
-/**
- * As `formatTimestamp`, into `TIMESTAMP_BYTES` bytes from `at` on.
- * @throws InvalidFieldsError naming `field`
- */
-export function writeTimestamp(buffer: Buffer, at: number, date: Date, field: string): void {
-  checkYear(date, field)
-  let end = writeDigits(buffer, at, date.getUTCFullYear(), 4)
-  end = writeDigits(buffer, end, date.getUTCMonth() + 1, 2)
-  end = writeDigits(buffer, end, date.getUTCDate(), 2)
-  end = writeDigits(buffer, end, date.getUTCHours(), 2)
-  end = writeDigits(buffer, end, date.getUTCMinutes(), 2)
-  end = writeDigits(buffer, end, date.getUTCSeconds(), 2)
-  buffer[end] = 0x2e
-  end = writeDigits(buffer, end + 1, date.getUTCMilliseconds(), 3)
-  buffer[end] = 0x5a
-}
-
-function writeDigits(buffer: Buffer, at: number, value: number, count: number): number {
-  let rest = value
-  for (let i = at + count - 1; i >= at; i--) {
-    buffer[i] = 0x30 + rest % 10
-    rest = Math.floor(rest / 10)
-  }
-  return at + count
+  return toIsoTimestamp(date, field).replace(/[-:T]/g, '')
 }

@@ -12,7 +12,7 @@ import { formatAmount, parseAmount } from '../core/amounts.js'
 import { toUtf8 } from '../core/bytes.js'
 import { InvalidFieldsError, PacketError } from '../core/errors.js'
 import { parseBytes32, parseTransferId, transferIdFromHex } from '../core/ids.js'
-import { asBuffer, asBytes, checkAscii, lengthBytes, OerReader, TIMESTAMP_BYTES, toIsoTimestamp, writeLength, writeTimestamp } from './oer.js'
+import { asBuffer, asBytes, checkAscii, formatTimestamp, lengthBytes, OerReader, TIMESTAMP_BYTES, toIsoTimestamp, writeLength } from './oer.js'
 
 /** What the data of a sub-protocol is. Values that are read may be any other unsigned 8-bit integer. */
 export const ContentType = { octetStream: 0, text: 1, json: 2 } as const
@@ -259,7 +259,7 @@ function encodePrepare(packet: PreparePacket): Uint8Array {
   writeBytes32(frame, afterId + AMOUNT_BYTES, packet.executionCondition, 'executionCondition')
   const afterCondition = afterId + AMOUNT_BYTES + BYTES_32
   frame[afterCondition] = TIMESTAMP_BYTES
-  writeTimestamp(frame, afterCondition + 1, packet.expiresAt, 'expiresAt')
+  frame.write(formatTimestamp(packet.expiresAt, 'expiresAt'), afterCondition + 1, 'latin1')
   return asBytes(frame)
 }
 
