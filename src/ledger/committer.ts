@@ -36,6 +36,8 @@ interface Head {
 export interface Group {
   put(key: string, value: string): void
   delete(key: string): void
+  /** Lets the group land only while this side owns the store, also where it writes nothing. */
+  mustOwn(): void
   /** What to write once all changes of the group are decided: a sum, say, that several of them move. Must not throw. */
   onSealed(write: () => void): void
   /** What to do to memory when the group is durable. Must not throw. */
@@ -67,6 +69,8 @@ interface Decision {
 
 class GroupInProgress implements Group {
   readonly writes = new Map<string, string | undefined>()
+  /** Whether it must be committed. */
+  isGuarded = false
   /** What must be absent, and whom to tell that it is not. */
   readonly expectations: Array<readonly [key: string, onPresent: () => void]> = []
   /** The changes in this group that nobody waits for: to be tried again when it fails. */
@@ -87,6 +91,10 @@ class GroupInProgress implements Group {
       for (const decide of later.values()) decide(this)
     }
     for (const seal of this.#seals) seal()
+  }
+
+  mustOwn(): void {
+    this.isGuarded = true
   }
 
   put(key: string, value: string): void {
@@ -361,7 +369,7 @@ export class Committer {
       const later = this.#later
       if (later.size > 0) this.#later = new Map()
       const group = new GroupInProgress(changes, later)
-      if (group.writes.size === 0) group.landed()
+      if (group.writes.size === 0 && !group.isGuarded) group.landed()
       else {
         this.#group = group
         await this.#commit(group, head)

@@ -9,7 +9,7 @@ import type { Group } from './committer.js'
 import type { OpenPages } from './open-pages.js'
 import { headOf, historyPageOf, isImplied, openRecordOf } from './records.js'
 import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, TransferWithInfo } from './records.js'
-import { MOVES, STATE_OF, UNSETTLED } from './stages.js'
+import { MOVES, STATE_OF, UNSETTLED, isStored } from './stages.js'
 import type { Stage, TransferState } from './stages.js'
 
 /** A transfer as the ledger knows it. Never changed in place: a change makes a new one. */
@@ -136,8 +136,9 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     }
     this.#checkLimits(entry, open.at)
     hold(this.#sums, entry, 1)
-    // What the module has not agreed to may be forgotten again.
-    if (open.stage !== 'checking') this.#prepared.push([open.at, id])
+    // What the module has not agreed to may be forgotten again, and so may what is only in memory.
+    if (!isStored(open.stage)) this.#group.mustOwn()
+    else if (open.stage !== 'checking') this.#prepared.push([open.at, id])
     this.#write(entry, undefined)
     return entry
   }
@@ -171,7 +172,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
       open: staysOpen ? { v: 1, stage, at: entry.open?.at ?? 0, ...details } : undefined
     }
     this.#count(entry, moved)
-    if (entry.stage === 'checking') this.#prepared.push([entry.open?.at ?? 0, entry.id])
+    if (entry.stage === 'checking' || (!isStored(entry.stage) && state === 'fulfilled')) this.#prepared.push([entry.open?.at ?? 0, entry.id])
     if (stage === 'disputed') this.#group.put(this.#keys.disputed(entry.id), JSON.stringify(entry.open))
     this.#write(moved, entry)
     return moved
@@ -241,10 +242,12 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   }
 
   #write(entry: Entry<T>, before: Entry<T> | undefined): void {
-    const { id, open, info: { state } } = entry
+    const { id, open, stage, info: { state } } = entry
+    this.#entries.set(id, entry)
+    // What was never stored leaves nothing behind when it is cancelled.
+    if (!isStored(stage) || (before !== undefined && !isStored(before.stage) && state === 'cancelled')) return
     if (state !== before?.info.state && (state !== 'prepared' || this.#inOldLayout)) this.#group.put(this.#keys.transfer(id), recordOf(entry, before ?? entry))
     if (open === undefined || before?.stage !== 'offered' || !isImplied(open)) this.#leaving.add(id)
-    this.#entries.set(id, entry)
   }
 
   #writeOpen(): void {

@@ -15,7 +15,8 @@
  * - `held`: the module agreed; the host may fulfill or reject it until it expires.
  * - `fulfilling`: the preimage is stored; the Fulfill is sent until the sender answers it. It no longer expires here.
  * - `rejecting`: cancelled; the Reject is sent until the sender answers it, or has expired the transfer itself.
- * - `handed`: an ILPv4 packet that our host has: its answer or the expiry is awaited.
+ * - `handed`: an ILPv4 packet that our host has: its answer or the expiry is awaited. Counted, but not stored: the host dies with the process,
+ *   and what it was asked is cancelled then.
  * - `answered`: fulfilled and counted; the preimage left with the answer to an ILPv4 packet, and the sender may still say that it came
  *   too late.
  * - `disputed`: cancelled; we had the preimage, and the sender answered that it came too late. Evidence, not counted.
@@ -47,6 +48,11 @@ export const STATE_OF: Readonly<Record<Stage, TransferState>> = {
 
 /** Stages of final transfers about which something is still to be done, so that they stay open. */
 export const UNSETTLED: ReadonlySet<Stage> = new Set<Stage>(['rejecting', 'unsure', 'answered'])
+
+/** Whether a transfer of that stage has a record. */
+export function isStored(stage: Stage): boolean {
+  return stage !== 'handed'
+}
 
 /** Where a transfer may go from each stage. Stages only advance (I3). */
 export const MOVES: Readonly<Record<Stage, readonly Stage[]>> = {

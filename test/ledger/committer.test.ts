@@ -238,6 +238,16 @@ describe('a store that fails', () => {
 })
 
 describe('owners', () => {
+  it('a change that writes nothing, but must own the store, is refused once another owner has it', async () => {
+    const store = new MemoryStore()
+    const [first, second] = [open(store), open(store)]
+    await first.committer.takeOver()
+    await first.committer.submit(group => { group.mustOwn() })
+    await second.committer.takeOver()
+    await expect(first.committer.submit(() => 'nothing at all')).resolves.toBe('nothing at all')
+    await expect(first.committer.submit(group => { group.mustOwn() })).rejects.toBeInstanceOf(StandbyError)
+  })
+
   it('a second owner fences the first: its next change rejects with StandbyError, onLost is called once', async () => {
     const store = new MemoryStore()
     const [first, second] = [open(store), open(store)]

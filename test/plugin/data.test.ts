@@ -76,12 +76,15 @@ describe('a Prepare with an amount', () => {
     const payment = pay(lab)
     const sent = await send(lab, payment)
     expect([isHeld(lab), await lab.balances()]).toEqual([[10, 10], [0, 0]])
-    expect([lab.alice.plugin.inFlight().length, (await lab.bob.plugin.history()).length]).toEqual([1, 1])
+    expect([lab.alice.plugin.inFlight().length, lab.bob.plugin.inFlight().length]).toEqual([1, 1])
+    // What the host dies with is in memory only.
+    expect([await stagesOf(lab.alice), await stagesOf(lab.bob), await lab.bob.plugin.history()]).toEqual([['sent'], [], []])
     hand.answer(payment.fulfill)
     await settle()
     expect(sent).toEqual({ state: 'resolved', value: payment.fulfill })
     expect([isHeld(lab), await lab.balances()]).toEqual([[0, 0], [-10, 10]])
     expect([lab.alice.story, lab.bob.story]).toEqual([[], []])
+    expect((await lab.bob.plugin.history()).map(({ state }) => state)).toEqual(['fulfilled'])
   })
 
   it('C56: is released by a Reject, which is passed on as it is', async () => {
@@ -89,6 +92,8 @@ describe('a Prepare with an amount', () => {
     const lab = await openLab(async () => reject)
     expect(await send(lab, pay(lab))).toEqual({ state: 'resolved', value: reject })
     expect([isHeld(lab), await lab.balances()]).toEqual([[0, 0], [0, 0]])
+    // Whatever is rejected leaves nothing in the receiver's store, however much of it comes.
+    expect([(await lab.bob.durable()).states, await lab.bob.plugin.history()]).toEqual([{}, []])
   })
 
   it('I7: is durable on each side before it leaves it, and so is its end', async () => {
