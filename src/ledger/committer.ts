@@ -80,11 +80,13 @@ class GroupInProgress implements Group {
   readonly #drafts = new Map<object, unknown>()
   readonly #seals: Array<() => void> = []
   readonly #applies: Array<() => void> = []
+  readonly #log: Logger
   #isAnswered = false
 
   /** Decides the changes in their order, and those that were put off. */
-  constructor(changes: ReadonlyArray<Change<unknown>>, later: ReadonlyMap<string, Decide<void>>) {
+  constructor(changes: ReadonlyArray<Change<unknown>>, later: ReadonlyMap<string, Decide<void>>, log: Logger) {
     this.changes = changes
+    this.#log = log
     this.#decisions = changes.map(change => this.#decide(change))
     if (later.size > 0) {
       this.later = later
@@ -140,8 +142,16 @@ class GroupInProgress implements Group {
     if (this.#isAnswered) return
     for (let index = 0; index < this.changes.length; index++) {
       const [change, decision] = [this.changes[index], this.#decisions[index]]
-      if (decision?.threw === true) change?.reject(decision.value)
-      else change?.resolve(decision?.value)
+      this.#tell(decision?.threw === true ? change?.reject : change?.resolve, decision?.value)
+    }
+  }
+
+  /** A fault of one caller must keep the others from nothing, nor the groups behind. */
+  #tell(hear: ((value: unknown) => void) | undefined, value: unknown): void {
+    try {
+      hear?.(value)
+    } catch (error) {
+      this.#log.error(`what follows a change has failed: ${messageOf(error)}`)
     }
   }
 
@@ -149,7 +159,7 @@ class GroupInProgress implements Group {
   failed(error: unknown): void {
     if (this.#isAnswered) return
     this.#isAnswered = true
-    for (const { reject } of this.changes) reject(error)
+    for (const { reject } of this.changes) this.#tell(reject, error)
   }
 }
 
@@ -368,7 +378,7 @@ export class Committer {
       }
       const later = this.#later
       if (later.size > 0) this.#later = new Map()
-      const group = new GroupInProgress(changes, later)
+      const group = new GroupInProgress(changes, later, this.#options.log)
       if (group.writes.size === 0 && !group.isGuarded) group.landed()
       else {
         this.#group = group

@@ -36,6 +36,19 @@ describe('groups', () => {
     expect(store.counts.commit - before).toBe(2)
   })
 
+  it('tells all of them, and goes on, where one that is told throws', async () => {
+    const { committer, log } = open()
+    await committer.takeOver()
+    const throwing = (): never => { throw new Error('in a callback') }
+    const told: string[] = []
+    committer.enqueue({ decide: put('a', '1'), resolve: throwing, reject: throwing })
+    committer.enqueue({ decide: put('b', '1'), resolve: () => { told.push('b') }, reject: throwing })
+    await settle()
+    await committer.submit(put('c', '1'))
+    expect(told).toEqual(['b'])
+    expect(log.lines.join()).toContain('in a callback')
+  })
+
   it('decides in the order of the calls, and nothing before the group ahead is known to have landed', async () => {
     const { committer, store } = open()
     await committer.takeOver()
