@@ -2,7 +2,7 @@
 import { run } from './run.js'
 import type { Result } from './run.js'
 import { FAULTS } from './world.js'
-import type { Fault, Mutant } from './world.js'
+import type { Fault, KillAt, RunOptions } from './world.js'
 
 export class Figures {
   seeds = 0
@@ -40,10 +40,16 @@ export class Figures {
 }
 
 /** Plays a seed that has failed again, and tells how it comes to that. */
-export async function report(seed: number, mutant?: Mutant): Promise<string> {
+export async function report(seed: number, options: RunOptions = {}): Promise<string> {
   const lines: string[] = []
-  const { violations } = await run(seed, { mutant, trace: line => { lines.push(line) } })
-  return [`seed ${seed}: ${violations.join('; ')}`, `npm run sim -- --seed ${seed}`, ...uptoLast(lines)].join('\n')
+  const { violations } = await run(seed, { ...options, trace: line => { lines.push(line) } })
+  const { killAt } = options
+  const command = `npm run sim -- --seed ${seed}${killAt === undefined ? '' : ` --kill ${nameOf(killAt)}`}`
+  return [`seed ${seed}: ${violations.join('; ')}`, command, ...uptoLast(lines)].join('\n')
+}
+
+function nameOf({ side, point, turns }: KillAt): string {
+  return `${side}:${point}:${turns}`
 }
 
 /** What comes behind the last violation explains none. */

@@ -7,10 +7,10 @@ import type { Payment } from './auditor.js'
 import { isHeld } from './books.js'
 import type { Life } from './life.js'
 import type { Host, Shared } from './peer.js'
-import type { SideName } from './world.js'
+import type { SideName, World } from './world.js'
 
 /** The longest time that a payment may be in flight. */
-export const LONGEST_MS = 4000
+const LONGEST_MS = 4000
 
 /** What each event tells of a payment. */
 const MEANING = {
@@ -26,6 +26,11 @@ const MEANING = {
 
 /** What a host may hear once only, whatever happens. */
 const ONCE = new Set<string>(['incoming_prepare', 'incoming_fulfill'])
+
+/** How long a payment may be in flight: often so short that its end and its expiry meet. */
+export function lifetime({ choice }: World): number {
+  return 100 + choice.upTo(choice.chance(0.3) ? 600 : LONGEST_MS - 100)
+}
 
 /** Both sides' payments are numbered in one row. */
 export function newPayment({ world, auditor }: Shared, from: SideName, amount: number, expiresInMs: number): Payment {
@@ -81,7 +86,7 @@ export class HostV1 implements Host {
 
   send(plugin: LedgerPlugin, life: Life, amount = this.#shared.world.choice.upTo(60), expiresInMs?: number): Payment {
     const { world, auditor } = this.#shared
-    const payment = newPayment(this.#shared, this.#side, amount, expiresInMs ?? 150 + world.choice.upTo(LONGEST_MS - 150))
+    const payment = newPayment(this.#shared, this.#side, amount, expiresInMs ?? lifetime(world))
     world.note(this.#side, () => `host sends payment ${payment.number} of ${amount}`)
     plugin.sendTransfer({
       id: `00000000-0000-4000-8000-${payment.number.toString(16).padStart(12, '0')}`,

@@ -2,7 +2,7 @@
 import * as IlpPacket from 'ilp-packet'
 import type { LedgerPlugin } from '../../src/plugin/plugin.js'
 import type { Payment } from './auditor.js'
-import { LONGEST_MS, newPayment } from './host-v1.js'
+import { lifetime, newPayment } from './host-v1.js'
 import type { Life } from './life.js'
 import type { Host, Shared } from './peer.js'
 import type { SideName } from './world.js'
@@ -61,7 +61,7 @@ export class HostV2 implements Host {
   send(plugin: LedgerPlugin, life: Life): void {
     const { choice } = this.#shared.world
     if (this.#settles && choice.chance(0.15)) this.#settle(plugin, life, 1 + choice.upTo(40))
-    else this.pay(plugin, life, 1 + choice.upTo(59), 150 + choice.upTo(LONGEST_MS - 150))
+    else this.pay(plugin, life, 1 + choice.upTo(59), lifetime(this.#shared.world))
   }
 
   pay(plugin: LedgerPlugin, life: Life, amount: number, expiresInMs: number): Payment {

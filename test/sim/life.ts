@@ -10,7 +10,7 @@ import type { Clock } from '../../src/core/clock.js'
 import type { SideName, World } from './world.js'
 
 /** The most turns between a point and the death that was due at it. */
-const MOST_TURNS = 12
+export const MOST_TURNS = 12
 
 export class Life {
   isAlive = true
@@ -20,12 +20,14 @@ export class Life {
   readonly #side: SideName
   readonly #onDeath: () => void
   readonly #cancels = new Set<() => void>()
+  readonly #isFirst: boolean
   /** How many more points it survives. */
   #left: number
 
-  constructor(world: World, side: SideName, options: { points: number; skewMs: number; onDeath: () => void }) {
+  constructor(world: World, side: SideName, options: { isFirst: boolean; points: number; skewMs: number; onDeath: () => void }) {
     this.#world = world
     this.#side = side
+    this.#isFirst = options.isFirst
     this.#left = options.points
     this.skewMs = options.skewMs
     this.#onDeath = options.onDeath
@@ -34,8 +36,10 @@ export class Life {
   /** A point at which it may die. Whether it is alive then. */
   survives(point: string): boolean {
     if (!this.isAlive) return false
-    if (this.#world.isFaulty && --this.#left === 0) {
-      const turns = this.#world.fate.upTo(MOST_TURNS)
+    if (!this.#world.isFaulty) return true
+    if (this.#isFirst) this.#world.points[this.#side]++
+    if (--this.#left === 0) {
+      const turns = this.#world.killAt?.turns ?? this.#world.fate.upTo(MOST_TURNS)
       this.#world.note(this.#side, () => `dies ${turns} turns after: ${point}`)
       if (turns === 0) this.kill()
       else void this.#dieAfter(turns)

@@ -40,8 +40,8 @@ export const WRONG: readonly Wrong[] = [
     patch: () => replace(DataIncoming.prototype, 'concede', () => () => Promise.resolve())
   },
   {
-    name: 'a sender that cancels what is rejected in the name of another',
-    rules: ['I1', 'I3', 'I4'],
+    name: 'a sender that takes a Fulfill for a Reject',
+    rules: ['I1', 'I3', 'I4', 'I7'],
     patch: () => replace(Outgoing.prototype, 'handleFulfill', () => function (this: Outgoing, packet): Promise<SubProtocol[]> {
       return this.handleReject({ type: 'reject', requestId: packet.requestId, transferId: packet.transferId, protocolData: [] })
     })

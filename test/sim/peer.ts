@@ -116,7 +116,8 @@ export class Peer implements Observed {
     const { fate } = world
     const skews = this.#setup.skewMs > 0 && world.strikes('skewed clock', 0.9)
     const life: Life = new Life(world, this.name, {
-      points: fate.chance(0.7) ? 1 + fate.upTo(fate.chance(0.3) ? 60 : 500) : Infinity,
+      isFirst: this.#life === undefined,
+      points: this.#pointsToLive(),
       skewMs: skews ? fate.upTo(2 * this.#setup.skewMs) - this.#setup.skewMs : 0,
       onDeath: () => {
         this.disk.crash()
@@ -130,6 +131,12 @@ export class Peer implements Observed {
     const plugin = this.#plugin = this.#make(life)
     this.#host.meet(plugin, life)
     this.#connect(plugin, life)
+  }
+
+  #pointsToLive(): number {
+    const { killAt, fate } = this.#shared.world
+    if (killAt !== undefined) return this.#life === undefined && killAt.side === this.name ? killAt.point : Infinity
+    return fate.chance(0.75) ? 1 + fate.upTo(fate.chance(0.3) ? 60 : 400) : Infinity
   }
 
   #connect(plugin: LedgerPlugin, life: Life): void {

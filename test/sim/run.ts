@@ -20,6 +20,8 @@ import type { Fault, RunOptions, SideName } from './world.js'
 
 /** How long faults strike. */
 const PLAY_MS = 7000
+/** The same where there is but one. */
+const SHORT_PLAY_MS = 1000
 /** Within this time everything is final once they have stopped. */
 const FINAL_WITHIN_MS = 120_000
 const STEP_MS = 250
@@ -61,6 +63,8 @@ export interface Result {
   readonly disputed: number
   /** In virtual time. */
   readonly finalAfterMs: number
+  /** How many points at which it may die each has passed in its first life. */
+  readonly points: Readonly<Record<SideName, number>>
 }
 
 class Run {
@@ -108,9 +112,14 @@ class Run {
   // ---- under faults
 
   async play(): Promise<void> {
-    const { choice, fate, clock } = this.#world
+    const { choice, fate, clock, killAt } = this.#world
     this.#peers.bob.start()
     this.#peers.alice.start()
+    if (killAt !== undefined) {
+      for (const side of SIDES) clock.setTimer(300, () => { this.#peers[side].send() })
+      await clock.advance(SHORT_PLAY_MS)
+      return
+    }
     for (let n = 8 + choice.upTo(14); n > 0; n--) {
       const peer = this.#peers[choice.pick(SIDES)]
       clock.setTimer(choice.upTo(PLAY_MS), () => { this.#sendSome(peer) })
@@ -222,8 +231,8 @@ class Run {
 
   get result(): Result {
     const { payments, fulfilled, disputed } = this.#auditor.count
-    const { seed, violations, struck } = this.#world
-    return { seed, violations, struck, payments, fulfilled, disputed, finalAfterMs: this.#finalAfterMs }
+    const { seed, violations, struck, points } = this.#world
+    return { seed, violations, struck, payments, fulfilled, disputed, finalAfterMs: this.#finalAfterMs, points }
   }
 }
 

@@ -4,13 +4,14 @@
 import { describe, expect, it } from 'vitest'
 import { Figures, report } from './figures.js'
 import { WRONG } from './mutants.js'
+import { MOST_TURNS } from './life.js'
 import { run } from './run.js'
 import { FAULTS } from './world.js'
 
 const SEEDS = 2000
 const IN_A_TEST = 200
 /** Within so many seeds each of the wrong ones is found. */
-const WRONG_SEEDS = 100
+const WRONG_SEEDS = 400
 
 const figures = new Figures()
 
@@ -28,6 +29,29 @@ describe('I1 to I9 hold, whatever fails, and everything ends', () => {
     expect(FAULTS.filter(fault => figures.count(fault) < 100)).toEqual([])
     expect(figures.fulfilled).toBeGreaterThan(3 * SEEDS)
   })
+})
+
+describe('I1 to I9 hold, wherever one of the two dies', () => {
+  it.each([
+    [1, 'LPI v1 with claims, stores of ours'],
+    [16, 'LPI v1 with claims, plain stores'],
+    [10, 'LPI v1 without claims, a store of ours and a plain one'],
+    [8, 'LPI v2 with settlements on trust, stores of ours'],
+    [23, 'LPI v2 without settlements, plain stores'],
+    [15, 'LPI v2 with claims, a store of ours and a plain one']
+  ])('at each point of two payments, at once or some turns later: seed %i, %s', async seed => {
+    const { points } = await run(seed, { killAt: { side: 'alice', point: Infinity, turns: 0 } })
+    let deaths = 0
+    for (const side of ['alice', 'bob'] as const) {
+      for (let point = 1; point <= points[side]; point++) {
+        const killAt = { side, point, turns: point % 2 === 0 ? 0 : (point * 7) % MOST_TURNS }
+        const { violations, struck } = await run(seed, { killAt })
+        if (violations.length > 0) throw new Error(await report(seed, { killAt }))
+        deaths += struck.get('kill') ?? 0
+      }
+    }
+    expect(deaths).toBeGreaterThan(50)
+  }, 60_000)
 })
 
 describe('the simulator itself', () => {
@@ -55,7 +79,7 @@ describe('the simulator itself', () => {
     const mutant = { exceedsLimits: true }
     let seed = 1
     while ((await run(seed, { mutant })).violations.length === 0) seed++
-    const [what, command, ...trace] = (await report(seed, mutant)).split('\n')
+    const [what, command, ...trace] = (await report(seed, { mutant })).split('\n')
     expect(what).toMatch(new RegExp(`^seed ${seed}: I5: `))
     expect(command).toBe(`npm run sim -- --seed ${seed}`)
     expect(trace.at(-1)).toMatch(/^ +[0-9.]+ +VIOLATION I5: /)

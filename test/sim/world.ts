@@ -35,7 +35,16 @@ export interface Mutant {
 /** Takes the lines of a trace. */
 export type Trace = (line: string) => void
 
+/** Where one of the two dies, in its first life: at which point, and how many turns after it. */
+export interface KillAt {
+  readonly side: SideName
+  readonly point: number
+  readonly turns: number
+}
+
 export interface RunOptions {
+  /** This death is all that goes wrong. */
+  readonly killAt?: KillAt | undefined
   readonly trace?: Trace | undefined
   readonly mutant?: Mutant | undefined
 }
@@ -51,23 +60,27 @@ export class World {
   readonly struck = new Map<Fault, number>()
   /** What the rules forbid and happened all the same. */
   readonly violations: string[] = []
+  readonly killAt: KillAt | undefined
+  /** How many points each has passed in its first life, while faults may strike. */
+  readonly points: Record<SideName, number> = { alice: 0, bob: 0 }
   /** Whether faults may strike still. */
   isFaulty = true
   readonly #trace: Trace | undefined
   readonly #began: number
 
-  constructor(seed: number, { trace, mutant = {} }: RunOptions = {}) {
+  constructor(seed: number, { trace, killAt, mutant = {} }: RunOptions = {}) {
     this.seed = seed
     this.choice = chooser(seed)
     this.fate = chooser(Math.imul(seed, 0x9e3779b1) ^ 0x5bd1e995)
     this.mutant = mutant
+    this.killAt = killAt
     this.#trace = trace
     this.#began = this.clock.now()
   }
 
   /** Whether a fault strikes, counted. */
   strikes(fault: Fault, probability: number): boolean {
-    if (!this.isFaulty || !this.fate.chance(probability)) return false
+    if (!this.isFaulty || this.killAt !== undefined || !this.fate.chance(probability)) return false
     this.count(fault)
     return true
   }
