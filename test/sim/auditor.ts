@@ -51,7 +51,8 @@ const MOVES: Readonly<Record<string, readonly string[]>> = {
   offered: ['fulfilled', 'cancelled'],
   sent: ['fulfilled', 'cancelled', 'unsure'],
   unsure: ['cancelled'],
-  checking: ['held', 'cancelled', 'absent'],
+  // The host finds it in flight after a restart: then its word and the module's may be in one commit.
+  checking: ['held', 'fulfilling', 'rejecting', 'cancelled', 'absent'],
   held: ['fulfilling', 'rejecting', 'cancelled'],
   fulfilling: ['fulfilled', 'disputed'],
   handed: ['answered', 'fulfilled', 'cancelled'],

@@ -15,7 +15,7 @@ const WRONG_SEEDS = 400
 
 const figures = new Figures()
 
-describe('I1 to I9 hold, whatever fails, and everything ends', () => {
+describe('H7, H14, H15, H16: I1 to I9 hold, whatever fails, and everything ends', () => {
   it.each(Array.from({ length: SEEDS / IN_A_TEST }, (_, n) => n * IN_A_TEST + 1))(`in the ${IN_A_TEST} worlds from seed %i on`, async first => {
     for (let seed = first; seed < first + IN_A_TEST; seed++) {
       const result = await run(seed)
@@ -31,7 +31,7 @@ describe('I1 to I9 hold, whatever fails, and everything ends', () => {
   })
 })
 
-describe('I1 to I9 hold, wherever one of the two dies', () => {
+describe('H5, H6: I1 to I9 hold, wherever one of the two dies', () => {
   it.each([
     [1, 'LPI v1 with claims, stores of ours'],
     [16, 'LPI v1 with claims, plain stores'],
