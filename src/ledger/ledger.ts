@@ -380,8 +380,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     reading.waiting++
     reading.done.then(() => {
       if (!this.#isReady() || !this.#knows(id)) {
-        // What was read before the store changed hands is of no use.
-        leave()
+        // What was read before the store changed hands is of no use, to nobody who waits for it: each would find it again, for ever.
+        if (this.#readings.get(id) === reading) this.#readings.delete(id)
         this.#changeAfterReading(id, decide, resolve, reject)
         return
       }

@@ -3,6 +3,7 @@ import { describe, expect, it, vi } from 'vitest'
 import { AlreadyRolledBackError, DuplicateIdError, NotAcceptedError, StandbyError, StoreError, TransferNotFoundError } from '../../src/core/errors.js'
 import { parseLimit } from '../../src/core/amounts.js'
 import type { Store } from '../../src/core/store.js'
+import { Committer } from '../../src/ledger/committer.js'
 import { sameTransfer } from '../../src/ledger/records.js'
 import { MemoryStore } from '../../src/store/memory.js'
 import { FaultyStore } from '../support/faulty-store.js'
@@ -584,6 +585,26 @@ describe('owners', () => {
     first.store.passGets()
     release()
     expect(await change).toBe('cancelled')
+  })
+
+  it('two changes that wait for one reading while the store is given up do not wait for each other for ever', async () => {
+    const { ledger, store, committer } = open()
+    await committer.takeOver()
+    await ledger.load()
+    const release = store.holdGet(':tl:transfer:a')
+    const changes = [ledger.change('a', view => view.get('a')?.stage), ledger.change('a', view => view.get('a')?.stage)]
+    await settle()
+    committer.release()
+    store.passGets()
+    // They went round without letting anything else run, so that no time-out could have ended this test.
+    let looks = 0
+    const owns = Object.getOwnPropertyDescriptor(Committer.prototype, 'owns')?.get
+    vi.spyOn(committer, 'owns', 'get').mockImplementation(() => {
+      if (looks++ > 1000) throw new Error('the changes go round and round')
+      return owns?.call(committer) as boolean
+    })
+    release()
+    expect(await Promise.all(changes)).toEqual([undefined, undefined])
   })
 })
 

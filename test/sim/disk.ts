@@ -1,0 +1,245 @@
+/**
+ * What survives a process: a disk, behind a store of ours in memory or behind a host's plain one, and the faults of both. Whatever becomes
+ * durable is told to the auditor, batch by batch, at the moment when it is.
+ *
+ * A plain store becomes durable as a whole with its journal: that a batch counts from there on is what its wrapper promises.
+ */
+import { StoreError } from '../../src/core/errors.js'
+import type { Batch, KeyValueStore, ListOptions, Store } from '../../src/core/store.js'
+import { MemoryStore } from '../../src/store/memory.js'
+import { never } from './life.js'
+import type { Life } from './life.js'
+import type { SideName, World } from './world.js'
+
+export type Writes = ReadonlyArray<readonly [key: string, value: string | undefined]>
+
+/** Hears of each batch when it is durable. */
+export type OnDurable = (writes: Writes) => void
+
+const JOURNAL = 'paychan:store:journal'
+
+/** What befalls a call of the store. */
+type Doom = 'none' | 'fails' | 'lands' | 'unknown: lands' | 'unknown: lost' | 'unknown: lands late'
+
+/** A write that the disk has not taken yet. At a death it lands at once or never. */
+interface UnderWay {
+  settle(): void
+}
+
+export abstract class Disk {
+  protected readonly world: World
+  protected readonly side: SideName
+  readonly #underWay = new Set<UnderWay>()
+  /** How many commits or writes have failed. */
+  failures = 0
+  /** While it fills up, everything fails until then. */
+  #brokenUntil = 0
+
+  constructor(world: World, side: SideName) {
+    this.world = world
+    this.side = side
+  }
+
+  /** Whatever is under way when its process dies. */
+  crash(): void {
+    for (const { settle } of [...this.#underWay]) {
+      const lands = this.world.fate.chance(0.5)
+      if (lands) settle()
+    }
+    this.#underWay.clear()
+  }
+
+  /** What was to land later lands now, if it still may. */
+  async landLate(): Promise<void> {}
+
+  /** All that is durable, by key. */
+  abstract contents(): Promise<Map<string, string>>
+
+  /** The disk fails for a while. */
+  breakFor(ms: number): void {
+    this.#brokenUntil = this.world.clock.now() + ms
+  }
+
+  protected get isBroken(): boolean {
+    return this.world.isFaulty && this.world.clock.now() < this.#brokenUntil
+  }
+
+  /** How long a call takes: mostly no time at all. */
+  protected delayMs(): number {
+    const { fate, isFaulty } = this.world
+    if (!isFaulty || fate.chance(0.7)) return 0
+    if (this.world.strikes('slow store', 0.03)) return 200 + fate.upTo(4000)
+    return fate.upTo(15)
+  }
+
+  /** Does a write at its time, unless the process dies before. Resolves with what `act` returns. */
+  protected async write<T>(life: Life, name: string, act: () => T): Promise<T> {
+    const delayMs = this.delayMs()
+    if (!life.survives(`before ${name}`)) return never()
+    if (this.world.mutant.acknowledgesEarly === true) return this.#acknowledgeEarly(life, act)
+    if (delayMs > 0 && !await this.#wait(life, delayMs, act)) return never()
+    const result = act()
+    if (!life.survives(`after ${name}`)) return never()
+    return result
+  }
+
+  /** Resolves with false where the process died meanwhile. */
+  #wait(life: Life, delayMs: number, act: () => unknown): Promise<boolean> {
+    return new Promise(resolve => {
+      const underWay = {
+        settle: () => {
+          act()
+          resolve(false)
+        }
+      }
+      this.#underWay.add(underWay)
+      this.world.clock.setTimer(delayMs, () => {
+        this.#underWay.delete(underWay)
+        resolve(life.isAlive)
+      })
+    })
+  }
+
+  #acknowledgeEarly<T>(life: Life, act: () => T): Promise<T> {
+    this.world.clock.setTimer(20, () => { if (life.isAlive) act() })
+    // What was asked for holds, as far as this store can say.
+    return Promise.resolve(true as T)
+  }
+
+  protected async read<T>(life: Life, act: () => Promise<T> | T): Promise<T> {
+    if (!life.survives('before a read')) return never()
+    if (this.isBroken && this.world.fate.chance(0.2)) throw new Error('the disk cannot be read')
+    const found = await act()
+    return life.survives('after a read') ? found : never()
+  }
+}
+
+/** A store of ours. */
+export class OwnDisk extends Disk {
+  readonly #memory = new MemoryStore()
+  /** The same, where it can be looked at without waiting. */
+  readonly #values = new Map<string, string>()
+  readonly #onDurable: OnDurable
+  readonly #late: Batch[] = []
+
+  constructor(world: World, side: SideName, onDurable: OnDurable) {
+    super(world, side)
+    this.#onDurable = onDurable
+  }
+
+  store(life: Life): Store {
+    return {
+      get: key => this.read(life, () => this.#memory.get(key)),
+      list: (prefix: string, options?: ListOptions) => this.read(life, () => this.#memory.list(prefix, options)),
+      commit: batch => this.#commit(life, batch),
+      close: async () => undefined
+    }
+  }
+
+  async #commit(life: Life, batch: Batch): Promise<boolean> {
+    const doom = this.#doom()
+    const landed = await this.write(life, 'a commit', () => doom === 'none' || doom === 'unknown: lands' ? this.#land(batch) : false)
+    if (doom === 'none') return landed
+    this.failures++
+    if (doom === 'fails') throw new Error('disk full')
+    if (doom === 'unknown: lands late') this.#late.push(batch)
+    this.world.clock.setTimer(this.world.fate.upTo(3000), () => { void this.landLate() })
+    throw new StoreError('the disk does not answer', { outcome: 'unknown' })
+  }
+
+  #doom(): Doom {
+    if (this.isBroken || this.world.strikes('failed store', 0.02)) return 'fails'
+    if (!this.world.strikes('unknown commit', 0.015)) return 'none'
+    return this.world.fate.pick(['unknown: lands', 'unknown: lost', 'unknown: lands late'])
+  }
+
+  /** Without an await, so that it is all there or nothing at any moment. */
+  #land(batch: Batch): boolean {
+    for (const [key, expected] of batch.guards ?? []) if (this.#values.get(key) !== expected) return false
+    const puts = this.#surviving(batch.puts ?? [])
+    void this.#memory.commit({ ...batch, puts })
+    const writes: Writes = [...puts, ...(batch.deletes ?? []).map(key => [key, undefined] as const)]
+    for (const [key, value] of writes) {
+      if (value === undefined) this.#values.delete(key)
+      else this.#values.set(key, value)
+    }
+    this.world.note(this.side, () => `commit ${writes.map(([key]) => key).join(' ')}`)
+    this.#onDurable(writes)
+    return true
+  }
+
+  #surviving(puts: NonNullable<Batch['puts']>): NonNullable<Batch['puts']> {
+    if (this.world.mutant.losesPuts !== true || puts.length < 3 || !this.world.fate.chance(0.05)) return puts
+    return puts.slice(0, -1)
+  }
+
+  override async landLate(): Promise<void> {
+    for (const batch of this.#late.splice(0)) this.#land(batch)
+  }
+
+  async contents(): Promise<Map<string, string>> {
+    return new Map(await this.#memory.list('', { limit: Infinity }))
+  }
+}
+
+/** A host's plain store. */
+export class PlainDisk extends Disk {
+  readonly #values = new Map<string, string>()
+  /** What all keys begin with there. */
+  readonly #prefix: string
+  readonly #onDurable: OnDurable
+
+  constructor(world: World, side: SideName, prefix: string, onDurable: OnDurable) {
+    super(world, side)
+    this.#prefix = prefix
+    this.#onDurable = onDurable
+  }
+
+  /** An object of each life's own, so that each gets a wrapper of its own. */
+  store(life: Life): KeyValueStore {
+    return {
+      get: (key: string) => this.read(life, () => this.#values.get(key)),
+      put: (key: string, value: string) => this.#write(life, key, value),
+      del: (key: string) => this.#write(life, key, undefined)
+    }
+  }
+
+  async #write(life: Life, key: string, value: string | undefined): Promise<void> {
+    const doom = this.#doom()
+    await this.write(life, `writing ${key}`, () => {
+      if (doom !== 'fails') this.#land(key, value)
+    })
+    if (doom === 'none') return
+    this.failures++
+    throw new Error('the disk is on fire')
+  }
+
+  #doom(): Doom {
+    if (this.isBroken || this.world.strikes('failed store', 0.008)) return 'fails'
+    return this.world.strikes('torn write', 0.008) ? 'lands' : 'none'
+  }
+
+  #land(key: string, value: string | undefined): void {
+    const name = key.slice(this.#prefix.length)
+    if (value === undefined) this.#values.delete(key)
+    else this.#values.set(key, value)
+    this.world.note(this.side, () => `${value === undefined ? 'del' : 'put'} ${name}`)
+    if (value !== undefined && name === JOURNAL) this.#onDurable(writesOf(value))
+  }
+
+  async contents(): Promise<Map<string, string>> {
+    const found = new Map([...this.#values].map(([key, value]) => [key.slice(this.#prefix.length), value]))
+    const journal = found.get(JOURNAL)
+    for (const [key, value] of journal === undefined ? [] : writesOf(journal)) {
+      if (value === undefined) found.delete(key)
+      else found.set(key, value)
+    }
+    found.delete(JOURNAL)
+    return found
+  }
+}
+
+function writesOf(journal: string): Writes {
+  const { writes } = JSON.parse(journal) as { writes: Array<[string, string | null]> }
+  return writes.map(([key, value]) => [key, value ?? undefined])
+}

@@ -1,0 +1,100 @@
+/**
+ * One time that a process runs, and where it may die.
+ *
+ * A process can be killed wherever it touches the world, before or after: at each call of its store and at each write of a plain one, each
+ * frame sent or received, each timer, each event its host hears. And between those: a death that is due there comes so many turns of the
+ * microtask queue later, and so at any `await` in between; not in the middle of what runs without one, which no other side can tell from
+ * a death before or after. Once it is over, nothing of it has an effect any more: no write, no frame, no event.
+ */
+import type { Clock } from '../../src/core/clock.js'
+import type { SideName, World } from './world.js'
+
+/** The most turns between a point and the death that was due at it. */
+export const MOST_TURNS = 12
+
+export class Life {
+  isAlive = true
+  /** How much this life's clock is ahead. */
+  readonly skewMs: number
+  readonly #world: World
+  readonly #side: SideName
+  readonly #onDeath: () => void
+  readonly #cancels = new Set<() => void>()
+  readonly #isFirst: boolean
+  /** How many more points it survives. */
+  #left: number
+
+  constructor(world: World, side: SideName, options: { isFirst: boolean; points: number; skewMs: number; onDeath: () => void }) {
+    this.#world = world
+    this.#side = side
+    this.#isFirst = options.isFirst
+    this.#left = options.points
+    this.skewMs = options.skewMs
+    this.#onDeath = options.onDeath
+  }
+
+  /** A point at which it may die. Whether it is alive then. */
+  survives(point: string): boolean {
+    if (!this.isAlive) return false
+    if (!this.#world.isFaulty) return true
+    if (this.#isFirst) this.#world.points[this.#side]++
+    if (--this.#left === 0) {
+      const turns = this.#world.killAt?.turns ?? this.#world.fate.upTo(MOST_TURNS)
+      this.#world.note(this.#side, () => `dies ${turns} turns after: ${point}`)
+      if (turns === 0) this.kill()
+      else void this.#dieAfter(turns)
+    }
+    return this.isAlive
+  }
+
+  async #dieAfter(turns: number): Promise<void> {
+    for (; turns > 0; turns--) await Promise.resolve()
+    if (this.isAlive && this.#world.isFaulty) this.kill()
+  }
+
+  kill(): void {
+    this.#world.count('kill')
+    this.end()
+  }
+
+  /** As when it is killed, for whatever reason. */
+  end(): void {
+    if (!this.isAlive) return
+    this.isAlive = false
+    for (const cancel of this.#cancels) cancel()
+    this.#onDeath()
+  }
+
+  get now(): number {
+    return this.#world.clock.now() + this.skewMs
+  }
+
+  get clock(): Clock {
+    return {
+      now: () => this.now,
+      setTimer: (delayMs, action) => {
+        if (!this.isAlive || (this.#world.mutant.sleepsOn === true && delayMs > 1000)) return () => undefined
+        return this.#setTimer(delayMs, action)
+      }
+    }
+  }
+
+  #setTimer(delayMs: number, action: () => void): () => void {
+    const cancel = this.#world.clock.setTimer(delayMs, () => {
+      this.#cancels.delete(cancel)
+      if (!this.survives('before a timer')) return
+      action()
+      this.survives('after a timer')
+    })
+    this.#cancels.add(cancel)
+    return () => {
+      this.#cancels.delete(cancel)
+      cancel()
+    }
+  }
+}
+
+/** What is asked of a process that is gone is never answered. */
+export function never<T>(): Promise<T> {
+  return new Promise<T>(() => undefined)
+}

@@ -1,0 +1,48 @@
+/** Peers, disks and modules that are wrong on purpose: what the simulator must find. */
+import { DataIncoming } from '../../src/plugin/data-incoming.js'
+import { Outgoing } from '../../src/plugin/outgoing.js'
+import type { Mutant } from './world.js'
+
+export interface Wrong {
+  readonly name: string
+  /** What is violated: one of these. */
+  readonly rules: readonly string[]
+  readonly mutant?: Mutant
+  /** Patches the sources for as long as it takes. Returns how to undo that. */
+  readonly patch?: () => () => void
+}
+
+function replace<T extends object, K extends keyof T>(prototype: T, method: K, make: (original: T[K]) => T[K]): () => void {
+  const original = prototype[method]
+  prototype[method] = make(original)
+  return () => { prototype[method] = original }
+}
+
+export const WRONG: readonly Wrong[] = [
+  { name: 'a disk that answers before it has written', rules: ['I7'], mutant: { acknowledgesEarly: true } },
+  { name: 'a disk that loses one put of a commit', rules: ['I1', 'I2', 'I3', 'I7'], mutant: { losesPuts: true } },
+  { name: 'a clock whose timers never fire', rules: ['I8'], mutant: { sleepsOn: true } },
+  { name: 'a peer that takes twice what its host allows', rules: ['I5'], mutant: { exceedsLimits: true } },
+  { name: 'a module that believes every claim', rules: ['I6'], mutant: { believesClaims: true } },
+  { name: 'a sender that gives no grace', rules: ['I4'], mutant: { hurries: true } },
+  {
+    name: 'a sender that answers a Fulfill before it is stored',
+    rules: ['I7'],
+    patch: () => replace(Outgoing.prototype, 'handleFulfill', original => function (this: Outgoing, packet, reply, ...rest): void {
+      original.call(this, packet, { answer: () => undefined, refuse: () => undefined }, ...rest)
+      reply.answer([])
+    })
+  },
+  {
+    name: 'a receiver that keeps what came too late',
+    rules: ['I7', 'I9'],
+    patch: () => replace(DataIncoming.prototype, 'concede', () => () => Promise.resolve())
+  },
+  {
+    name: 'a sender that takes a Fulfill for a Reject',
+    rules: ['I1', 'I3', 'I4', 'I7'],
+    patch: () => replace(Outgoing.prototype, 'handleFulfill', () => function (this: Outgoing, packet, reply): void {
+      this.handleReject({ type: 'reject', requestId: packet.requestId, transferId: packet.transferId, protocolData: [] }).then(reply.answer, reply.refuse)
+    })
+  }
+]

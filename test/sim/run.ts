@@ -1,0 +1,269 @@
+/**
+ * One run, all of it from its seed: two peers at work while faults strike; then the faults stop, everything becomes final within bounded
+ * time, and new payments go through.
+ */
+import { UnreachableError } from '../../src/core/errors.js'
+import type { AnyModule } from '../../src/plugin/module.js'
+import { claimModule } from '../examples/claim-module.js'
+import { TestLedger } from '../support/test-ledger.js'
+import type { Channel } from '../support/test-ledger.js'
+import { Auditor } from './auditor.js'
+import type { Payment } from './auditor.js'
+import { isCounted, isHeld } from './books.js'
+import { HostV1 } from './host-v1.js'
+import { HostV2 } from './host-v2.js'
+import { Peer } from './peer.js'
+import type { PeerSetup, Shared } from './peer.js'
+import { Wires } from './wires.js'
+import { World, otherSide } from './world.js'
+import type { Fault, RunOptions, SideName } from './world.js'
+
+/** How long faults strike. */
+const PLAY_MS = 7000
+/** The same where there is but one. */
+const SHORT_PLAY_MS = 1000
+/** Within this time everything is final once they have stopped. */
+const FINAL_WITHIN_MS = 120_000
+const WITHHELD_MS = 3_600_000
+const STEP_MS = 250
+
+const SIDES = ['alice', 'bob'] as const
+
+/** A ledger that takes its time, and cannot be reached now and then. */
+class SimLedger extends TestLedger {
+  readonly #world: World
+
+  constructor(world: World) {
+    super()
+    this.#world = world
+  }
+
+  override async getChannel(id: string): Promise<Channel | undefined> {
+    await this.#reach()
+    return super.getChannel(id)
+  }
+
+  override async findChannel(source: string, destination: string): Promise<Channel | undefined> {
+    await this.#reach()
+    return super.findChannel(source, destination)
+  }
+
+  async #reach(): Promise<void> {
+    if (this.#world.strikes('slow module', 0.04)) await this.#world.pause(this.#world.fate.upTo(1500))
+    if (this.#world.strikes('failed module', 0.02)) throw new UnreachableError('the ledger cannot be reached')
+  }
+}
+
+export interface Result {
+  readonly seed: number
+  readonly violations: readonly string[]
+  readonly struck: ReadonlyMap<Fault, number>
+  /** Sent, fulfilled, and disputed. */
+  readonly payments: number
+  readonly fulfilled: number
+  readonly disputed: number
+  /** In virtual time. */
+  readonly finalAfterMs: number
+  /** How many points at which it may die each has passed in its first life. */
+  readonly points: Readonly<Record<SideName, number>>
+}
+
+class Run {
+  readonly #world: World
+  readonly #auditor: Auditor
+  readonly #wires: Wires
+  readonly #peers: Record<SideName, Peer>
+  readonly #hosts: Record<SideName, HostV1 | HostV2>
+  readonly #isV2: boolean
+  #finalAfterMs = 0
+
+  constructor(seed: number, options: RunOptions) {
+    const world = this.#world = new World(seed, options)
+    const { upTo, chance, pick } = world.choice
+    const isV2 = this.#isV2 = chance(0.5)
+    const hasClaims = chance(0.5)
+    const isTrusting = isV2 && !hasClaims && chance(0.8)
+    const ledger = new SimLedger(world)
+    const wallets = { alice: ledger.createWallet('1000000000'), bob: ledger.createWallet('1000000000') }
+    this.#auditor = new Auditor(world, { isV2, hasClaims, verify: ({ channel, amount, signature }) => ledger.verifyClaim(channel, amount, signature) })
+    this.#wires = new Wires(world, {
+      sent: (from, wire, frame) => { this.#auditor.sent(from, wire, frame) },
+      arrives: (to, wire, frame) => { this.#auditor.arrives(to, wire, frame) }
+    }, chance(0.7))
+    const shared: Shared = { world, wires: this.#wires, auditor: this.#auditor }
+    const isAutomatic = isV2 && hasClaims && chance(0.3)
+    const skewMs = chance(0.3) ? 600 : 0
+    const setup = (side: SideName): PeerSetup => ({
+      isV2,
+      hasPlainStore: chance(0.4),
+      limits: { maximum: pick([60, 120, 200]), minimum: -pick([60, 120, 200]) },
+      skewMs,
+      makeModule: hasClaims ? () => moduleFor(world) : undefined,
+      options: {
+        ...(isTrusting ? { trustSettlements: true } : {}),
+        ...(isAutomatic ? { settlement: 'automatic', settleThreshold: String(-upTo(50)) } : {}),
+        ...(hasClaims ? { ledger, wallet: wallets[side], peerAddress: wallets[otherSide(side)].address, maxUnsecured: String(60 + upTo(200)), channelAmount: '150' } : {})
+      }
+    })
+    const host = (side: SideName): HostV1 | HostV2 => isV2 ? new HostV2(side, shared, isTrusting || (hasClaims && !isAutomatic)) : new HostV1(side, shared)
+    this.#hosts = { alice: host('alice'), bob: host('bob') }
+    this.#peers = { alice: new Peer('alice', shared, setup('alice'), this.#hosts.alice), bob: new Peer('bob', shared, setup('bob'), this.#hosts.bob) }
+  }
+
+  // ---- under faults
+
+  async play(): Promise<void> {
+    const { choice, fate, clock, killAt } = this.#world
+    this.#peers.bob.start()
+    this.#peers.alice.start()
+    if (killAt !== undefined) {
+      for (const side of SIDES) clock.setTimer(300, () => { this.#peers[side].send() })
+      await clock.advance(SHORT_PLAY_MS)
+      return
+    }
+    for (let n = 8 + choice.upTo(14); n > 0; n--) {
+      const peer = this.#peers[choice.pick(SIDES)]
+      clock.setTimer(choice.upTo(PLAY_MS), () => { this.#sendSome(peer) })
+    }
+    for (let n = fate.upTo(6); n > 0; n--) clock.setTimer(fate.upTo(PLAY_MS), () => { this.#strike() })
+    await clock.advance(PLAY_MS)
+  }
+
+  /** Several at once, so that they share commits. */
+  #sendSome(peer: Peer): void {
+    for (let n = 1 + this.#world.choice.upTo(2); n > 0; n--) peer.send()
+  }
+
+  #strike(): void {
+    const { fate, clock } = this.#world
+    const peer = this.#peers[fate.pick(SIDES)]
+    switch (fate.upTo(6)) {
+      case 0:
+      case 1: this.#world.count('cut'); this.#wires.cut(); break
+      case 2: this.#world.count('freeze'); this.#wires.freeze(); break
+      case 3:
+        this.#world.count('cut')
+        this.#wires.isUp = false
+        this.#wires.cut()
+        clock.setTimer(fate.upTo(2500), () => { this.#wires.isUp = true })
+        break
+      case 4: this.#world.count('failed store'); peer.disk.breakFor(fate.upTo(1500)); break
+      default: peer.stop()
+    }
+  }
+
+  // ---- when they have stopped
+
+  async heal(): Promise<void> {
+    this.#world.isFaulty = false
+    this.#world.note('', () => 'the faults stop')
+    this.#wires.isUp = true
+    for (const side of SIDES) await this.#peers[side].disk.landLate()
+    this.#finalAfterMs = await this.#untilNothing(() => this.#unfinished())
+  }
+
+  /** Waits until there is nothing left to say. Returns how long that took; it is a violation when it takes too long. */
+  async #untilNothing(left: () => string[]): Promise<number> {
+    for (let ms = 0; ms < FINAL_WITHIN_MS; ms += STEP_MS) {
+      await this.#world.clock.advance(STEP_MS)
+      if (left().length === 0) return ms
+    }
+    this.#world.violate('I8', `after ${FINAL_WITHIN_MS / 1000} s without faults ${left().join('; ')}`)
+    return FINAL_WITHIN_MS
+  }
+
+  #unfinished(options?: { isSettled: boolean }): string[] {
+    const away = SIDES.filter(side => !this.#peers[side].isRunning || !this.#peers[side].plugin.isConnected()).map(side => `${side} is not connected`)
+    // A store that was slow to the end may not have told its plugin yet.
+    const busy = SIDES.filter(side => this.#peers[side].plugin.inFlight().length > 0).map(side => `${side}'s plugin has something in flight`)
+    return [...away, ...busy, ...this.#auditor.unfinished(options)]
+  }
+
+  /** I8: a new payment goes through each way, as far as the limits let it. */
+  async payOnceMore(): Promise<void> {
+    if (this.#world.violations.length > 0) return
+    // What was disputed takes room below the maximum for as long.
+    const hasDisputes = SIDES.some(side => [...this.#auditor.books[side].statuses.values()].some(({ stage }) => stage === 'disputed'))
+    if (hasDisputes) await this.#world.clock.advance(WITHHELD_MS)
+    // The module has whatever is missing made then, where its ledger could not be reached before.
+    for (const side of SIDES) {
+      let payment = this.#payOne(side)
+      await this.#untilNothing(() => {
+        const status = payment === undefined ? undefined : this.#auditor.books[side].of(payment.condition)
+        if (payment === undefined || isCounted(status)) return []
+        // A connection that neither has found out to be dead may have taken it along.
+        if (!isHeld(status)) payment = this.#payOne(side)
+        return [`payment ${payment?.number ?? 0} has not gone through`]
+      })
+    }
+    await this.#untilNothing(() => this.#unfinished({ isSettled: true }))
+  }
+
+  #payOne(side: SideName): Payment | undefined {
+    const [from, to] = [this.#auditor.books[side], this.#auditor.books[otherSide(side)]]
+    const { plugin } = this.#peers[side]
+    const position = (books: typeof from): number => books.balance + books.settledOut - books.settledIn
+    const hasRoom = position(from) - 1 >= this.#peers[side].limits.minimum && position(to) + 1 <= this.#peers[otherSide(side)].limits.maximum
+    const host = this.#hosts[side]
+    const life = this.#peers[side].life
+    if (host instanceof HostV1) return host.send(plugin, life, hasRoom ? 1 : 0, 10_000)
+    return hasRoom && !this.#isUnsecured(side) ? host.pay(plugin, life, 1, 10_000) : undefined
+  }
+
+  /** Under LPI v2 whoever was not settled with may refuse what is not secured. */
+  #isUnsecured(side: SideName): boolean {
+    return this.#isV2 && this.#auditor.books[side].fulfilled.outgoing - this.#auditor.books[side].settledOut > 50
+  }
+
+  async check(): Promise<void> {
+    if (this.#world.violations.length > 0) return
+    this.#auditor.checkEnd()
+    for (const side of SIDES) {
+      const books = this.#auditor.books[side]
+      const { plugin, disk } = this.#peers[side]
+      const balance = await plugin.getBalance()
+      if (Number(balance) !== books.balance) this.#world.violate('I2', `${side}'s plugin says ${balance}, its transfers make ${books.balance}`)
+      const contents = await disk.contents()
+      const differs = [...new Set([...contents.keys(), ...books.values.keys()])].filter(key => contents.get(key) !== books.values.get(key))
+      if (differs.length > 0) this.#world.violate('I7', `${side}'s disk is not what became durable: ${differs.join(' ')}`)
+    }
+  }
+
+  end(): void {
+    for (const side of SIDES) this.#peers[side].retire()
+  }
+
+  get result(): Result {
+    const { payments, fulfilled, disputed } = this.#auditor.count
+    const { seed, violations, struck, points } = this.#world
+    return { seed, violations, struck, payments, fulfilled, disputed, finalAfterMs: this.#finalAfterMs, points }
+  }
+}
+
+/** The module of the examples, or one that believes and signs anything. */
+function moduleFor({ mutant }: World): AnyModule {
+  const module = claimModule()
+  if (mutant.believesClaims !== true) return module
+  return {
+    ...module,
+    createOutgoingClaim: async (...args: Parameters<typeof module.createOutgoingClaim>) => {
+      const claim = await module.createOutgoingClaim(...args) as { amount: string }
+      return { ...claim, signature: '0'.repeat(128) }
+    },
+    handleIncomingClaim: async (ctx: Parameters<typeof module.handleIncomingClaim>[0], claim: { channel: string; amount: string; signature: string }) => {
+      await ctx.state.best.setIfMax({ value: claim.amount, data: { channel: claim.channel, signature: claim.signature } })
+      return claim.amount
+    }
+  }
+}
+
+/** Plays one seed to its end. */
+export async function run(seed: number, options: RunOptions = {}): Promise<Result> {
+  const one = new Run(seed, options)
+  await one.play()
+  await one.heal()
+  await one.payOnceMore()
+  await one.check()
+  one.end()
+  return one.result
+}

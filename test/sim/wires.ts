@@ -1,0 +1,233 @@
+/**
+ * The network between the two: connections whose frames take their time, each direction in order, and that are lost in every way that
+ * connections are. One that an end takes for lost may still bring frames to the other end while the next one is up: so frames come out of
+ * order across reconnects.
+ */
+import { UnreachableError } from '../../src/core/errors.js'
+import type { Acceptor, Connection, ConnectionEvents, Dial } from '../../src/core/transport.js'
+import type { Life } from './life.js'
+import { otherSide } from './world.js'
+import type { SideName, World } from './world.js'
+
+/** Who watches the frames. */
+export interface Watcher {
+  /** A process sends a frame: what it tells must be durable by now. `wire` names the connection. */
+  sent(from: SideName, wire: number, frame: Uint8Array): void
+  /** A process is about to get a frame. */
+  arrives(to: SideName, wire: number, frame: Uint8Array): void
+}
+
+type Parcel = { kind: 'frame'; frame: Uint8Array } | { kind: 'ping' | 'pong' | 'close' | 'reset' }
+
+class End implements Connection {
+  readonly label = 'sim'
+  readonly bufferedBytes = 0
+  readonly ping?: () => void
+  readonly wire: Wire
+  readonly side: SideName
+  readonly life: Life
+  #events: ConnectionEvents | undefined
+  #kept: Uint8Array[] = []
+  #gone: string | undefined
+  #isClosing = false
+  /** When the last parcel that was sent arrives. */
+  #lastAt = 0
+
+  constructor(wire: Wire, side: SideName, life: Life, canPing: boolean) {
+    this.wire = wire
+    this.side = side
+    this.life = life
+    if (canPing) this.ping = () => { if (life.isAlive) this.#carry({ kind: 'ping' }) }
+  }
+
+  get isGone(): boolean {
+    return this.#gone !== undefined
+  }
+
+  open(events: ConnectionEvents): void {
+    this.#events = events
+    for (const frame of this.#kept.splice(0)) this.#hand(frame)
+    if (this.#gone !== undefined) this.#raiseClose(this.#gone)
+  }
+
+  send(frame: Uint8Array): void {
+    if (this.#isClosing || !this.life.survives('before a frame is sent')) return
+    this.wire.watcher.sent(this.side, this.wire.number, frame)
+    this.#carry({ kind: 'frame', frame: frame.slice() })
+    this.life.survives('after a frame is sent')
+  }
+
+  close(): void {
+    if (this.#isClosing || !this.life.isAlive) return
+    this.#carry({ kind: 'close' })
+    this.#isClosing = true
+  }
+
+  terminate(): void {
+    if (!this.life.isAlive) return
+    this.#isClosing = true
+    this.lost('terminated', 0)
+    this.reset()
+  }
+
+  /** The other end hears that this one is gone, behind what is on its way, or at once. */
+  reset(): void {
+    this.#isClosing = true
+    if (this.wire.world.fate.chance(0.5)) this.#carry({ kind: 'reset' })
+    else this.wire.far(this).lost('reset by the peer', this.wire.world.fate.upTo(50))
+  }
+
+  /** This end is told, some time later, that the connection is lost. What arrives before that still counts. */
+  lost(reason: string, delayMs: number): void {
+    if (delayMs === 0) this.#end(reason)
+    else this.wire.world.clock.setTimer(delayMs, () => { this.#end(reason) })
+  }
+
+  #carry(parcel: Parcel): void {
+    const { world } = this.wire
+    if (parcel.kind === 'frame' && world.strikes('drop', 0.004)) return
+    const delayMs = this.wire.delayMs + (world.isFaulty ? world.fate.upTo(10) : 0) + (world.strikes('late frame', 0.01) ? world.fate.upTo(3000) : 0)
+    this.#lastAt = Math.max(this.#lastAt, world.clock.now() + delayMs)
+    world.clock.setTimer(this.#lastAt - world.clock.now(), () => { if (!this.wire.isFrozen) this.wire.far(this).#take(parcel) })
+  }
+
+  #take(parcel: Parcel): void {
+    if (this.#gone !== undefined || !this.life.isAlive) return
+    switch (parcel.kind) {
+      case 'ping': this.#carry({ kind: 'pong' }); break
+      case 'pong': this.#events?.alive(); break
+      case 'reset': this.#end('reset by the peer'); break
+      case 'close': this.#closed(); break
+      case 'frame':
+        if (this.#events === undefined) this.#kept.push(parcel.frame)
+        else this.#hand(parcel.frame)
+    }
+  }
+
+  #hand(frame: Uint8Array): void {
+    if (!this.life.survives('before a frame is taken')) return
+    // What comes after this end has closed is for nobody.
+    if (!this.#isClosing) this.wire.watcher.arrives(this.side, this.wire.number, frame)
+    this.#events?.message(frame)
+    this.life.survives('after a frame is taken')
+  }
+
+  #closed(): void {
+    if (!this.#isClosing) {
+      this.#carry({ kind: 'close' })
+      this.#isClosing = true
+    }
+    this.#end('closed')
+  }
+
+  #end(reason: string): void {
+    if (this.#gone !== undefined) return
+    this.#gone = reason
+    this.#isClosing = true
+    if (this.#events !== undefined) this.#raiseClose(reason)
+  }
+
+  /** Later, as sockets do. */
+  #raiseClose(reason: string): void {
+    queueMicrotask(() => { if (this.life.isAlive) this.#events?.close(reason) })
+  }
+}
+
+class Wire {
+  readonly world: World
+  readonly watcher: Watcher
+  readonly number: number
+  readonly delayMs: number
+  readonly ends: [End, End]
+  /** Nothing arrives any more, and nobody is told. */
+  isFrozen = false
+
+  constructor(world: World, watcher: Watcher, number: number, lives: [Life, Life], canPing: boolean) {
+    this.world = world
+    this.watcher = watcher
+    this.number = number
+    this.delayMs = world.fate.upTo(40)
+    this.ends = [new End(this, 'alice', lives[0], canPing), new End(this, 'bob', lives[1], true)]
+  }
+
+  far(end: End): End {
+    return end === this.ends[0] ? this.ends[1] : this.ends[0]
+  }
+
+  get isOver(): boolean {
+    return this.ends.every(end => end.isGone || !end.life.isAlive)
+  }
+}
+
+export class Wires {
+  /** Whether bob can be reached. */
+  isUp = true
+  readonly #world: World
+  readonly #watcher: Watcher
+  /** Whether alice can send pings: no browser can. */
+  readonly #canPing: boolean
+  #wires: Wire[] = []
+  #count = 0
+  #door: { life: Life; onConnection: (connection: Connection) => void } | undefined
+
+  constructor(world: World, watcher: Watcher, canPing: boolean) {
+    this.#world = world
+    this.#watcher = watcher
+    this.#canPing = canPing
+  }
+
+  /** Bob's door in one of his lives. */
+  acceptor(life: Life): Acceptor {
+    const isOpen = (): boolean => this.#door?.life === life
+    return {
+      authTimeoutMs: 2000,
+      maxUnauthenticated: 100,
+      get port() { return isOpen() ? 0 : undefined },
+      listen: async onConnection => { this.#door = { life, onConnection } },
+      close: async () => {
+        if (!isOpen()) return
+        this.#door = undefined
+        for (const wire of this.#wires) wire.ends[1].terminate()
+      }
+    }
+  }
+
+  /** Alice's way to bob's door in one of her lives. */
+  dial(life: Life): Dial {
+    return async (url, signal) => {
+      await this.#world.pause(this.#world.fate.upTo(30))
+      const door = this.#door
+      if (!life.isAlive || signal.aborted || !this.isUp || door?.life.isAlive !== true || this.#world.strikes('refused dial', 0.05)) {
+        throw new UnreachableError(`cannot reach ${url}`)
+      }
+      const wire = new Wire(this.#world, this.#watcher, ++this.#count, [life, door.life], this.#canPing)
+      this.#wires = [...this.#wires.filter(one => !one.isOver), wire]
+      this.#world.note('', () => `wire ${wire.number} is up`)
+      door.onConnection(wire.ends[1])
+      return wire.ends[0]
+    }
+  }
+
+  /** The connections are lost: each end hears of it at a time of its own, and until then may get what was on its way. */
+  cut(): void {
+    for (const { ends } of this.#wires) {
+      for (const end of ends) end.lost('cut', 1 + (this.#world.fate.chance(0.5) ? 0 : this.#world.fate.upTo(2000)))
+    }
+  }
+
+  /** Nothing arrives any more, and neither end is told. */
+  freeze(): void {
+    for (const wire of this.#wires) wire.isFrozen = true
+  }
+
+  /** A process is gone. Its machine tells the peer so, unless it is gone too. */
+  died(side: SideName): void {
+    const isTold = this.#world.fate.chance(0.7)
+    for (const wire of this.#wires) {
+      const end = wire.ends[side === 'alice' ? 0 : 1]
+      if (end.life.isAlive || end.isGone) continue
+      if (isTold) end.reset()
+      else this.#world.note(otherSide(side), () => `is not told that ${side} is gone`)
+    }
+  }
+}

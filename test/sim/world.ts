@@ -1,0 +1,108 @@
+/**
+ * What one run of the simulator has in common: the time, the chance, which faults may strike, what has struck, and the trace. All of it
+ * from one seed.
+ */
+import { chooser } from '../support/chooser.js'
+import type { Chooser } from '../support/chooser.js'
+import { VirtualClock } from '../support/virtual-clock.js'
+
+export type SideName = 'alice' | 'bob'
+
+export const otherSide = (side: SideName): SideName => side === 'alice' ? 'bob' : 'alice'
+
+/** What strikes, as the figures name it. */
+export const FAULTS = [
+  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'disconnect', 'slow module', 'failed module'
+] as const
+export type Fault = (typeof FAULTS)[number]
+
+/** What is done wrong on purpose, so that a run has something to find (see mutants.ts). */
+export interface Mutant {
+  /** A commit is answered when it is given to the disk, which takes it later, or never if the process dies. */
+  acknowledgesEarly?: boolean
+  /** One put of a commit is lost, now and then. */
+  losesPuts?: boolean
+  /** Timers of more than a second never fire. */
+  sleepsOn?: boolean
+  /** The plugin is told of a maximum that is twice what the host allows. */
+  exceedsLimits?: boolean
+  /** A claim is taken without a look at its signature; and is not worth anything. */
+  believesClaims?: boolean
+  /** The plugin gives its peer no grace. */
+  hurries?: boolean
+}
+
+/** Takes the lines of a trace. */
+export type Trace = (line: string) => void
+
+/** Where one of the two dies, in its first life: at which point, and how many turns after it. */
+export interface KillAt {
+  readonly side: SideName
+  readonly point: number
+  readonly turns: number
+}
+
+export interface RunOptions {
+  /** This death is all that goes wrong. */
+  readonly killAt?: KillAt | undefined
+  readonly trace?: Trace | undefined
+  readonly mutant?: Mutant | undefined
+}
+
+export class World {
+  readonly seed: number
+  readonly clock = new VirtualClock()
+  /** Chance of what the hosts do. */
+  readonly choice: Chooser
+  /** Chance of what goes wrong. */
+  readonly fate: Chooser
+  readonly mutant: Mutant
+  readonly struck = new Map<Fault, number>()
+  /** What the rules forbid and happened all the same. */
+  readonly violations: string[] = []
+  readonly killAt: KillAt | undefined
+  /** How many points each has passed in its first life, while faults may strike. */
+  readonly points: Record<SideName, number> = { alice: 0, bob: 0 }
+  /** Whether faults may strike still. */
+  isFaulty = true
+  readonly #trace: Trace | undefined
+  readonly #began: number
+
+  constructor(seed: number, { trace, killAt, mutant = {} }: RunOptions = {}) {
+    this.seed = seed
+    this.choice = chooser(seed)
+    this.fate = chooser(Math.imul(seed, 0x9e3779b1) ^ 0x5bd1e995)
+    this.mutant = mutant
+    this.killAt = killAt
+    this.#trace = trace
+    this.#began = this.clock.now()
+  }
+
+  /** Whether a fault strikes, counted. */
+  strikes(fault: Fault, probability: number): boolean {
+    if (!this.isFaulty || this.killAt !== undefined || !this.fate.chance(probability)) return false
+    this.count(fault)
+    return true
+  }
+
+  count(fault: Fault): void {
+    this.struck.set(fault, (this.struck.get(fault) ?? 0) + 1)
+    this.note('', () => `FAULT ${fault}`)
+  }
+
+  /** Waits in virtual time. */
+  pause(delayMs: number): Promise<void> {
+    return new Promise(resolve => { this.clock.setTimer(delayMs, resolve) })
+  }
+
+  violate(rule: string, what: string): void {
+    const violation = `${rule}: ${what}`
+    this.note('', () => `VIOLATION ${violation}`)
+    this.violations.push(violation)
+  }
+
+  /** A line of the trace. Texts are made only where there is one. */
+  note(side: SideName | '', what: () => string): void {
+    this.#trace?.(`${((this.clock.now() - this.#began) / 1000).toFixed(3).padStart(9)} ${side.padEnd(5)} ${what()}`)
+  }
+}
