@@ -105,7 +105,10 @@ export class Money {
   readonly #calls = new Map<number, Deferred<void>>()
   /** Settlements go one after the other: whoever comes waits for those before. */
   #turns = new Turns()
-  readonly #receiving = new Turns()
+  /** Those of the peer that have a number are judged one after the other. */
+  readonly #judgements = new Turns()
+  /** What the peer was told last that it is not credited. */
+  #refused: { readonly ledger: string; readonly number: number; readonly error: unknown } | undefined
   #life = { isOver: true }
   /** Those that are being stored. */
   #beginning = 0
@@ -321,18 +324,34 @@ export class Money {
    * @throws NotAcceptedError when this side takes none, when nothing proves it, or its minimum balance does not allow it;
    *   NoSubscriptionsError without a handler; what the module throws for a claim; StoreError
    */
-  receive(packet: TransferPacket, session: Session): Promise<SubProtocol[]> {
-    // One after the other: a repeat must find what became of the one before.
-    return this.#receiving.take(() => this.#receive(packet, session))
+  async receive(packet: TransferPacket, session: Session): Promise<SubProtocol[]> {
+    const { announced, ledgerId: ledger = '' } = session.peer
+    const number = announced ? readSettlementMark(packet.protocolData) : undefined
+    if (number === undefined) await this.#credit(packet, ledger, undefined)
+    else await this.#judgements.take(() => this.#judge(packet, ledger, number))
+    return []
   }
 
-  async #receive({ amount, protocolData }: TransferPacket, session: Session): Promise<SubProtocol[]> {
+  /**
+   * What was refused stays refused: the peer has forgotten it then, and an earlier attempt may come yet, from a connection that it has given
+   * up. No such connection outlives this process, so that nothing of it is stored.
+   */
+  async #judge(packet: TransferPacket, ledger: string, number: number): Promise<void> {
+    const refused = this.#refused
+    if (refused?.ledger === ledger && number <= refused.number && isNew(this.#state, ledger, number)) throw refused.error
+    try {
+      await this.#credit(packet, ledger, number)
+    } catch (error) {
+      if (!isTemporary(error)) this.#refused = { ledger, number, error }
+      throw error
+    }
+  }
+
+  async #credit({ amount, protocolData }: TransferPacket, ledger: string, number: number | undefined): Promise<void> {
     const { account, claims } = this.#options
     const { handler } = this.place
-    const { announced, ledgerId: ledger = '' } = session.peer
-    const number = announced ? readSettlementMark(protocolData) : undefined
     // A repeat of what was credited is not judged anew.
-    if (!isNew(this.#state, ledger, number)) return []
+    if (!isNew(this.#state, ledger, number)) return
     this.#checkTaking(handler)
     const secured = await claims?.check(protocolData)
     const isCredited = await account.ledger.settle('settledIn', parseAmount(amount), {
@@ -344,7 +363,6 @@ export class Money {
       }
     })
     if (isCredited && amount !== '0' && handler !== undefined) void this.#tell(handler, amount)
-    return []
   }
 
   #checkTaking(handler: MoneyHandler | undefined): void {

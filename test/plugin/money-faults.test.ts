@@ -77,6 +77,24 @@ async function openPair(ofAlice: Partial<PluginOptions> = {}, ofBob: Partial<Plu
 }
 
 describe('a repeat of a settlement that is credited already', () => {
+  it('an attempt that comes after the settlement was refused is refused too, though there would be room by then', async () => {
+    const bob = { services: {}, options: { trustSettlements: true, minBalance: '-30' } }
+    const { lab, told } = await openLab({ bob })
+    const comesLate = lab.network.hold(({ packet }) => packet.type === 'transfer', 1)
+    const refused = watch(lab.alice.plugin.sendMoney('37'))
+    await lab.clock.advance(10_000)
+    expect(refused.state).toBe('rejected')
+    const { prepare } = ilpPayment('makes room', lab.clock.now() + 10_000, '20')
+    expect(codeOf(await lab.alice.plugin.sendData(prepare))).toBe('fulfill')
+    comesLate()
+    await settle()
+    expect([await settled(lab.alice), await settled(lab.bob), told]).toEqual([['0', '0'], ['0', '0'], []])
+    // The next one is judged for itself.
+    await lab.alice.plugin.sendMoney('37')
+    await settle()
+    expect([await settled(lab.alice), await settled(lab.bob), told]).toEqual([['37', '0'], ['0', '37'], ['37']])
+  })
+
   it('is answered as credited though the handler is gone by then', async () => {
     const { lab, told } = await openLab()
     lab.network.drop(answers('transfer'), 1)
