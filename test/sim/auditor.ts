@@ -209,6 +209,8 @@ export class Auditor {
       if (isLogin(packet, request)) this.#sessions.add(`${wire} ${from}`)
       this.#world.note(from, () => `sends ${nameOf(packet, request)}`)
       if (packet.type === 'response' && request !== undefined) this.#checkResponse(from, packet, request)
+      // It says that it cannot take it now, so that it will come again: a store that fails, or a host that disconnects.
+      if (packet.type === 'error' && packet.code.startsWith('T') && request?.type === 'fulfill') this.#due.delete(this.books[from].statuses.get(request.transferId)?.condition ?? '')
     } else {
       this.#requests.set(`${wire} ${from} ${packet.requestId}`, packet)
       this.#world.note(from, () => `sends ${nameOf(packet)}`)
