@@ -112,8 +112,6 @@ export class Money {
   #life = { isOver: true }
   /** Those that are being stored. */
   #beginning = 0
-  /** The greatest sum that the module was asked for, whatever the store made of it (I6). */
-  #asked = 0n
   #isSettlingUp = false
   /** A payment was refused for want of a settlement since the last one. */
   #isWanting = false
@@ -236,7 +234,10 @@ export class Money {
     if (life.isOver) return
     let end: End | undefined
     try {
-      const claim = await this.#claimOf(settlement)
+      const claimed = await this.#claimOf(settlement, life)
+      // Not stored: another life goes on with it.
+      if (claimed === undefined) return
+      const { claim } = claimed
       end = isOnce === true ? await this.#sendOnce(amount, claim, life) : await this.#sendUntilAnswered(number, amount, claim, life)
     } catch (error) {
       end = { isSettled: false, error }
@@ -255,23 +256,25 @@ export class Money {
 
   /**
    * The claim that goes along, stored before it is sent: for all that was settled before and this, and for no less than the claim before,
-   * which the peer may have, whether it has credited it or not. `undefined` where nothing proves it.
+   * which the peer may have, whether it has credited it or not. None where nothing proves it. Once made it is stored however long the store
+   * fails, so that the module is asked for no less the next time (I6); `undefined` where that life is over.
    */
-  async #claimOf({ number, amount, claim }: Sending): Promise<string | undefined> {
+  async #claimOf({ number, amount, claim }: Sending, life: Life): Promise<{ claim?: string } | undefined> {
     const { account, claims, records } = this.#options
-    if (claims === undefined || claim !== undefined) return claim
+    if (claim !== undefined) return { claim }
+    if (claims === undefined) return {}
     const sum = (await account.ledger.sums()).settledOut + parseAmount(amount)
-    const stored = parseSum(this.#state.claimed ?? '0', 'claimed')
-    const before = stored > this.#asked ? stored : this.#asked
+    const before = parseSum(this.#state.claimed ?? '0', 'claimed')
     const claimed = sum > before ? sum : before
     const made = await claims.make(claimed)
-    this.#asked = claimed
-    await records.submit(group => {
-      const draft = this.#draftIn(group)
-      const sending = draft.state.sending.map(one => one.number === number ? { ...one, claim: made } : one)
-      draft.state = { ...draft.state, claimed: formatAmount(claimed), sending }
-    })
-    return made
+    return changeUntilDone(account, async () => {
+      await records.submit(group => {
+        const draft = this.#draftIn(group)
+        const sending = draft.state.sending.map(one => one.number === number ? { ...one, claim: made } : one)
+        draft.state = { ...draft.state, claimed: formatAmount(claimed), sending }
+      })
+      return { claim: made }
+    }, () => life.isOver)
   }
 
   async #sendUntilAnswered(number: number, amount: string, claim: string | undefined, life: Life): Promise<End | undefined> {
