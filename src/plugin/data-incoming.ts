@@ -7,7 +7,7 @@
  */
 import { printable, toBase64url } from '../core/bytes.js'
 import {
-  AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, NotAcceptedError, StoreError, TransferNotFoundError, messageOf
+  AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, NotAcceptedError, StoreError, TransferNotFoundError, UnreachableError, messageOf
 } from '../core/errors.js'
 import { formatAmount } from '../core/amounts.js'
 import type { Amount } from '../core/amounts.js'
@@ -19,7 +19,7 @@ import type { Fates } from '../btp/inquiry.js'
 import { asBuffer } from '../btp/oer.js'
 import type { Session } from '../btp/session.js'
 import type { View } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeTransfer, copyOf, reportDispute, stoppedError, transferOfPrepare } from './account.js'
+import { MOST_REMEMBERED, changeTransfer, copyOf, reportDispute, stoppedError, transferOfPrepare, whyTooMuch } from './account.js'
 import type { Account } from './account.js'
 import { Deferred } from './deferred.js'
 import { Disputable } from './disputable.js'
@@ -103,7 +103,6 @@ export class DataIncoming {
   async handle(packet: Uint8Array, prepare: IlpPrepare, mark: string | undefined, session: Session, handler: DataHandler): Promise<Uint8Array> {
     const { ledger, clock, random } = this.#account
     if (prepare.expiresAt.getTime() <= clock.now()) return writeIlpReject('R00', 'the packet has expired already')
-    if (ledger.inFlightCount >= MOST_IN_FLIGHT) return writeIlpReject('T03', 'too many packets are in flight')
     const id = mark ?? randomTransferId(random)
     const transfer = transferOfPrepare(this.#account, id, prepare, true)
     const handling: Handling = { id, transfer, expiresAt: prepare.expiresAt.getTime(), session, position: 0n, answer: new Deferred() }
@@ -112,7 +111,8 @@ export class DataIncoming {
     } catch (error) {
       // The store cannot tell whether it holds the packet, so the sender gets no answer; if it does, that ends with its time.
       if (error instanceof StoreError && error.outcome === 'unknown') this.#armExpiry(handling)
-      if (error instanceof NotAcceptedError) return await this.#refusal(transfer)
+      if (error instanceof NotAcceptedError) return await this.#refusal(transfer, 'T04', 'the balance does not allow the amount now')
+      if (error instanceof UnreachableError) return await this.#refusal(transfer, 'T03', error.message)
       throw error
     }
     if (this.#life.isOver) throw stoppedError(id)
@@ -126,14 +126,18 @@ export class DataIncoming {
   #hold(view: View<Transfer>, { id, transfer }: Handling): void {
     if (view.get(id) !== undefined) throw new DuplicateIdError(`id ${id} belongs to another transfer`)
     if (this.#refused.has(id)) throw new AlreadyRolledBackError(`the sender of ${id} was told that it is cancelled`)
+    const excess = whyTooMuch(this.#account, view, transfer.amount)
+    if (excess !== undefined) throw new UnreachableError(excess)
     view.create(id, transfer, true, { v: 1, stage: 'handed', at: this.#account.clock.now() })
   }
 
   /** Whether a smaller amount could be taken, or this one later. */
-  async #refusal({ amount }: Transfer): Promise<Uint8Array> {
+  async #refusal({ amount }: Transfer, code: string, message: string): Promise<Uint8Array> {
+    const { maxInFlightAmount } = this.#account
     const { maximum } = await this.#account.ledger.limits()
-    if (BigInt(amount) <= maximum) return writeIlpReject('T04', 'the balance does not allow the amount now')
-    return writeIlpReject('F08', 'the amount exceeds the maximum balance', amountTooLargeData(amount, maximum < 0n ? '0' : formatAmount(maximum)))
+    const most = maxInFlightAmount < maximum ? maxInFlightAmount : maximum
+    if (BigInt(amount) <= most) return writeIlpReject(code, message)
+    return writeIlpReject('F08', 'the amount exceeds the maximum', amountTooLargeData(amount, most < 0n ? '0' : formatAmount(most)))
   }
 
   #armExpiry(handling: Handling): void {
@@ -232,7 +236,7 @@ export class DataIncoming {
 
   #refuse(id: string): void {
     this.#refused.add(id)
-    if (this.#refused.size <= MOST_IN_FLIGHT) return
+    if (this.#refused.size <= MOST_REMEMBERED) return
     const [oldest] = this.#refused
     if (oldest !== undefined) this.#refused.delete(oldest)
   }

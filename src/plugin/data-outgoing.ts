@@ -20,7 +20,7 @@ import type { Fates } from '../btp/inquiry.js'
 import { find, octets } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
 import type { Entry } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeTransfer, createOutgoing, reportDispute, stoppedError, transferOfPrepare } from './account.js'
+import { changeTransfer, createOutgoing, reportDispute, stoppedError, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
 import { sendingError } from './courier.js'
 import { Deferred } from './deferred.js'
@@ -121,10 +121,10 @@ export class DataOutgoing {
    *   answered as a BTP Error; StoreError
    */
   async send(packet: Uint8Array, prepare: IlpPrepare): Promise<Uint8Array> {
-    const { ledger, clock, random, session } = this.#account
+    const { ledger, clock, random, session, maxInFlight } = this.#account
     if (session() === undefined) throw new UnreachableError('there is no connection to the peer')
     if (prepare.expiresAt.getTime() <= clock.now()) throw new AlreadyRolledBackError('the packet has expired already')
-    if (this.#flights.size >= MOST_IN_FLIGHT) throw new UnreachableError('too many packets are in flight')
+    if (this.#flights.size >= maxInFlight) throw new UnreachableError('too many packets are in flight')
     const id = randomTransferId(random)
     const transfer = transferOfPrepare(this.#account, id, prepare, false)
     try {

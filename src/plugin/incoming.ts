@@ -17,7 +17,7 @@ import type { PreparePacket, SubProtocol } from '../btp/packets.js'
 import { fromProtocolData, octets } from '../btp/protocol-data.js'
 import { found, sameTransfer } from '../ledger/records.js'
 import type { Entry } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeTransfer, changeUntilDone, copyOf, ilpData, rejectionMessage, reportDispute, stoppedError, timeoutIlpError, transferOfPrepare } from './account.js'
+import { changeTransfer, changeUntilDone, copyOf, ilpData, rejectionMessage, reportDispute, stoppedError, timeoutIlpError, transferOfPrepare, whyTooMuch } from './account.js'
 import type { Account, Life } from './account.js'
 import { Deferred } from './deferred.js'
 import { Doubts } from './doubts.js'
@@ -80,7 +80,8 @@ export class Incoming {
       const known = view.get(id)
       if (known !== undefined) return repeated(known, transfer)
       if (packet.expiresAt.getTime() <= clock.now()) throw new NotAcceptedError(`transfer ${id} has expired already`)
-      if (ledger.inFlightCount >= MOST_IN_FLIGHT) throw new NotAcceptedError(`${MOST_IN_FLIGHT} transfers are in flight already`)
+      const excess = whyTooMuch(this.#account, view, packet.amount)
+      if (excess !== undefined) throw new NotAcceptedError(excess)
       // Without a module nobody is asked, so it is held at once.
       return view.create(id, transfer, true, { v: 1, stage: module === undefined ? 'held' : 'checking', at: clock.now() })
     })
