@@ -2,14 +2,10 @@
  * Two Node processes pay each other in both directions, with a durable store each. One of them is killed, again and again, in the middle
  * of it: without a warning, as by a power cut. Then everything that anybody was told must be true on both sides.
  */
-import { execFile } from 'node:child_process'
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { chooser } from '../support/chooser.js'
+import { compilePackage } from '../support/compiled.js'
 import { audit } from './audit.js'
 import { Peer } from './peer-process.js'
 import { Witness } from './witness.js'
@@ -19,30 +15,17 @@ const KILLS = 20
 const IN_FLIGHT = 32
 const SEED = Number(process.env['CRASH_SEED'] ?? Math.trunc(Math.random() * 2 ** 31))
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-const run = promisify(execFile)
-
-let folder: string
-
-/** The package as JavaScript in a folder of its own: the tests before may have been run without a build. */
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'paychan-crash-'))
-  await writeFile(join(folder, 'package.json'), '{ "type": "module" }')
-  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
-  const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc')
-  const only = ['--noCheck', '--declaration', 'false', '--sourceMap', 'false', '--inlineSources', 'false']
-  await run(process.execPath, [compiler, '-p', join(ROOT, 'tsconfig.build.json'), '--outDir', join(folder, 'js'), ...only])
-}, 60_000)
-
-afterAll(() => rm(folder, { recursive: true, force: true }))
+let compiled: Awaited<ReturnType<typeof compilePackage>>
+beforeAll(async () => { compiled = await compilePackage() }, 60_000)
+afterAll(() => compiled.remove())
 
 it(`I1, I3, I7, I8, H5, H6: what was acknowledged survives kill -9, ${KILLS} times under load (seed ${SEED})`, { timeout: 120_000 }, async () => {
   const { upTo, pick } = chooser(SEED)
   const witness = new Witness()
-  const both = { entry: join(folder, 'js', 'node.js'), inFlight: IN_FLIGHT, witness }
-  const listener = new Peer({ ...both, path: join(folder, 'listener') })
+  const both = { entry: compiled.entry, inFlight: IN_FLIGHT, witness }
+  const listener = new Peer({ ...both, path: join(compiled.path, 'listener') })
   await listener.start()
-  const dialler = new Peer({ ...both, path: join(folder, 'dialler'), server: `btp+ws://:secret@127.0.0.1:${listener.port}` })
+  const dialler = new Peer({ ...both, path: join(compiled.path, 'dialler'), server: `btp+ws://:secret@127.0.0.1:${listener.port}` })
   const peers = [listener, dialler]
   try {
     await dialler.start()
