@@ -97,7 +97,7 @@ async function run(lane, index, port) {
     done = Math.max(done, round + 1)
     const luck = chance(seed, index, round)
     if (lane === 'stranger') await pester(luck, { port, count, memory })
-    else await attack(luck, { port, secret: secrets[lane], v2: lane === 'attacked2', memory, model: models[lane], count })
+    else await attack(luck, { port, secret: secrets[lane], v2: lane === 'attacked2', round, memory, model: models[lane], count })
   }
 }
 
@@ -168,7 +168,7 @@ try {
   await honest.ready
   // What is loaded and compiled at first is no growth.
   for (const [index, name] of Object.keys(models).entries()) {
-    for (let round = 0; round < 3; round++) await attack(chance(seed, 100 + index, round), { port, secret: secrets[name], v2: name === 'attacked2', memory: [], model: models[name], count })
+    for (let round = 0; round < 3; round++) await attack(chance(seed, 100 + index, round), { port, secret: secrets[name], v2: name === 'attacked2', round, memory: [], model: models[name], count })
   }
   first = await target.ask('memory')
   begun = performance.now()

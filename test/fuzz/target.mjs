@@ -17,7 +17,7 @@ const [, , entry, settings] = process.argv
 const { PaychanPlugin, BtpListener, LmdbStore, errors } = await import(pathToFileURL(entry).href)
 const { folder, secrets, caps } = JSON.parse(settings)
 
-const MAXIMUM = 1_000_000
+const MAXIMUM = 1_000_000_000_000
 const LINE_CHARACTERS = 1500
 /** How long the hosts take to answer large messages. */
 const SLOW_MS = 300

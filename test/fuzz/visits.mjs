@@ -13,7 +13,7 @@ const OWN = 0xf000_0000
 const LEDGER = 'fa'.repeat(16)
 const FAR = '99991231235959.999Z'
 const BAD_TIMES = ['', 'now', '20171324000000.000Z', '20170229000000.000Z', '2017-12-24T16:14:32Z', '20171224161432.2790001Z', '00000000000000.000Z', '20171224161432.279+01', '\0'.repeat(19), '9'.repeat(300), FAR, '19700101000000Z']
-const AMOUNTS = [0n, 1n, 999n, 1_000_001n, 2n ** 63n, 2n ** 64n - 1n]
+const AMOUNTS = [0n, 1n, 999n, 1_000_000_000_001n, 2n ** 63n, 2n ** 64n - 1n]
 const NAMES = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'valueOf', 'prototype', '', 'ilp', 'custom', 'claim', 'paychan', 'auth', 'auth_token', 'info', 'balance', 'limit', 'ccp', 'x'.repeat(3000), 'caf\xe9', '\0\x1b[2J']
 const TEXTS = [
   '{}', 'null', '[]', '""', '0', '{"__proto__":{"polluted":1}}', '{"constructor":{"prototype":{"polluted":1}}}', '{"a":', '\ud83d', '{"\\u005f_proto__":1}',
@@ -27,7 +27,11 @@ const MESSAGES = {
   claim: () => [null, {}, { amount: '5' }, { amount: '-5', signature: {} }, 'x'.repeat(33_000), [[[[]]]]]
 }
 const MARKS = [1, 0, -1, 1.5, 2 ** 60, '1', null, {}]
+/** Names of errors, first those that decide what becomes of a Fulfill. */
 const ERRORS = ['AlreadyRolledBackError', 'AlreadyFulfilledError', 'NotAcceptedError', 'UnreachableError', 'InvalidFieldsError', 'TypeError', '__proto__', 'constructor', '']
+
+/** In so many rounds the attackers answer also by other errors. */
+const MOST_DOUBTING = 20
 
 const uuid = bytes => bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 const moment = ms => new Promise(resolve => { setTimeout(resolve, ms) })
@@ -225,12 +229,14 @@ function layOut(attacker, luck) {
 }
 
 /** What is answered to the account's own requests, and when it shows its preimages. */
-function manners(luck) {
+function manners(luck, round) {
+  // What decides nothing leaves a Fulfill in doubt for minutes, or until its sender tells its balance: many would leave room for nothing else.
+  const errors = round < MOST_DOUBTING ? ERRORS : ERRORS.slice(0, 2)
   return {
     fulfill: luck.weighted({ response: 12, nothing: 2, error: 2, twice: 1 }),
     prepare: luck.weighted({ response: 8, nothing: 2, error: 2 }),
     then: luck.weighted({ right: 5, wrong: 2, reject: 2, nothing: 2 }),
-    error: luck.pick(ERRORS)
+    error: luck.pick(errors)
   }
 }
 
@@ -314,13 +320,13 @@ class Answerer {
 }
 
 /** One visit by the peer of an attacked account. */
-export async function attack(luck, { port, secret, v2, memory, model, count }) {
+export async function attack(luck, { port, secret, v2, round, memory, model, count }) {
   const announced = luck.is(0.5)
   const attacker = new Attacker(luck, { v2, announced, memory, model })
   const ledger = announced ? LEDGER : undefined
   const authentication = frame(btp.auth(1, secret, ledger))
   const steps = layOut(attacker, luck)
-  const behaviour = manners(luck)
+  const behaviour = manners(luck, round)
   const end = luck.pick(['close', 'end', 'reset'])
   const isPolite = luck.is(0.8)
   const deafMs = luck.upTo(300)
