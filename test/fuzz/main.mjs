@@ -33,8 +33,8 @@ const seed = Number(values.seed)
 const rounds = values.rounds === undefined ? Infinity : Number(values.rounds)
 const seconds = values.seconds === undefined ? (rounds === Infinity ? 60 : Infinity) : Number(values.seconds)
 
-/** Each lane makes one visit after the other; two at each account get in each other's way. */
-const LANES = ['attacked1', 'attacked1', 'attacked2', 'attacked2', 'stranger']
+/** Each lane makes one visit after the other; two at one account get in each other's way. */
+const LANES = ['attacked1', 'attacked1', 'attacked2', 'attacked2', 'attacked3', 'stranger']
 const CAPS = { maxInFlight: 200, maxInFlightAmount: '60000', maxRequests: 300, maxBufferedBytes: 262_144 }
 /** How long a payment of an honest peer may take on a machine that has other work. */
 const PAYMENT_MS = 5000
@@ -76,12 +76,12 @@ function start(file, settings, execArgv = []) {
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'paychan-fuzz-'))
-const secrets = Object.fromEntries(['attacked1', 'attacked2', 'honest1', 'honest2'].map(name => [name, randomBytes(16).toString('hex')]))
+const secrets = Object.fromEntries(['attacked1', 'attacked2', 'attacked3', 'honest1', 'honest2'].map(name => [name, randomBytes(16).toString('hex')]))
 const complaints = []
 const complain = text => { complaints.push(text) }
 const counts = new Map()
 const count = (name, by = 1) => { counts.set(name, (counts.get(name) ?? 0) + by) }
-const models = { attacked1: new Model(), attacked2: new Model() }
+const models = { attacked1: new Model(), attacked2: new Model(), attacked3: new Model() }
 
 const target = start('target.mjs', { folder, secrets, caps: CAPS }, ['--expose-gc'])
 let honest
@@ -119,7 +119,7 @@ function checkHonest({ drops, failures, served }) {
   }
 }
 
-/** At the end: all that is open is made good, and the books of all four must be what they should. */
+/** At the end: all that is open is made good, and the books of all five must be what they should. */
 async function settleUp(port) {
   await target.ask('quiet')
   for (const name of Object.keys(models)) {

@@ -1,6 +1,6 @@
 /**
- * The process under attack: four accounts on one listener, two of them attacked and two honest, each pair under a host of LPI v1 and one of
- * LPI v2. Tells of whatever must not be; answers with its books and its memory when it is asked. Run with --expose-gc.
+ * The process under attack: five accounts on one listener. Of the attacked ones two are under hosts of LPI v1, the second with a payment
+ * channel module, and one under a host of LPI v2, which believes settlements; of the honest ones one is under each. Tells of whatever must not be; answers with its books and its memory when it is asked. Run with --expose-gc.
  *
  * The hosts fulfill what has the right condition (see packets.mjs), leave some of it to run out, and refuse the rest. To the attackers they
  * also send transfers of their own.
@@ -14,7 +14,7 @@ import { pathToFileURL } from 'node:url'
 import { conditionOf, ilpFulfill, ilpPrepare, ilpReject, ilpTime, preimageOf, readIlp } from './packets.mjs'
 
 const [, , entry, settings] = process.argv
-const { PaychanPlugin, BtpListener, LmdbStore, errors } = await import(pathToFileURL(entry).href)
+const { PaychanPlugin, makePaymentChannelPlugin, BtpListener, LmdbStore, errors } = await import(pathToFileURL(entry).href)
 const { folder, secrets, caps } = JSON.parse(settings)
 
 const MAXIMUM = 1_000_000_000_000
@@ -50,9 +50,31 @@ const isForgotten = known => known.at(-1) >> 4 === 0
 
 const listener = new BtpListener({ port: 0, host: '127.0.0.1', authTimeoutMs: 500, maxUnauthenticated: 50 })
 
-function open(name, services) {
+/** Claims are bare sums, of at most so many digits. */
+const CLAIM = /^[0-9]{1,20}$/
+
+function makeClaims(name) {
+  let best
+  return makePaymentChannelPlugin({
+    pluginName: 'fuzz-claims',
+    constructor({ backend }) { best = backend.getMaxValueTracker('incoming_claim') },
+    connect() {},
+    disconnect() {},
+    getInfo: () => ({ prefix: `test.${name}.`, currencyCode: 'EUR', currencyScale: 9, connectors: [] }),
+    getAccount: () => `test.${name}.server`,
+    getPeerAccount: () => `test.${name}.client`,
+    async handleIncomingPrepare() { await moment(1) },
+    createOutgoingClaim: (_ctx, amount) => ({ amount }),
+    async handleIncomingClaim(_ctx, claim) {
+      if (typeof claim?.amount !== 'string' || !CLAIM.test(claim.amount)) throw new errors.NotAcceptedError('this is no claim')
+      await best.setIfMax({ value: claim.amount, data: null })
+    }
+  })
+}
+
+function open(name, services, Plugin = PaychanPlugin) {
   const attacked = name.startsWith('attacked')
-  return new PaychanPlugin({
+  return new Plugin({
     listener,
     incomingSecret: secrets[name],
     prefix: `test.${name}.`,
@@ -61,12 +83,13 @@ function open(name, services) {
     minBalance: attacked ? String(-MAXIMUM) : '-Infinity',
     store: new LmdbStore({ path: join(folder, name) }),
     _log,
-    ...attacked ? caps : {}
+    ...attacked ? caps : {},
+    ...name === 'attacked2' ? { trustSettlements: true } : {}
   }, ...services)
 }
 
-function hostV1(name) {
-  const plugin = open(name, [])
+function hostV1(name, Plugin) {
+  const plugin = open(name, [], Plugin)
   plugin.on('incoming_prepare', ({ id, executionCondition }) => {
     const known = bytesOf(id)
     if (base64url(conditionOf(known)) !== executionCondition) plugin.rejectIncomingTransfer(id, { code: 'F00', message: 'unknown' }).catch(expected)
@@ -96,17 +119,18 @@ function hostV2(name) {
   return plugin
 }
 
-const accounts = { attacked1: hostV1('attacked1'), attacked2: hostV2('attacked2'), honest1: hostV1('honest1'), honest2: hostV2('honest2') }
+const accounts = { attacked1: hostV1('attacked1'), attacked2: hostV2('attacked2'), attacked3: hostV1('attacked3', makeClaims('attacked3')), honest1: hostV1('honest1'), honest2: hostV2('honest2') }
 for (const plugin of Object.values(accounts)) await plugin.connect()
 
 /** What the hosts send to whoever is there. */
 let isSending = true
 setInterval(() => {
-  const { attacked1, attacked2 } = accounts
-  if (isSending && attacked1.isConnected()) {
+  const { attacked1, attacked2, attacked3 } = accounts
+  for (const plugin of [attacked1, attacked3]) {
+    if (!isSending || !plugin.isConnected()) continue
     const id = randomUUID()
     const expiresAt = new Date(Date.now() + 1500).toISOString()
-    attacked1.sendTransfer({ id, to: attacked1.getPeerAccount(), amount: '7', executionCondition: base64url(conditionOf(bytesOf(id))), expiresAt }).catch(expected)
+    plugin.sendTransfer({ id, to: plugin.getPeerAccount(), amount: '7', executionCondition: base64url(conditionOf(bytesOf(id))), expiresAt }).catch(expected)
   }
   if (isSending && attacked2.isConnected()) {
     const data = randomBytes(16)

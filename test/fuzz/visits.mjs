@@ -24,7 +24,7 @@ const MESSAGES = {
     { probe: true }, { ask: [] }, { ask: [known], more: true }, { ask: [known] }, { ask: ['__proto__'] }, { ask: Array(201).fill(known) }, { ask: Array(200).fill(known) },
     { ask: 5 }, { late: known }, { late: null }, { late: { id: known } }, { transfer: known }, { settlement: 1 }, { v: 1, ledger: LEDGER }, { v: 1e9 }, null, []
   ],
-  claim: () => [null, {}, { amount: '5' }, { amount: '-5', signature: {} }, 'x'.repeat(33_000), [[[[]]]]]
+  claim: () => [null, {}, { amount: '5' }, { amount: '99999999999999999999' }, { amount: '-5', signature: {} }, 'x'.repeat(33_000), [[[[]]]]]
 }
 const MARKS = [1, 0, -1, 1.5, 2 ** 60, '1', null, {}]
 /** Names of errors, first those that decide what becomes of a Fulfill. */
@@ -236,6 +236,7 @@ function manners(luck, round) {
     fulfill: luck.weighted({ response: 12, nothing: 2, error: 2, twice: 1 }),
     prepare: luck.weighted({ response: 8, nothing: 2, error: 2 }),
     then: luck.weighted({ right: 5, wrong: 2, reject: 2, nothing: 2 }),
+    claim: luck.pick([undefined, ...MESSAGES.claim()]),
     error: luck.pick(errors)
   }
 }
@@ -266,7 +267,7 @@ class Answerer {
       model.doubted(btp.sha256(fulfillment))
       this.send(btp.error(requestId, manners.error))
     } else if (manners.fulfill !== 'nothing') {
-      this.send(btp.response(requestId))
+      this.send(btp.response(requestId, manners.claim === undefined ? [] : [btp.json('claim', manners.claim)]))
       if (manners.fulfill === 'twice') this.send(btp.response(requestId))
     }
   }
