@@ -2,7 +2,6 @@
  * What the two directions of transfers share: the ledger they change, the peer they talk to, the host they report to.
  * Imports core, btp and ledger.
  */
-import { formatAmount } from '../core/amounts.js'
 import type { Limit } from '../core/amounts.js'
 import type { Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
@@ -113,12 +112,12 @@ export function transferOfPrepare(account: Account, id: string, prepare: IlpPrep
 }
 
 /**
- * Why no more of the peer's can be taken beside what is in flight, if so. Limits on the balance bound nothing of transfers that have no
+ * Checks that a transfer of the peer can be taken beside what is in flight. Limits on the balance bound nothing of transfers that have no
  * amount, and may be infinite; each costs memory until it expires, which the sender decides.
+ * @throws the error that the generation has for it
  */
-export function whyTooMuch({ maxInFlight, maxInFlightAmount }: Account, { inFlight, incomingHeld }: View<Transfer>, amount: string): string | undefined {
-  if (inFlight >= maxInFlight) return `${maxInFlight} transfers are in flight already`
-  return incomingHeld + BigInt(amount) > maxInFlightAmount ? `more than ${formatAmount(maxInFlightAmount)} would be in flight` : undefined
+export function checkInFlight({ maxInFlight, maxInFlightAmount }: Account, { inFlight, incomingHeld }: View<Transfer>, amount: string, Excess: new (message: string) => Error): void {
+  if (inFlight >= maxInFlight || incomingHeld + BigInt(amount) > maxInFlightAmount) throw new Excess('too much is in flight')
 }
 
 /** Creates an outgoing transfer. @throws InsufficientBalanceError when the limits do not allow it */

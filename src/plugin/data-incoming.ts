@@ -19,7 +19,7 @@ import type { Fates } from '../btp/inquiry.js'
 import { asBuffer } from '../btp/oer.js'
 import type { Session } from '../btp/session.js'
 import type { View } from '../ledger/draft.js'
-import { MOST_REMEMBERED, changeTransfer, copyOf, reportDispute, stoppedError, transferOfPrepare, whyTooMuch } from './account.js'
+import { MOST_REMEMBERED, changeTransfer, checkInFlight, copyOf, reportDispute, stoppedError, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
 import { Deferred } from './deferred.js'
 import { Disputable } from './disputable.js'
@@ -126,8 +126,7 @@ export class DataIncoming {
   #hold(view: View<Transfer>, { id, transfer }: Handling): void {
     if (view.get(id) !== undefined) throw new DuplicateIdError(`id ${id} belongs to another transfer`)
     if (this.#refused.has(id)) throw new AlreadyRolledBackError(`the sender of ${id} was told that it is cancelled`)
-    const excess = whyTooMuch(this.#account, view, transfer.amount)
-    if (excess !== undefined) throw new UnreachableError(excess)
+    checkInFlight(this.#account, view, transfer.amount, UnreachableError)
     view.create(id, transfer, true, { v: 1, stage: 'handed', at: this.#account.clock.now() })
   }
 

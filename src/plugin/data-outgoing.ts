@@ -124,7 +124,7 @@ export class DataOutgoing {
     const { ledger, clock, random, session, maxInFlight } = this.#account
     if (session() === undefined) throw new UnreachableError('there is no connection to the peer')
     if (prepare.expiresAt.getTime() <= clock.now()) throw new AlreadyRolledBackError('the packet has expired already')
-    if (this.#flights.size >= maxInFlight) throw new UnreachableError('too many packets are in flight')
+    if (this.#flights.size >= maxInFlight) throw new UnreachableError('too much is in flight')
     const id = randomTransferId(random)
     const transfer = transferOfPrepare(this.#account, id, prepare, false)
     try {

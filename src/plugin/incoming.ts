@@ -17,7 +17,7 @@ import type { PreparePacket, SubProtocol } from '../btp/packets.js'
 import { fromProtocolData, octets } from '../btp/protocol-data.js'
 import { found, sameTransfer } from '../ledger/records.js'
 import type { Entry } from '../ledger/draft.js'
-import { changeTransfer, changeUntilDone, copyOf, ilpData, rejectionMessage, reportDispute, stoppedError, timeoutIlpError, transferOfPrepare, whyTooMuch } from './account.js'
+import { changeTransfer, changeUntilDone, checkInFlight, copyOf, ilpData, rejectionMessage, reportDispute, stoppedError, timeoutIlpError, transferOfPrepare } from './account.js'
 import type { Account, Life } from './account.js'
 import { Deferred } from './deferred.js'
 import { Doubts } from './doubts.js'
@@ -80,8 +80,7 @@ export class Incoming {
       const known = view.get(id)
       if (known !== undefined) return repeated(known, transfer)
       if (packet.expiresAt.getTime() <= clock.now()) throw new NotAcceptedError(`transfer ${id} has expired already`)
-      const excess = whyTooMuch(this.#account, view, packet.amount)
-      if (excess !== undefined) throw new NotAcceptedError(excess)
+      checkInFlight(this.#account, view, packet.amount, NotAcceptedError)
       // Without a module nobody is asked, so it is held at once.
       return view.create(id, transfer, true, { v: 1, stage: module === undefined ? 'held' : 'checking', at: clock.now() })
     })

@@ -1,7 +1,7 @@
 /**
  * The plugin's options: their types, defaults and limits, and the check that turns them into settings. Imports core.
  */
-import { parseLimit, parseSum } from '../core/amounts.js'
+import { parseAmount, parseLimit, parseSum } from '../core/amounts.js'
 import type { Amount, Limit } from '../core/amounts.js'
 import { InvalidFieldsError } from '../core/errors.js'
 import { checkObject, isObject, jsonCopyOf } from '../core/json.js'
@@ -79,11 +79,11 @@ export interface PluginOptions {
   reconnectMaxMs?: number
   /** The most transfers in flight, of both directions, beside which another one of the peer is taken. Default and at most 10000. */
   maxInFlight?: number
-  /** The most that the peer's transfers in flight may come to. Integer string; default Infinity: then `maxBalance` alone bounds it. */
+  /** The most that the peer's transfers in flight may come to. Integer string; without it `maxBalance` alone bounds it. */
   maxInFlightAmount?: string
-  /** The most requests of the peer that are handled at a time; further ones are refused for now. Default 10000; from 1 to 100000. */
+  /** The most requests of the peer that are handled at a time; further ones are refused for now. Default and at most 10000. */
   maxRequests?: number
-  /** The most bytes that wait to be read by the peer; with more it loses its connection. Default 16777216; from 65536 to 1073741824. */
+  /** The most bytes that wait to be read by the peer; with more it loses its connection. Default 16777216; from 65536 to 1000000000. */
   maxBufferedBytes?: number
 }
 
@@ -145,8 +145,8 @@ const NUMBERS = {
   reconnectMaxMs: [30_000, 1, HOUR],
   // What may be disputed afterwards is remembered for so many.
   maxInFlight: [10_000, 1, 10_000],
-  maxRequests: [10_000, 1, 100_000],
-  maxBufferedBytes: [16_777_216, 65_536, 1_073_741_824]
+  maxRequests: [10_000, 1, 10_000],
+  maxBufferedBytes: [16_777_216, 65_536, 1e9]
 } as const satisfies Record<string, readonly [number, number, number]>
 
 /** An ILP address prefix: segments of letters, digits, `_`, `~` and `-`, each closed by a dot (RFC 15). */
@@ -187,7 +187,7 @@ export function parseOptions(given: unknown, services: PluginServices | null | u
     store,
     keyValueStore: store === undefined ? keyValueStore : undefined,
     log: parseLog(options['_log'] ?? services?.log),
-    maxInFlightAmount: parseLimit(options['maxInFlightAmount'] ?? 'Infinity', 'maxInFlightAmount'),
+    maxInFlightAmount: optional(options, 'maxInFlightAmount', parseAmount) ?? Infinity,
     ...parseNumbers(options)
   }
   checkTogether(settings, provides)
@@ -208,7 +208,6 @@ function checkTogether(settings: Settings, provides: ModuleProvides): void {
   const judges = settings.incomingSecret !== undefined || settings.authCheck !== undefined || provides.token
   if (listener !== undefined && !judges) throw new InvalidFieldsError('incomingSecret (or authCheck) is needed with a listener')
   if (settings.trustSettlements && provides.module) throw new InvalidFieldsError('trustSettlements is not for a payment channel module')
-  if (settings.maxInFlightAmount < 0n) throw new InvalidFieldsError('maxInFlightAmount must not be negative')
   if (reconnectMinMs > reconnectMaxMs) throw new InvalidFieldsError('reconnectMinMs must not be greater than reconnectMaxMs')
 }
 
