@@ -11,6 +11,7 @@ import { root } from '../scripts/setup.mjs'
 import { audit } from '../test/crash/audit.js'
 import type { Report } from '../test/crash/audit.js'
 import { Peer } from '../test/crash/peer-process.js'
+import { IN_FLIGHT, SEED, killsOr, tellFigures, timeoutFor } from '../test/crash/settings.js'
 import { Witness } from '../test/crash/witness.js'
 import type { Testimony } from '../test/crash/witness.js'
 import { chooser } from '../test/support/chooser.js'
@@ -18,14 +19,12 @@ import { openBrowser } from './support/browser.js'
 import type { OpenBrowser } from './support/browser.js'
 import { openSite } from './support/site.js'
 
-const KILLS = 20
-/** Transfers that each side has under way at a time. */
-const IN_FLIGHT = 32
-const SEED = Number(process.env['CRASH_SEED'] ?? Math.trunc(Math.random() * 2 ** 31))
+const KILLS = killsOr(20)
+const KILLS_V2 = killsOr(5)
 
 /** What page/load.js has as globals. */
 interface LoadGlobals {
-  begin(server: string): Promise<void>
+  begin(server: string, isV2: boolean): Promise<void>
   life: { load(inFlight: number): void; quiet(): Promise<void>; report(): Promise<Report> }
 }
 
@@ -33,13 +32,15 @@ interface LoadGlobals {
 class WalletPage {
   readonly #url: string
   readonly #server: string
+  readonly #isV2: boolean
   readonly #witness: Witness
   #browser: OpenBrowser
   #page: Page | undefined
 
-  constructor(url: string, server: string, witness: Witness, browser: OpenBrowser) {
+  constructor({ url, server, isV2, witness, browser }: { url: string; server: string; isV2: boolean; witness: Witness; browser: OpenBrowser }) {
     this.#url = url
     this.#server = server
+    this.#isV2 = isV2
     this.#witness = witness
     this.#browser = browser
   }
@@ -55,7 +56,7 @@ class WalletPage {
 
   async #begin(page: Page): Promise<void> {
     await page.waitForFunction(() => 'begin' in globalThis)
-    await page.evaluate(server => (globalThis as unknown as LoadGlobals).begin(server), this.#server)
+    await page.evaluate(([server, isV2]) => (globalThis as unknown as LoadGlobals).begin(server, isV2), [this.#server, this.#isV2] as const)
   }
 
   async load(): Promise<void> {
@@ -90,19 +91,25 @@ class WalletPage {
   }
 }
 
-it(`I1, I3, I7, I8, H5, H6: a wallet page whose browser is killed ${KILLS} times under load loses nothing and applies nothing twice (seed ${SEED})`, { timeout: 240_000 }, async () => {
+it(`I1, I3, I7, I8, H5, H6: a wallet page whose browser is killed ${KILLS} times under load loses nothing and applies nothing twice (seed ${SEED})`, { timeout: 2 * timeoutFor(KILLS) }, () => crash('LPI v1', KILLS))
+
+it(`I1, I3, I7, I8, H5, H6: so does one whose host is of LPI v2, ${KILLS_V2} times (seed ${SEED})`, { timeout: 2 * timeoutFor(KILLS_V2) }, () => crash('LPI v2', KILLS_V2))
+
+async function crash(host: 'LPI v1' | 'LPI v2', kills: number): Promise<void> {
+  const startedAt = Date.now()
+  const isV2 = host === 'LPI v2'
   const { upTo, pick } = chooser(SEED)
   const witness = new Witness()
   const folder = mkdtempSync(join(tmpdir(), 'paychan-kill-'))
   const site = await openSite()
-  const peer = new Peer({ entry: join(root, 'dist', 'node.js'), path: folder, inFlight: IN_FLIGHT, witness })
+  const peer = new Peer({ entry: join(root, 'dist', 'node.js'), path: folder, inFlight: IN_FLIGHT, isV2, witness })
   await peer.start()
-  const wallet = new WalletPage(site.urlOf('/load.html'), `btp+ws://:secret@127.0.0.1:${peer.port}`, witness, await openBrowser())
+  const wallet = new WalletPage({ url: site.urlOf('/load.html'), server: `btp+ws://:secret@127.0.0.1:${peer.port}`, isV2, witness, browser: await openBrowser() })
   try {
     await wallet.open()
     await wallet.load()
     peer.load()
-    for (let kill = 0; kill < KILLS; kill++) {
+    for (let kill = 0; kill < kills; kill++) {
       await witness.untilTold(20 + upTo(200))
       await wallet.kill()
       await wallet.load()
@@ -116,13 +123,14 @@ it(`I1, I3, I7, I8, H5, H6: a wallet page whose browser is killed ${KILLS} times
     // What is checked is what the stores hold, not what a process remembers.
     await Promise.all([wallet.kill(), peer.kill().then(() => peer.start())])
     const [a, b] = [await wallet.report(), await peer.report()]
+    tellFigures(`Chromium, ${host}`, kills, startedAt, [a, b], witness)
     expect(witness.troubles).toEqual([])
     expect(audit(a, b, witness.acknowledged).slice(0, 20)).toEqual([])
     // The test has tested something.
-    expect(witness.count('fulfilled')).toBeGreaterThan(500)
-    expect(witness.count('cancelled')).toBeGreaterThan(50)
+    expect(witness.count('fulfilled')).toBeGreaterThan(25 * kills)
+    expect(witness.count('cancelled')).toBeGreaterThan(2 * kills)
   } finally {
     await Promise.all([wallet.close(), peer.kill(), site.close()])
     rmSync(folder, { recursive: true, force: true })
   }
-})
+}

@@ -117,8 +117,8 @@ describe("README's options", () => {
     return (found as ts.InterfaceDeclaration).members.map(member => member.name?.getText() ?? '')
   }
 
-  /** The constants of the table TIMES, by option: default, least, most. */
-  function times(): Map<string, number[]> {
+  /** The constants of the table NUMBERS, by option: default, least, most. */
+  function numbers(): Map<string, number[]> {
     const found = new Map<string, number[]>()
     const hour = 3_600_000
     const visit = (node: ts.Node): void => {
@@ -127,7 +127,7 @@ describe("README's options", () => {
       }
       ts.forEachChild(node, visit)
     }
-    for (const one of source.statements) if (one.getText().startsWith('const TIMES')) visit(one)
+    for (const one of source.statements) if (one.getText().startsWith('const NUMBERS')) visit(one)
     return found
   }
 
@@ -140,14 +140,14 @@ describe("README's options", () => {
     const isRead = new Set([...text.matchAll(/options\['(\w+)'\]|optional\(options, '(\w+)'/g)].map(([, one, other]) => one ?? other ?? ''))
     // Read to be refused.
     isRead.delete('_backend')
-    expect([...isRead, ...times().keys()].sort()).toEqual(rows.map(({ name }) => name).sort())
+    expect([...isRead, ...numbers().keys()].sort()).toEqual(rows.map(({ name }) => name).sort())
   })
 
-  it('have the defaults and limits of the times', () => {
-    expect([...times().keys()].sort()).toEqual(rows.map(({ name }) => name).filter(name => name.endsWith('Ms')).sort())
-    for (const [name, [usual, least, most]] of times()) {
+  it('have the defaults and limits of the numbers', () => {
+    expect([...numbers().keys()].sort()).toEqual(rows.filter(({ text }) => /; \d+ to \d+$/.test(text)).map(({ name }) => name).sort())
+    for (const [name, [usual, least, most]] of numbers()) {
       const row = rowOf(name)
-      expect([name, row.usual, /; (.*)$/.exec(row.text)?.[1]]).toEqual([name, String(usual), `${least} to ${most}`])
+      expect([name, row.usual, /; (\d.*)$/.exec(row.text)?.[1]]).toEqual([name, String(usual), `${least} to ${most}`])
     }
   })
 

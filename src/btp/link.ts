@@ -69,10 +69,7 @@ export class Link implements Host {
   constructor(options: LinkOptions) {
     this.#options = options
     this.#dialler = new Dialler({
-      clock: options.clock,
-      random: options.random,
-      reconnectMinMs: options.reconnectMinMs,
-      reconnectMaxMs: options.reconnectMaxMs,
+      ...options,
       needed: () => options.dial !== undefined && this.#current === undefined && (this.#persistent || this.#waiters.size > 0),
       attempt: signal => this.#attempt(signal)
     })

@@ -62,6 +62,10 @@ export interface SessionOptions {
   readonly heartbeatMs: number
   /** How long a probe may stay unanswered. */
   readonly heartbeatTimeoutMs: number
+  /** The most requests of the peer that are handled at a time; over it they are refused for now. */
+  readonly maxRequests: number
+  /** What may wait to be sent, in bytes. A peer that asks and asks, and never reads the answers, is let go. */
+  readonly maxBufferedBytes: number
   /** The largest frame that is sent, in bytes. Default 65536: what peers take. A larger one would cost the connection. */
   readonly maxFrameBytes?: number
 }
@@ -86,12 +90,8 @@ type State = keyof typeof STATES
 const LEAVING_MS = 500
 /** How long the transport may take to close politely. */
 const CLOSING_MS = 1000
-/** The most requests of one peer at a time: several times of what a busy peer has in flight, far below what would hurt. */
-const MOST_REQUESTS_AT_ONCE = 10_000
-/** How large they may be together: so many of the largest frames would fill the memory behind a slow handler. */
+/** How large all requests may be together that are being handled: many of the largest frames would fill the memory behind a slow handler. */
 const MOST_BYTES_AT_ONCE = 32 * 1024 * 1024
-/** What may wait to be sent. A peer that asks and asks, and never reads the answers, is let go. */
-const MOST_BUFFERED_BYTES = 16 * 1024 * 1024
 const DEFAULT_MAX_FRAME_BYTES = 65_536
 
 interface Pending {
@@ -399,7 +399,7 @@ export class Session implements ConnectionEvents {
     this.#trace('from', packet.type, requestId)
     if (hasDuplicateNames(packet.protocolData)) this.#refuse(requestId, new InvalidFieldsError('sub-protocol names must be unique'))
     else if (isProbe(packet)) this.#respond(requestId, [])
-    else if (this.#owed < MOST_REQUESTS_AT_ONCE && this.#owedBytes < MOST_BYTES_AT_ONCE) this.#serve(packet, bytes)
+    else if (this.#owed < this.#options.maxRequests && this.#owedBytes < MOST_BYTES_AT_ONCE) this.#serve(packet, bytes)
     else this.#refuse(requestId, new UnreachableError('too many requests at once'))
   }
 
@@ -471,7 +471,7 @@ export class Session implements ConnectionEvents {
 
   #transmit(frame: Uint8Array): void {
     this.#connection.send(frame)
-    if (this.#connection.bufferedBytes > MOST_BUFFERED_BYTES) this.terminate('the peer does not read what it is sent')
+    if (this.#connection.bufferedBytes > this.#options.maxBufferedBytes) this.terminate('the peer does not read what it is sent')
   }
 
   #armHeartbeat(delayMs: number): void {

@@ -47,6 +47,10 @@ type Details = Omit<OpenRecord, 'v' | 'stage' | 'at'>
 
 /** What a change sees and does: durable memory, with the changes of the same group laid over it. */
 export interface View<T extends LoggedTransfer = LoggedTransfer> {
+  /** How many transfers have not come to their end, as `Ledger.inFlightCount` counts them. */
+  readonly inFlight: number
+  /** What the incoming ones of them hold. */
+  readonly incomingHeld: Amount
   /** The transfer with this id; only the id that the change was made for can be asked. */
   get(id: string): Entry<T> | undefined
   /**
@@ -71,6 +75,7 @@ export interface View<T extends LoggedTransfer = LoggedTransfer> {
 export interface Memory<T extends LoggedTransfer> {
   readonly sums: Sums
   readonly limits: Limits
+  readonly inFlight: number
   readonly pages: OpenPages
   /** Final transfers about which nothing is left to be done, and which lie in the pages still. */
   readonly closing: ReadonlySet<string>
@@ -87,6 +92,7 @@ export const HISTORY_SPAN_MS = 1000
 
 /** The changes of one group. */
 export class Draft<T extends LoggedTransfer> implements View<T> {
+  inFlight: number
   readonly #memory: Memory<T>
   readonly #group: Group
   readonly #keys: LedgerKeys
@@ -107,6 +113,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     this.#inOldLayout = inOldLayout
     this.#sums = { ...memory.sums }
     this.#limits = { ...memory.limits }
+    this.inFlight = memory.inFlight
     group.onSealed(() => {
       this.#writeSums()
       this.#writeOpen()
@@ -122,6 +129,10 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
 
   get(id: string): Entry<T> | undefined {
     return this.#entries.get(id) ?? (this.#entries.has(id) ? undefined : this.#memory.get(id))
+  }
+
+  get incomingHeld(): Amount {
+    return this.#sums.incomingHeld
   }
 
   create(id: string, transfer: T, isIncoming: boolean, open: OpenRecord): Entry<T> {
@@ -238,16 +249,21 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     // One that was never prepared has no record of its own, but where the old package's layout gives it one.
     if (entry.open === undefined || this.#inOldLayout) this.#group.delete(this.#keys.transfer(entry.id))
     this.#leaving.add(entry.id)
-    this.#entries.set(entry.id, undefined)
+    this.#set(entry.id, undefined)
   }
 
   #write(entry: Entry<T>, before: Entry<T> | undefined): void {
     const { id, open, stage, info: { state } } = entry
-    this.#entries.set(id, entry)
+    this.#set(id, entry)
     // What was never stored leaves nothing behind when it is cancelled.
     if (!isStored(stage) || (before !== undefined && !isStored(before.stage) && state === 'cancelled')) return
     if (state !== before?.info.state && (state !== 'prepared' || this.#inOldLayout)) this.#group.put(this.#keys.transfer(id), recordOf(entry, before ?? entry))
     if (open === undefined || before?.stage !== 'offered' || !isImplied(open)) this.#leaving.add(id)
+  }
+
+  #set(id: string, entry: Entry<T> | undefined): void {
+    this.inFlight += inFlightOf(entry) - inFlightOf(this.get(id))
+    this.#entries.set(id, entry)
   }
 
   #writeOpen(): void {
@@ -293,6 +309,11 @@ export function hold(sums: Sums, entry: Entry, sign: 1 | -1): void {
   if (STATE_OF[entry.stage] !== 'prepared') return
   const held = entry.info.isIncoming ? 'incomingHeld' : 'outgoingHeld'
   sums[held] += sign === 1 ? entry.amount : -entry.amount
+}
+
+/** 1 for what counts as in flight, 0 for anything else. */
+export function inFlightOf(entry: Entry | undefined): number {
+  return entry?.open !== undefined && entry.stage !== 'answered' && entry.stage !== 'unsure' ? 1 : 0
 }
 
 /** What a move says of the transfer. A preimage stays with it once it is fulfilled, and is nobody's business before. */

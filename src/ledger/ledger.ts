@@ -9,7 +9,7 @@ import type { Amount, Limit } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
 import { InvalidFieldsError, StoreError } from '../core/errors.js'
 import type { Committer, Group } from './committer.js'
-import { Draft, HISTORY_SPAN_MS, STORED_SUMS, hold, positionOf } from './draft.js'
+import { Draft, HISTORY_SPAN_MS, STORED_SUMS, hold, inFlightOf, positionOf } from './draft.js'
 import type { Entry, Limits, Memory, Sums, View } from './draft.js'
 import { OpenPages } from './open-pages.js'
 import {
@@ -161,7 +161,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#limits = limits
     this.#open = open
     this.#pages = pages
-    this.#inFlight = [...open.values()].filter(isInFlight).length
+    this.#inFlight = [...open.values()].filter(inFlightOf).length
     this.#cache = new Map()
     this.#olderCache = new Map()
     this.#loaded = true
@@ -475,6 +475,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return {
       sums: this.#sums,
       limits: this.#limits,
+      inFlight: this.#inFlight,
       pages: this.#pages,
       closing: this.#closing,
       withheld: at => this.#withheldAt(at),
@@ -490,7 +491,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     entries.forEach((entry, id) => {
       const reading = this.#readings.get(id)
       if (reading !== undefined) reading.entry = entry
-      this.#inFlight += (isInFlight(entry) ? 1 : 0) - (isInFlight(this.#open.get(id)) ? 1 : 0)
+      this.#inFlight += inFlightOf(entry) - inFlightOf(this.#open.get(id))
       if (entry?.open === undefined) this.#open.delete(id)
       else this.#open.set(id, entry)
       if (entry !== undefined && entry.open === undefined) this.#remember(entry)
@@ -509,7 +510,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     const entry = this.#open.get(id)
     if (entry === undefined || STATE_OF[entry.stage] === 'prepared') return
     this.#open.delete(id)
-    if (isInFlight(entry)) this.#inFlight--
+    this.#inFlight -= inFlightOf(entry)
     this.#remember(entry)
     this.#closing.add(id)
     this.#committer.submitLater(this.#keys.openPrefix, this.#deleteClosed)
@@ -586,10 +587,6 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 function closedStage(stage: Stage): Stage {
   if (!UNSETTLED.has(stage)) return stage
   return STATE_OF[stage] === 'fulfilled' ? 'fulfilled' : 'cancelled'
-}
-
-function isInFlight(entry: Entry | undefined): boolean {
-  return entry?.open !== undefined && entry.stage !== 'answered' && entry.stage !== 'unsure'
 }
 
 function emptySums(): Sums {

@@ -2,6 +2,7 @@
  * What the two directions of transfers share: the ledger they change, the peer they talk to, the host they report to.
  * Imports core, btp and ledger.
  */
+import type { Limit } from '../core/amounts.js'
 import type { Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
 import type { Random } from '../core/random.js'
@@ -25,11 +26,8 @@ const WITHHELD_MS = 3_600_000
 /** A store that failed is tried again after this time, where nobody is there to be told. */
 const STORE_RETRY_MS = 1000
 
-/**
- * The most transfers in flight, of both directions, beside which another incoming one is taken. Limits bound their amounts, and so
- * bound nothing of those that have none; each costs memory until it expires, which the sender decides.
- */
-export const MOST_IN_FLIGHT = 10_000
+/** The most ended packets that are remembered, of those that the sender may still ask about or object to: as many as could be in flight. */
+export const MOST_REMEMBERED = 10_000
 
 /** A preimage came too late for its sender, and the two sides may not agree on that. What stays of it as evidence. */
 export interface Dispute {
@@ -89,6 +87,8 @@ export interface Account {
   readonly settlement: Settlement | undefined
   readonly expiryMarginMs: number
   readonly graceMs: number
+  readonly maxInFlight: number
+  readonly maxInFlightAmount: Limit
   readonly session: () => Session | undefined
   readonly address: () => string
   readonly peerAddress: () => string
@@ -111,6 +111,15 @@ export function transferOfPrepare(account: Account, id: string, prepare: IlpPrep
     from: isIncoming ? peer : own,
     ledger: account.info().prefix
   }
+}
+
+/**
+ * Checks that a transfer of the peer can be taken beside what is in flight. Limits on the balance bound nothing of transfers that have no
+ * amount, and may be infinite; each costs memory until it expires, which the sender decides.
+ * @throws the error that the generation has for it
+ */
+export function checkInFlight({ maxInFlight, maxInFlightAmount }: Account, { inFlight, incomingHeld }: View<Transfer>, amount: string, Excess: new (message: string) => Error): void {
+  if (inFlight >= maxInFlight || incomingHeld + BigInt(amount) > maxInFlightAmount) throw new Excess('too much is in flight')
 }
 
 /** Creates an outgoing transfer. @throws InsufficientBalanceError when the limits do not allow it */

@@ -7,7 +7,7 @@
  */
 import { printable, toBase64url } from '../core/bytes.js'
 import {
-  AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, NotAcceptedError, StoreError, TransferNotFoundError, messageOf
+  AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, NotAcceptedError, StoreError, TransferNotFoundError, UnreachableError, messageOf
 } from '../core/errors.js'
 import { formatAmount } from '../core/amounts.js'
 import type { Amount } from '../core/amounts.js'
@@ -19,7 +19,7 @@ import type { Fates } from '../btp/inquiry.js'
 import { asBuffer } from '../btp/oer.js'
 import type { Session } from '../btp/session.js'
 import type { Entry, View } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeTransfer, changeTransferThen, copyOf, reportDispute, stoppedError, transferOfPrepare } from './account.js'
+import { MOST_REMEMBERED, changeTransfer, changeTransferThen, checkInFlight, copyOf, reportDispute, stoppedError, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
 import { Disputable } from './disputable.js'
 import type { DataHandler, IncomingTransfer, Transfer } from './lpi.js'
@@ -118,10 +118,6 @@ export class DataIncoming {
       answered(writeIlpReject('R00', 'the packet has expired already'))
       return
     }
-    if (ledger.inFlightCount >= MOST_IN_FLIGHT) {
-      answered(writeIlpReject('T03', 'too many packets are in flight'))
-      return
-    }
     const id = arrival.mark ?? randomTransferId(random)
     const transfer = transferOfPrepare(this.#account, id, prepare, true)
     const handling: Handling = { id, transfer, expiresAt, session, position: 0n, arrival }
@@ -142,8 +138,9 @@ export class DataIncoming {
 
   #notHeld(handling: Handling, error: unknown): void {
     const { id, arrival, transfer, expiresAt } = handling
-    if (error instanceof NotAcceptedError) {
-      this.#refusal(transfer).then(arrival.answered, arrival.refused)
+    if (error instanceof NotAcceptedError || error instanceof UnreachableError) {
+      const [code, message] = error instanceof UnreachableError ? ['T03', error.message] as const : ['T04', 'the balance does not allow the amount now'] as const
+      this.#refusal(transfer, code, message).then(arrival.answered, arrival.refused)
       return
     }
     // The store cannot tell whether it holds the packet, so the sender gets no answer; if it does, that ends with its time.
@@ -154,14 +151,17 @@ export class DataIncoming {
   #hold(view: View<Transfer>, { id, transfer }: Handling): void {
     if (view.get(id) !== undefined) throw new DuplicateIdError(`id ${id} belongs to another transfer`)
     if (this.#refused.has(id)) throw new AlreadyRolledBackError(`the sender of ${id} was told that it is cancelled`)
+    checkInFlight(this.#account, view, transfer.amount, UnreachableError)
     view.create(id, transfer, true, { v: 1, stage: 'handed', at: this.#account.clock.now() })
   }
 
   /** Whether a smaller amount could be taken, or this one later. */
-  async #refusal({ amount }: Transfer): Promise<Uint8Array> {
+  async #refusal({ amount }: Transfer, code: string, message: string): Promise<Uint8Array> {
+    const { maxInFlightAmount } = this.#account
     const { maximum } = await this.#account.ledger.limits()
-    if (BigInt(amount) <= maximum) return writeIlpReject('T04', 'the balance does not allow the amount now')
-    return writeIlpReject('F08', 'the amount exceeds the maximum balance', amountTooLargeData(amount, maximum < 0n ? '0' : formatAmount(maximum)))
+    const most = maxInFlightAmount < maximum ? maxInFlightAmount : maximum
+    if (BigInt(amount) <= most) return writeIlpReject(code, message)
+    return writeIlpReject('F08', 'the amount exceeds the maximum', amountTooLargeData(amount, most < 0n ? '0' : formatAmount(most)))
   }
 
   async #expire(id: string): Promise<void> {
@@ -271,7 +271,7 @@ export class DataIncoming {
 
   #refuse(id: string): void {
     this.#refused.add(id)
-    if (this.#refused.size <= MOST_IN_FLIGHT) return
+    if (this.#refused.size <= MOST_REMEMBERED) return
     const [oldest] = this.#refused
     if (oldest !== undefined) this.#refused.delete(oldest)
   }

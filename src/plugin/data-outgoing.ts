@@ -20,7 +20,7 @@ import type { Fates } from '../btp/inquiry.js'
 import { find, octets } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
 import type { Entry } from '../ledger/draft.js'
-import { MOST_IN_FLIGHT, changeTransferThen, createOutgoing, reportDispute, stoppedError, transferOfPrepare } from './account.js'
+import { changeTransferThen, createOutgoing, reportDispute, stoppedError, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
 import { sendingError } from './courier.js'
 import { Inquirer } from './inquirer.js'
@@ -126,11 +126,11 @@ export class DataOutgoing {
    * @throws UnreachableError without a session, or when too much is in flight; AlreadyRolledBackError: nothing is stored then
    */
   send(packet: Uint8Array, prepare: IlpPrepare, resolve: (packet: Uint8Array) => void, reject: (error: unknown) => void): void {
-    const { ledger, clock, random, session } = this.#account
+    const { ledger, clock, random, session, maxInFlight } = this.#account
     const expiresAt = prepare.expiresAt.getTime()
     if (session() === undefined) throw new UnreachableError('there is no connection to the peer')
     if (expiresAt <= clock.now()) throw new AlreadyRolledBackError('the packet has expired already')
-    if (this.#flights.size >= MOST_IN_FLIGHT) throw new UnreachableError('too many packets are in flight')
+    if (this.#flights.size >= maxInFlight) throw new UnreachableError('too much is in flight')
     const id = randomTransferId(random)
     const transfer = transferOfPrepare(this.#account, id, prepare, false)
     ledger.changeThen(id, view => createOutgoing(this.#account, view, id, transfer, 'sent'), () => {

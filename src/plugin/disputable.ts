@@ -14,7 +14,7 @@
 import type { Amount, Limit } from '../core/amounts.js'
 import type { CancelTimer } from '../core/clock.js'
 import type { Session } from '../btp/session.js'
-import { MOST_IN_FLIGHT } from './account.js'
+import { MOST_REMEMBERED } from './account.js'
 import type { Account } from './account.js'
 
 /** How long after its expiry, and after it was told, the sender has for its objection. */
@@ -125,7 +125,7 @@ export class Disputable {
   #makeRoom(newest: string): void {
     const { maximum } = this.#account.ledger.currentLimits
     const most = typeof maximum === 'bigint' && typeof this.#lowest === 'bigint' ? 2n * (maximum - this.#lowest) : Infinity
-    while (this.#fulfilled.size > 1 && (this.#fulfilled.size > MOST_IN_FLIGHT || this.#sum > most)) {
+    while (this.#fulfilled.size > 1 && (this.#fulfilled.size > MOST_REMEMBERED || this.#sum > most)) {
       this.#close(this.#oldestTold(newest) ?? newest)
     }
   }

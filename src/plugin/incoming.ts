@@ -19,7 +19,7 @@ import type { Reply, RequestBody } from '../btp/session.js'
 import { found, sameTransfer } from '../ledger/records.js'
 import type { Entry, View } from '../ledger/draft.js'
 import type { Stage } from '../ledger/stages.js'
-import { MOST_IN_FLIGHT, changeTransferThen, changeTransfer, changeUntilDone, copyOf, ilpData, rejectionMessage, reportDispute, stoppedError, timeoutIlpError, transferOfPrepare } from './account.js'
+import { changeTransferThen, changeTransfer, changeUntilDone, checkInFlight, copyOf, ilpData, rejectionMessage, reportDispute, stoppedError, timeoutIlpError, transferOfPrepare } from './account.js'
 import type { Account, Life } from './account.js'
 import type { Delivered, DeliveryOptions } from './courier.js'
 import { Deferred } from './deferred.js'
@@ -85,7 +85,7 @@ export class Incoming {
       const known = view.get(id)
       if (known !== undefined) return repeated(known, transfer)
       if (expiresAt <= clock.now()) throw new NotAcceptedError(`transfer ${id} has expired already`)
-      if (ledger.inFlightCount >= MOST_IN_FLIGHT) throw new NotAcceptedError(`${MOST_IN_FLIGHT} transfers are in flight already`)
+      checkInFlight(this.#account, view, packet.amount, NotAcceptedError)
       // Without a module nobody is asked, so it is held at once.
       return view.create(id, transfer, true, { v: 1, stage: module === undefined ? 'held' : 'checking', at: clock.now() })
     }, entry => {

@@ -330,14 +330,17 @@ export class Lifecycle {
 
   async #makeLink(): Promise<Link> {
     const { clock, random, dial } = this.#parts.environment
-    const { server, answerTimeoutMs, heartbeatMs, heartbeatTimeoutMs, reconnectMinMs, reconnectMaxMs } = this.#parts.settings
+    const { settings } = this.#parts
+    const { server } = settings
     const ledgerId = await this.#ledgerId()
     this.#link = new Link({
+      // The times and the caps.
+      ...settings,
       clock,
       random,
       log: this.#parts.log,
       ledgerId,
-      keepsNoBooks: !keepsBooks(this.#parts.settings),
+      keepsNoBooks: !keepsBooks(settings),
       ...(server === undefined ? {} : { dial: { dial, url: server.url, credentials: () => this.#credentials() } }),
       authenticate: credentials => this.#accepts(credentials),
       handleRequest: (packet, session, reply) => this.#handle(packet, session, reply),
@@ -346,12 +349,7 @@ export class Lifecycle {
         this.#parts.identity.meet(session, ledgerId)
         if (this.#phase === 'ready') this.#greet()
       },
-      onDown: () => { this.#part() },
-      answerTimeoutMs,
-      heartbeatMs,
-      heartbeatTimeoutMs,
-      reconnectMinMs,
-      reconnectMaxMs
+      onDown: () => { this.#part() }
     })
     return this.#link
   }

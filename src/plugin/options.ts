@@ -1,7 +1,7 @@
 /**
  * The plugin's options: their types, defaults and limits, and the check that turns them into settings. Imports core.
  */
-import { parseLimit, parseSum } from '../core/amounts.js'
+import { parseAmount, parseLimit, parseSum } from '../core/amounts.js'
 import type { Amount, Limit } from '../core/amounts.js'
 import { InvalidFieldsError } from '../core/errors.js'
 import { checkObject, isObject, jsonCopyOf } from '../core/json.js'
@@ -77,6 +77,14 @@ export interface PluginOptions {
   reconnectMinMs?: number
   /** The longest delay before dialling again. Default 30000; from 1 to 3600000. */
   reconnectMaxMs?: number
+  /** The most transfers in flight, of both directions, beside which another one of the peer is taken. Default and at most 10000. */
+  maxInFlight?: number
+  /** The most that the peer's transfers in flight may come to. Integer string; without it `maxBalance` alone bounds it. */
+  maxInFlightAmount?: string
+  /** The most requests of the peer that are handled at a time; further ones are refused for now. Default and at most 10000. */
+  maxRequests?: number
+  /** The most bytes that wait to be read by the peer; with more it loses its connection. Default 16777216; from 65536 to 1000000000. */
+  maxBufferedBytes?: number
 }
 
 /** LPI v2's second argument (RFC 24). */
@@ -118,19 +126,27 @@ export interface Settings {
   heartbeatTimeoutMs: number
   reconnectMinMs: number
   reconnectMaxMs: number
+  maxInFlight: number
+  maxInFlightAmount: Limit
+  maxRequests: number
+  maxBufferedBytes: number
 }
 
 const HOUR = 3_600_000
 
-/** The options that are times: default, least and most, in milliseconds. */
-const TIMES = {
+/** The options that are numbers, times in milliseconds: default, least and most. */
+const NUMBERS = {
   expiryMarginMs: [500, 0, 60_000],
   graceMs: [500, 0, 60_000],
   answerTimeoutMs: [5000, 1, HOUR],
   heartbeatMs: [20_000, 1000, HOUR],
   heartbeatTimeoutMs: [10_000, 100, HOUR],
   reconnectMinMs: [200, 1, HOUR],
-  reconnectMaxMs: [30_000, 1, HOUR]
+  reconnectMaxMs: [30_000, 1, HOUR],
+  // What may be disputed afterwards is remembered for so many.
+  maxInFlight: [10_000, 1, 10_000],
+  maxRequests: [10_000, 1, 10_000],
+  maxBufferedBytes: [16_777_216, 65_536, 1e9]
 } as const satisfies Record<string, readonly [number, number, number]>
 
 /** An ILP address prefix: segments of letters, digits, `_`, `~` and `-`, each closed by a dot (RFC 15). */
@@ -171,7 +187,8 @@ export function parseOptions(given: unknown, services: PluginServices | null | u
     store,
     keyValueStore: store === undefined ? keyValueStore : undefined,
     log: parseLog(options['_log'] ?? services?.log),
-    ...parseTimes(options)
+    maxInFlightAmount: optional(options, 'maxInFlightAmount', parseAmount) ?? Infinity,
+    ...parseNumbers(options)
   }
   checkTogether(settings, provides)
   return settings
@@ -351,17 +368,17 @@ function parseFunction(value: unknown, name: string): unknown {
   return value
 }
 
-function parseTimes(options: Record<string, unknown>): { [name in keyof typeof TIMES]: number } {
-  const times: Partial<Record<keyof typeof TIMES, number>> = {}
-  for (const name of Object.keys(TIMES) as Array<keyof typeof TIMES>) {
-    const [usual, least, most] = TIMES[name]
+function parseNumbers(options: Record<string, unknown>): { [name in keyof typeof NUMBERS]: number } {
+  const numbers: Partial<Record<keyof typeof NUMBERS, number>> = {}
+  for (const name of Object.keys(NUMBERS) as Array<keyof typeof NUMBERS>) {
+    const [usual, least, most] = NUMBERS[name]
     const value = options[name] ?? usual
     if (typeof value !== 'number' || !(value >= least && value <= most)) {
-      throw new InvalidFieldsError(`${name} must be a number of milliseconds from ${least} to ${most}`)
+      throw new InvalidFieldsError(`${name} must be a number from ${least} to ${most}`)
     }
-    times[name] = value
+    numbers[name] = value
   }
-  return times as { [name in keyof typeof TIMES]: number }
+  return numbers as { [name in keyof typeof NUMBERS]: number }
 }
 
 function hasMethod(value: unknown, method: string): boolean {

@@ -229,8 +229,9 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   #makeAccount(courier: Courier, module: ModuleRunner | undefined, settlement: Settlement | undefined): Account {
     const { clock, random } = this.#environment
-    const { expiryMarginMs, graceMs } = this.#settings
     return {
+      // The times and the caps.
+      ...this.#settings,
       clock,
       random,
       log: this.#log,
@@ -238,8 +239,6 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       courier,
       module,
       settlement,
-      expiryMarginMs,
-      graceMs,
       session: () => this.#lifecycle.session,
       address: () => this.#identity.account(),
       peerAddress: () => this.#identity.peerAccount(),

@@ -35,6 +35,8 @@ function makeLink(overrides: Partial<LinkOptions>): Link {
     heartbeatTimeoutMs: 5000,
     reconnectMinMs: 5,
     reconnectMaxMs: 50,
+    maxRequests: 10_000,
+    maxBufferedBytes: 16_777_216,
     ...overrides
   })
   endings.push(() => link.stop())

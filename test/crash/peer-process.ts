@@ -17,6 +17,8 @@ export interface PeerOptions {
   server?: string
   /** Transfers that it has under way at a time. */
   inFlight: number
+  /** Whether its host is one of LPI v2. */
+  isV2?: boolean
   witness: Witness
 }
 
@@ -30,20 +32,22 @@ export class Peer {
   readonly #path: string
   readonly #server: string | undefined
   readonly #inFlight: number
+  readonly #isV2: boolean
   readonly #witness: Witness
   #child: ChildProcess | undefined
 
-  constructor({ entry, path, server, inFlight, witness }: PeerOptions) {
+  constructor({ entry, path, server, inFlight, isV2 = false, witness }: PeerOptions) {
     this.#entry = entry
     this.#path = path
     this.#server = server
     this.#inFlight = inFlight
+    this.#isV2 = isV2
     this.#witness = witness
   }
 
   /** Begins a life; resolves when it is connected, or listens. */
   async start(): Promise<void> {
-    const settings = { path: this.#path, port: this.port, inFlight: this.#inFlight, server: this.#server }
+    const settings = { path: this.#path, port: this.port, inFlight: this.#inFlight, isV2: this.#isV2, server: this.#server }
     const child = fork(fileURLToPath(new URL('peer.mjs', import.meta.url)), [this.#entry, JSON.stringify(settings)], { execArgv: [] })
     this.#child = child
     child.on('message', (told: Told) => { this.#witness.hear(told) })

@@ -8,16 +8,16 @@ import { pathToFileURL } from 'node:url'
 import { live, makeModule, OPTIONS } from './load.mjs'
 
 const [, , entry, settings] = process.argv
-const { makePaymentChannelPlugin, LmdbStore, errors } = await import(pathToFileURL(entry).href)
-const { path, port, server, inFlight } = JSON.parse(settings)
+const { PaychanPlugin, makePaymentChannelPlugin, LmdbStore, errors } = await import(pathToFileURL(entry).href)
+const { path, port, server, inFlight, isV2 } = JSON.parse(settings)
 
-const module = makeModule(server === undefined ? 'server' : 'client')
-const Plugin = makePaymentChannelPlugin(module)
+const module = isV2 ? undefined : makeModule(server === undefined ? 'server' : 'client')
+const Plugin = isV2 ? PaychanPlugin : makePaymentChannelPlugin(module)
 const plugin = new Plugin({
   ...OPTIONS,
   store: new LmdbStore({ path }),
   ...(server === undefined ? { listener: { port, host: '127.0.0.1' }, incomingSecret: 'secret' } : { server })
-})
+}, ...(isV2 ? [{}] : []))
 
 const tell = message => { if (process.connected) process.send(message) }
 

@@ -1,11 +1,16 @@
 import { inspect } from 'node:util'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { PaychanPlugin as BrowserPlugin } from '../../src/index.js'
 import PaychanPlugin, { BtpListener, MemoryStore, errors, makePaymentChannelPlugin } from '../../src/node.js'
 import type { KeyValueStore, PaymentChannelModule } from '../../src/node.js'
 import { HostStore } from '../support/host-store.js'
-import { PREFIX, RawPeer, SECRET, clientOptions, connectedPair, foreignPeer, keep, makeClient, makeServer, serverOptions, without } from '../support/hosts.js'
-import { octets, readJson } from '../../src/btp/protocol-data.js'
+import { PREFIX, RawPeer, SECRET, clientOptions, connectedPair, foreignPeer, keep, makeClient, makeServer, payment, serverOptions, without } from '../support/hosts.js'
+import { parseIlpReply } from '../../src/btp/ilp-packets.js'
+import { encodePacket } from '../../src/btp/packets.js'
+import { json, octets, readJson } from '../../src/btp/protocol-data.js'
+import type { RequestBody } from '../../src/btp/session.js'
+import { ilpPayment } from '../support/ilp.js'
+import { authData } from '../support/peers.js'
 
 const MARKER = 'Hush-5ecret'
 
@@ -93,10 +98,18 @@ const WRONG: Array<[field: string, changes: object]> = [
   ['_store', { store: undefined, _store: { get: () => undefined, put: () => undefined } }],
   ['_backend', { _backend: {} }],
   ['_log', { _log: 'console' }],
-  ...['expiryMarginMs', 'graceMs', 'answerTimeoutMs', 'heartbeatMs', 'heartbeatTimeoutMs', 'reconnectMinMs', 'reconnectMaxMs']
-    .flatMap((name): Array<[string, object]> => ['5', -1, NaN, 1e9, {}].map(value => [name, { [name]: value }])),
+  ['maxInFlightAmount', { maxInFlightAmount: 1000 }],
+  ['maxInFlightAmount', { maxInFlightAmount: '-1' }],
+  ...['expiryMarginMs', 'graceMs', 'answerTimeoutMs', 'heartbeatMs', 'heartbeatTimeoutMs', 'reconnectMinMs', 'reconnectMaxMs', 'maxInFlight', 'maxRequests', 'maxBufferedBytes']
+    .flatMap((name): Array<[string, object]> => ['5', -1, NaN, 1e10, {}].map(value => [name, { [name]: value }])),
   ['reconnectMinMs', { reconnectMinMs: 2000, reconnectMaxMs: 1000 }]
 ]
+
+/** A Prepare that lives for a minute. */
+function prepareOf(amount: string): RequestBody {
+  const { transfer: { id, executionCondition, expiresAt } } = payment(PREFIX, amount)
+  return { type: 'prepare', transferId: id, amount, executionCondition, expiresAt: new Date(expiresAt), protocolData: [] }
+}
 
 describe('wrong options', () => {
   it.each(WRONG)('C40: %s is refused by name when it is wrong: %o', (field, changes) => {
@@ -249,6 +262,56 @@ describe('options that are taken', () => {
     const peer = await foreignPeer(server)
     const answer = await peer.tell(octets('limit', Uint8Array.of(0)))
     expect(answer.protocolData.map(readJson)).toEqual(['Infinity'])
+  })
+
+  it('I9, H38: maxInFlight and maxInFlightAmount hold, however many transfers come at once', async () => {
+    for (const [caps, amount] of [[{ maxInFlight: 3 }, '0'], [{ maxInFlightAmount: '35' }, '10']] as const) {
+      const server = makeServer(caps)
+      await server.connect()
+      const peer = await foreignPeer(server)
+      const answers = await Promise.all(Array.from({ length: 20 }, () => peer.ask(prepareOf(amount))))
+      expect(answers.filter(({ type }) => type === 'response')).toHaveLength(3)
+      expect(answers[19]).toMatchObject({ type: 'error', name: 'NotAcceptedError', code: 'F00' })
+      expect(server.inFlight()).toHaveLength(3)
+      await server.disconnect()
+    }
+  })
+
+  it('I9, H38: under a host of LPI v2 they are T03 to a packet, and F08 where it is more by itself', async () => {
+    const caps = [[{ maxInFlight: 3 }, '10', 'T03'], [{ maxInFlightAmount: '35' }, '10', 'T03'], [{ maxInFlightAmount: '35' }, '36', 'F08']] as const
+    for (const [cap, amount, code] of caps) {
+      const server = keep(new PaychanPlugin(serverOptions(cap), {}))
+      server.registerDataHandler(() => new Promise(() => undefined))
+      await server.connect()
+      const peer = await foreignPeer(server)
+      const packet = (own: string) => octets('ilp', ilpPayment('caps', Date.now() + 10_000, own).prepare)
+      for (let i = 0; i < 3; i++) void peer.tell(packet('10'))
+      const { protocolData: [answer] } = await peer.tell(packet(amount))
+      expect(parseIlpReply(answer?.data ?? new Uint8Array())).toMatchObject({ type: 'reject', code })
+      await server.disconnect()
+    }
+  })
+
+  it('H38: maxRequests is how many requests are handled at a time, and more are UnreachableError', async () => {
+    const server = makeServer({ maxRequests: 2 })
+    server.registerRequestHandler(() => new Promise(() => undefined))
+    await server.connect()
+    const peer = await foreignPeer(server)
+    for (let i = 0; i < 2; i++) void peer.tell(json('custom', {}))
+    expect(await peer.tell(json('custom', {}))).toMatchObject({ type: 'error', name: 'UnreachableError', code: 'T00' })
+  })
+
+  it('H38: with more than maxBufferedBytes a peer that does not read loses its connection', async () => {
+    for (const [bufferedAmount, calls] of [[70_000, 0], [70_001, 1]] as const) {
+      const server = makeServer({ maxBufferedBytes: 70_000 })
+      await server.connect()
+      const listeners = new Map<string, (data: unknown, isBinary: boolean) => void>()
+      const terminate = vi.fn()
+      await server.addSocket({ bufferedAmount, terminate, send: () => undefined, on: (event: string, listener: () => void) => listeners.set(event, listener) })
+      listeners.get('message')?.(encodePacket({ type: 'message', requestId: 1, protocolData: authData(SECRET) }), true)
+      await vi.waitFor(() => { expect(server.isConnected() || terminate.mock.calls.length > 0).toBe(true) })
+      expect(terminate).toHaveBeenCalledTimes(calls)
+    }
   })
 
   it('holds maxBalance and minBalance, as its peer is told', async () => {

@@ -47,6 +47,8 @@ export function sessionOptions(overrides: Partial<SessionOptions> = {}): Session
     answerTimeoutMs: 5000,
     heartbeatMs: Infinity,
     heartbeatTimeoutMs: 3000,
+    maxRequests: 10_000,
+    maxBufferedBytes: 16_777_216,
     ...overrides
   } as SessionOptions & { clock: VirtualClock; log: MemoryLog }
 }

@@ -4,10 +4,10 @@
 import * as library from './browser.js'
 import { live, makeModule, OPTIONS } from './load.mjs'
 
-globalThis.begin = async server => {
-  const module = makeModule('client')
-  const Plugin = library.makePaymentChannelPlugin(module)
-  const plugin = new Plugin({ ...OPTIONS, server, store: new library.IndexedDBStore({ name: 'wallet' }) })
+globalThis.begin = async (server, isV2) => {
+  const module = isV2 ? undefined : makeModule('client')
+  const Plugin = isV2 ? library.default : library.makePaymentChannelPlugin(module)
+  const plugin = new Plugin({ ...OPTIONS, server, store: new library.IndexedDBStore({ name: 'wallet' }) }, ...(isV2 ? [{}] : []))
   globalThis.life = await live({
     plugin,
     module,
