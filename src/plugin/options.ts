@@ -285,7 +285,7 @@ export function isAcceptor(listener: ListenerOptions | Acceptor): listener is Ac
 function parseStore(value: unknown, name: string): Store {
   const missing = ['get', 'list', 'commit'].filter(method => !hasMethod(value, method))
   if (missing.length > 0) {
-    throw new InvalidFieldsError(`${name} must be a store of this package, it lacks ${missing.join(', ')}, or a plain one as _store`)
+    throw new InvalidFieldsError(`${name} must be a store of this package, it lacks ${missing.join(', ')}: give a plain one as _store`)
   }
   return value as Store
 }

@@ -309,7 +309,7 @@ async function openDatabase(name: string): Promise<IDBDatabase> {
   database.close()
   // Told once: the next call begins with an empty database, since there is nothing else to be had.
   if (isOurs) throw new StoreError('the browser found the data of this site damaged, and removed it')
-  throw new StoreError('another app has a database of this name: choose another name')
+  throw new StoreError('this store did not make the database of this name: choose another name')
 }
 
 /**
