@@ -215,10 +215,10 @@ function typescriptMaps() {
 }
 
 /** What stands in the place of which package in browsers, where every kilobyte is loaded by a user. */
-const SUBSTITUTES = ['bignumber.js', 'btp-packet', 'buffer', 'debug', 'oer-utils']
+const SUBSTITUTES = ['@stablelib/sha256', 'bignumber.js', 'btp-packet', 'buffer', 'debug', 'oer-utils']
 
 function substitute() {
-  const substitutes = new Map(SUBSTITUTES.map(name => [name, fileURLToPath(new URL(`scripts/browser/${name.replace(/\.js$/, '')}.js`, import.meta.url))]))
+  const substitutes = new Map(SUBSTITUTES.map(name => [name, fileURLToPath(new URL(`scripts/browser/${posix.basename(name, '.js')}.js`, import.meta.url))]))
   return { name: 'substitute', resolveId: source => substitutes.get(source) ?? null }
 }
 

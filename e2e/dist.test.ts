@@ -48,8 +48,8 @@ describe('the packed package', () => {
 
   it('names the packages whose code is in it, with their licenses', () => {
     const text = readFileSync(join(dist, 'licenses.txt'), 'utf8')
-    for (const name of ['@stablelib/sha256', 'idb-keyval', 'isomorphic-ws']) expect(text).toMatch(new RegExp(`^${name} \\d+\\.\\d+\\.\\d+, (MIT|Apache-2.0)$`, 'm'))
-    expect(text.match(/Permission is hereby granted/g)?.length).toBeGreaterThan(1)
+    for (const name of ['idb-keyval', 'isomorphic-ws']) expect(text).toMatch(new RegExp(`^${name} \\d+\\.\\d+\\.\\d+, (MIT|Apache-2.0)$`, 'm'))
+    expect(text).toContain('Permission is hereby granted')
   })
 
   it('has what its README links to', () => {

@@ -444,7 +444,7 @@ describe('IndexedDBStore: a crash', () => {
     crashing = await crashing.crash()
     for (const path of logsOf(crashing.profile)) writeFileSync(path, readFileSync(path).map((byte, at) => at === 20 ? byte ^ 1 : byte))
     store = await PageStore.make(await openThere(), 'wallet')
-    await expect(store.get('a')).rejects.toThrow(/wallet: the browser has found the data of this site damaged/)
+    await expect(store.get('a')).rejects.toThrow(/wallet: the browser found the data of this site damaged/)
     expect(await store.commit({ puts: [['a', '2']], guards: [['a', undefined]] })).toBe(true)
   })
 })

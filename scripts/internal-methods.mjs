@@ -2,9 +2,9 @@
  * The names of methods that our classes only call among themselves, which the minified file may therefore shorten. Minifiers leave the names
  * of properties alone, since they cannot know who else uses them; the compiler can.
  *
- * A name is internal when nothing but methods and accessors of `src` are declared under it, it is in no literal of theirs, and neither in our
- * public types nor in any others that the program knows: those of the language, of browsers, of Node and of the packages. Properties with
- * data are left alone, as they may go to a store or over the wire.
+ * A name is internal when nothing but methods, accessors and properties with functions of `src` are declared under it, it is in no literal of
+ * theirs, and neither in our public types nor in any others that the program knows: those of the language, of browsers, of Node and of the
+ * packages. Properties with data are left alone, as they may go to a store or over the wire; functions cannot.
  */
 import ts from 'typescript'
 
@@ -16,15 +16,18 @@ const DATA = [SyntaxKind.PropertyDeclaration, SyntaxKind.PropertySignature, Synt
 export function internalMethods(publicTypes) {
   const { config } = ts.readConfigFile('tsconfig.json', path => ts.sys.readFile(path))
   const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, '.')
+  const program = ts.createProgram(['src/node.ts'], options)
+  const checker = program.getTypeChecker()
+  const isCallable = node => checker.getNonNullableType(checker.getTypeAtLocation(node)).getCallSignatures().length > 0
   const methods = new Set()
   const others = new Set(publicTypes.match(/[\w$]+/g))
   const visit = (node, isOurs) => {
     const name = node.name !== undefined && isIdentifier(node.name) ? node.name.text : undefined
-    if (isOurs && METHODS.includes(node.kind)) methods.add(name)
+    if (isOurs && (METHODS.includes(node.kind) || (DATA.includes(node.kind) && isCallable(node)))) methods.add(name)
     else if (isOurs ? DATA.includes(node.kind) : node.kind !== SyntaxKind.Parameter) others.add(name)
     if (isStringLiteralLike(node)) others.add(node.text)
     ts.forEachChild(node, child => { visit(child, isOurs) })
   }
-  for (const file of ts.createProgram(['src/node.ts'], options).getSourceFiles()) visit(file, !file.isDeclarationFile)
+  for (const file of program.getSourceFiles()) visit(file, !file.isDeclarationFile)
   return [...methods].filter(name => !others.has(name))
 }

@@ -4,6 +4,7 @@
  */
 import { readdirSync } from 'node:fs'
 import { posix } from 'node:path'
+import * as sha256 from '@stablelib/sha256'
 import { BigNumber } from 'bignumber.js'
 import * as btp from 'btp-packet'
 import createDebug from 'debug'
@@ -16,6 +17,7 @@ import * as substituteBtp from '../scripts/browser/btp-packet.js'
 import { Buffer as Substitute } from '../scripts/browser/buffer.js'
 import createSubstituteDebug, { isEnabled } from '../scripts/browser/debug.js'
 import * as oer from '../scripts/browser/oer-utils.js'
+import * as substituteSha256 from '../scripts/browser/sha256.js'
 
 const bytes = fc.uint8Array({ maxLength: 40 })
 const same = (ours: Uint8Array, nodes: Uint8Array) => expect(Array.from(ours)).toEqual(Array.from(nodes))
@@ -256,6 +258,28 @@ describe("the browser bundles' btp-packet", () => {
   it('has what our sources call', () => {
     const imported = sources.flatMap(path => [...(ts.sys.readFile(path) ?? '').matchAll(/^import \{(.*)\} from 'btp-packet'/gm)].flatMap(([, names = '']) => names.split(',').map(name => name.trim())))
     expect(imported.sort()).toEqual(Object.keys(substituteBtp).sort())
+  })
+})
+
+describe("the browser bundles' SHA-256", () => {
+  it.each([...Array(200).keys(), 1000, 65_536])('hashes %i bytes as the real one does', length => {
+    const message = Uint8Array.from({ length }, (_none, i) => (i * 151 + length) % 256)
+    same(substituteSha256.hash(message), sha256.hash(message))
+  })
+
+  it('hashes any bytes as the real one does, and leaves them as they are', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), message => {
+        const before = message.slice()
+        same(substituteSha256.hash(message), sha256.hash(message))
+        same(message, before)
+      })
+    )
+  })
+
+  it('has what our sources call', () => {
+    const imported = sources.flatMap(path => [...(ts.sys.readFile(path) ?? '').matchAll(/^import \{(.*)\} from '@stablelib\/sha256'/gm)].flatMap(([, names = '']) => names.split(',').map(name => name.trim())))
+    expect(imported.sort()).toEqual(Object.keys(substituteSha256).sort())
   })
 })
 

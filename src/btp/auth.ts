@@ -70,7 +70,7 @@ export function authRequest({ username, token }: Credentials, ledgerId: string, 
 export function readAuthRequest(packet: Packet): { credentials: Credentials; peer: PeerFacts } {
   const [primary] = packet.protocolData
   if (packet.type !== 'message' || primary?.protocolName !== 'auth') {
-    throw new InvalidFieldsError('the first packet must be a Message whose primary sub-protocol is auth')
+    throw new InvalidFieldsError('the first packet must be a Message with auth first')
   }
   if (hasDuplicateNames(packet.protocolData)) throw new InvalidFieldsError('sub-protocol names must be unique')
   const token = find(packet.protocolData, 'auth_token')

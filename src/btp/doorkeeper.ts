@@ -126,7 +126,7 @@ export class Doorkeeper {
         if (recognition === 'peer') return host
         if (recognition === 'ourselves') refusal = new NotAcceptedError('this connection leads back to where it comes from')
       } catch (error) {
-        this.#ports.log.warn(`the credentials of a connection could not be checked: ${printable(messageOf(error))}`)
+        this.#ports.log.warn(`the credentials cannot be checked now: ${printable(messageOf(error))}`)
         // Why is no stranger's business. It may come again: nothing has been decided.
         refusal = new UnreachableError('the credentials cannot be checked now')
       }
@@ -224,7 +224,7 @@ class Visitor implements ConnectionEvents {
       const host = await this.#door.judge(credentials, peer)
       // Read anew, since it may have left or been sent away while its credentials were looked at.
       if (this.#state !== 'judged') return
-      if (!this.#door.stillHere(host)) throw new UnreachableError('this account is closing')
+      if (!this.#door.stillHere(host)) throw new UnreachableError('this side is disconnecting')
       this.#inside = host.accept(this.#connection, requestId, peer)
       this.#state = 'inside'
       this.#cancelTimer()
@@ -238,7 +238,7 @@ class Visitor implements ConnectionEvents {
   #keep(frame: Uint8Array): void {
     this.#ahead.push(frame)
     this.#bytesAhead += frame.length
-    if (this.#ahead.length > MOST_FRAMES_AHEAD || this.#bytesAhead > MOST_BYTES_AHEAD) this.#leave('too much before its authentication')
+    if (this.#ahead.length > MOST_FRAMES_AHEAD || this.#bytesAhead > MOST_BYTES_AHEAD) this.#leave('too much before authentication')
   }
 
   /** Error, then close (C12, C13). Bytes that are no packet get no answer (C22). */

@@ -77,7 +77,7 @@ export function encodeIlpError(error: IlpError): Uint8Array {
 export function decodeIlpError(bytes: Uint8Array): IlpError {
   const envelope = new OerReader(bytes)
   const type = envelope.readUInt8Number()
-  if (type !== TYPE_ILP_ERROR) throw new PacketError(`ILP packet is of type ${type}, and no error`)
+  if (type !== TYPE_ILP_ERROR) throw new PacketError(`packet is of type ${type}, which is no ILP error`)
   const body = new OerReader(envelope.readBytes())
   const code = body.read(CODE_BYTES).toString('latin1')
   const name = body.readAscii()
@@ -85,7 +85,7 @@ export function decodeIlpError(bytes: Uint8Array): IlpError {
   const forwardedBy = Array.from({ length: body.readQuantity() }, () => body.readAscii())
   const triggeredAt = body.readTimestamp()
   const data = body.readVarOctetString().toString('utf8')
-  if (triggeredAt === undefined) throw new PacketError('triggeredAt must be a UTC time, at most to the millisecond')
+  if (triggeredAt === undefined) throw new PacketError('triggeredAt must be a UTC time, to the millisecond')
   return { code, name, triggeredBy, forwardedBy, triggeredAt, data }
 }
 
@@ -134,7 +134,7 @@ export function ilpErrorToRejectionReason(ilp: Uint8Array | undefined, peerAccou
   try {
     error = decodeIlpError(ilp ?? new Uint8Array())
   } catch {
-    const message = 'the peer rejected the transfer and gave no reason that can be read'
+    const message = 'the peer rejected the transfer and gave no readable reason'
     return { code: 'F00', name: 'Bad Request', message, triggered_by: peerAccount, triggered_at: now }
   }
   const forwardedBy = error.forwardedBy.at(-1)

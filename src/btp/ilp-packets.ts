@@ -51,7 +51,7 @@ export function readIlpPrepare(packet: Uint8Array): IlpPrepare | undefined {
   const executionCondition = body.readText(BYTES_32, 'base64url')
   body.skipVarBytes()
   body.skipVarBytes()
-  if (expiresAt === undefined) throw new PacketError('expiresAt must be a time in UTC, to the millisecond')
+  if (expiresAt === undefined) throw new PacketError('expiresAt must be a UTC time, to the millisecond')
   return { amount, expiresAt, executionCondition }
 }
 
@@ -121,7 +121,7 @@ class IlpReader extends OerReader {
   override readLengthPrefix(): number {
     const start = this.cursor
     const length = super.readLengthPrefix()
-    if (this.cursor - start !== lengthBytes(length)) throw new PacketError('packet has a length that is longer than it need be')
+    if (this.cursor - start !== lengthBytes(length)) throw new PacketError('packet has a length in too many bytes')
     return length
   }
 }

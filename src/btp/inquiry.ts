@@ -41,7 +41,7 @@ export function readSettlementMark(protocolData: readonly SubProtocol[]): number
   const sub = find(protocolData, PAYCHAN)
   if (sub === undefined) return undefined
   const number = objectOf(sub)['settlement']
-  if (!Number.isSafeInteger(number) || Number(number) < 1) throw new InvalidFieldsError('settlement must be a positive integer')
+  if (!Number.isSafeInteger(number) || Number(number) < 1) throw new InvalidFieldsError('settlement must be an integer, 1 or more')
   return Number(number)
 }
 
@@ -84,7 +84,7 @@ export function fatesAnswer({ fulfilled, cancelled, held }: Fates): SubProtocol 
 /** Reads the answer to a question. @throws InvalidFieldsError */
 export function readFates(protocolData: readonly SubProtocol[]): Fates {
   const sub = find(protocolData, PAYCHAN)
-  if (sub === undefined) throw new InvalidFieldsError('the answer has nothing about what was asked')
+  if (sub === undefined) throw new InvalidFieldsError('the peer does not tell what was asked')
   const { fulfilled, cancelled, held } = objectOf(sub)
   const packets = new Map<string, string>()
   for (const [id, packet] of Object.entries(checkObject(fulfilled, 'fulfilled'))) {

@@ -167,7 +167,7 @@ export class Link implements Host {
 
   /** Host: takes a connection that `recognises` has confirmed, and answers its auth Message. */
   accept(connection: Connection, requestId: number, peer: PeerFacts): ConnectionEvents {
-    if (this.#stopping !== undefined) throw new UnreachableError('this account is closing')
+    if (this.#stopping !== undefined) throw new UnreachableError('this side is disconnecting')
     const session = this.#newSession(connection, false)
     session.accept(requestId, peer)
     this.#join(session)
@@ -325,7 +325,7 @@ function askCredentials(ask: () => Credentials | Promise<Credentials>, signal: A
   return new Promise((resolve, reject) => {
     const failed = (cause: unknown): void => {
       // What else went wrong is the cause's to say: its text may hold the very secret.
-      reject(isFinal(cause) ? cause : new UnreachableError('the credentials could not be had', { cause }))
+      reject(isFinal(cause) ? cause : new UnreachableError('the credentials cannot be had now', { cause }))
     }
     signal.addEventListener('abort', () => { failed(undefined) }, { once: true })
     Promise.resolve().then(ask).then(resolve, failed)

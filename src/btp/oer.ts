@@ -68,14 +68,14 @@ export class OerReader extends Reader {
   override readLengthPrefix(): number {
     const first = this.readUInt8Number()
     if (first < 0x80) return first
-    if (first === 0x80 || first === 0xff) throw new PacketError('packet has a length of a form that does not exist')
+    if (first === 0x80 || first === 0xff) throw new PacketError('packet has a malformed length')
     return this.readBoundedNumber(first & 0x7f)
   }
 
   /** A count of things to come, each of a byte at least; leading zeros are taken. */
   readQuantity(): number {
     const length = this.readLengthPrefix()
-    if (length === 0) throw new PacketError('packet has a quantity of no bytes')
+    if (length === 0) throw new PacketError('packet has an empty quantity')
     return this.readBoundedNumber(length)
   }
 
@@ -200,7 +200,7 @@ function digits(text: string, from: number, to: number): number {
  */
 export function toIsoTimestamp(date: Date, field: string): string {
   const year = date.getUTCFullYear()
-  if (!(year >= 1000 && year <= 9999)) throw new InvalidFieldsError(`${field} must be a date between the years 1000 and 9999`)
+  if (!(year >= 1000 && year <= 9999)) throw new InvalidFieldsError(`${field} must be in the years 1000 to 9999`)
   return date.toISOString()
 }
 

@@ -206,7 +206,7 @@ export function decodePacket(frame: Uint8Array): Packet {
       return { type: 'transfer', requestId, amount, protocolData: readProtocolData(body) }
     }
     default:
-      throw new PacketError(`packet is of type ${type}, which BTP does not have`)
+      throw new PacketError(`packet is of type ${type}, which is not of BTP`)
   }
 }
 
@@ -216,7 +216,7 @@ function decodePrepare(requestId: number, body: OerReader): PreparePacket {
   const executionCondition = body.readText(BYTES_32, 'base64url')
   const expiresAt = body.readTimestamp()
   const protocolData = readProtocolData(body)
-  if (expiresAt === undefined) throw new PacketError('expiresAt must be a UTC time, at most to the millisecond', { requestId })
+  if (expiresAt === undefined) throw new PacketError('expiresAt must be a UTC time, to the millisecond', { requestId })
   return { type: 'prepare', requestId, transferId, amount, executionCondition, expiresAt, protocolData }
 }
 
@@ -227,7 +227,7 @@ function decodeError(requestId: number, body: OerReader): ErrorPacket {
   const data = cutUtf8(asBuffer(body.readBytes())).toString('utf8')
   const protocolData = readProtocolData(body)
   // No requestId: an answer is never answered.
-  if (triggeredAt === undefined) throw new PacketError('triggeredAt must be a UTC time, at most to the millisecond')
+  if (triggeredAt === undefined) throw new PacketError('triggeredAt must be a UTC time, to the millisecond')
   return { type: 'error', requestId, code, name, triggeredAt, data, protocolData }
 }
 

@@ -104,9 +104,9 @@ export function stringifyJson(value: unknown, field: string): string {
   try {
     source = toJson(value)
   } catch (error) {
-    throw new InvalidFieldsError(`${field} cannot be written as JSON: ${messageOf(error)}`, { cause: error })
+    throw new InvalidFieldsError(`${field} must be JSON: ${messageOf(error)}`, { cause: error })
   }
-  if (source === undefined) throw new InvalidFieldsError(`${field} cannot be written as JSON`)
+  if (source === undefined) throw new InvalidFieldsError(`${field} must be JSON`)
   checkBounds(source, field)
   return source
 }
@@ -127,12 +127,12 @@ export function toProtocolData({ ilp, custom, sub = [] }: LpiData & { sub?: read
   const protocolData: SubProtocol[] = []
   if (ilp !== undefined && ilp !== '') {
     const packet = typeof ilp === 'string' ? fromBase64url(ilp) : undefined
-    if (packet === undefined) throw new InvalidFieldsError('ilp must be a string in base64url')
+    if (packet === undefined) throw new InvalidFieldsError('ilp must be a base64url string')
     protocolData.push(octets('ilp', packet))
   }
   protocolData.push(...sub)
   if (custom !== undefined) protocolData.push(json('custom', checkObject(custom, 'custom')))
-  if (hasDuplicateNames(protocolData)) throw new InvalidFieldsError('protocol names must be unique')
+  if (hasDuplicateNames(protocolData)) throw new InvalidFieldsError('sub-protocol names must be unique')
   return protocolData
 }
 
@@ -168,7 +168,7 @@ export function fromProtocolData(protocolData: readonly SubProtocol[]): {
 export function encodeBalance(value: string): Uint8Array {
   const balance = INTEGER.test(value) ? BigInt(value) : undefined
   if (balance === undefined || balance < INT64_MIN || balance > INT64_MAX) {
-    throw new InvalidFieldsError('balance must be an integer of 64 bits to be told to a peer')
+    throw new InvalidFieldsError('balance must be a signed 64-bit integer')
   }
   const bytes = new Uint8Array(8)
   new DataView(bytes.buffer).setBigInt64(0, balance)
@@ -226,7 +226,7 @@ function checkBounds(source: string, field: string): void {
     else if (quoted && character === BACKSLASH) i++
     else if (!quoted && (character === OPEN_BRACKET || character === OPEN_BRACE)) depth++
     else if (!quoted && (character === CLOSE_BRACKET || character === CLOSE_BRACE)) depth--
-    if (depth > JSON_DEPTH_LIMIT) throw new InvalidFieldsError(`${field} must not be nested more than ${JSON_DEPTH_LIMIT} levels deep`)
+    if (depth > JSON_DEPTH_LIMIT) throw new InvalidFieldsError(`${field} must be at most ${JSON_DEPTH_LIMIT} levels deep`)
   }
 }
 

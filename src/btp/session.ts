@@ -209,7 +209,7 @@ export class Session implements ConnectionEvents {
     }
     this.#ask(body, options?.timeoutMs ?? this.#options.answerTimeoutMs, packet => {
       if (packet.type === 'error') failed(readError(packet))
-      else if (hasDuplicateNames(packet.protocolData)) failed(new InvalidFieldsError('the answer has a sub-protocol name twice'))
+      else if (hasDuplicateNames(packet.protocolData)) failed(new InvalidFieldsError('sub-protocol names must be unique'))
       else answered(packet)
     }, failed)
   }
@@ -317,7 +317,7 @@ export class Session implements ConnectionEvents {
 
   #move(to: State): void {
     const next: readonly State[] = STATES[this.#state].next
-    if (!next.includes(to)) throw new NotAcceptedError(`a session does not go from ${this.#state} to ${to}`)
+    if (!next.includes(to)) throw new NotAcceptedError(`a session cannot go from ${this.#state} to ${to}`)
     this.#state = to
   }
 
@@ -419,7 +419,7 @@ export class Session implements ConnectionEvents {
         this.#served(bytes)
       },
       refuse: error => {
-        if (error instanceof PaychanError && error.outcome === 'unknown') this.#options.log.warn(`a request of unknown outcome stays unanswered: ${error.message}`)
+        if (error instanceof PaychanError && error.outcome === 'unknown') this.#options.log.warn(`a request stays unanswered: ${error.message}`)
         else this.#refuse(requestId, error)
         this.#served(bytes)
       }
@@ -451,7 +451,7 @@ export class Session implements ConnectionEvents {
   #encode(packet: Packet): Uint8Array {
     const frame = encodePacket(packet)
     const limit = this.#options.maxFrameBytes ?? DEFAULT_MAX_FRAME_BYTES
-    if (frame.length > limit) throw new InvalidFieldsError(`the ${packet.type} has ${frame.length} bytes; ${limit} can be sent`)
+    if (frame.length > limit) throw new InvalidFieldsError(`the ${packet.type} must be at most ${limit} bytes`)
     return frame
   }
 
@@ -471,7 +471,7 @@ export class Session implements ConnectionEvents {
 
   #transmit(frame: Uint8Array): void {
     this.#connection.send(frame)
-    if (this.#connection.bufferedBytes > this.#options.maxBufferedBytes) this.terminate('the peer does not read what it is sent')
+    if (this.#connection.bufferedBytes > this.#options.maxBufferedBytes) this.terminate('the peer does not read')
   }
 
   #armHeartbeat(delayMs: number): void {
@@ -520,7 +520,7 @@ function readError(packet: ErrorPacket): PaychanError {
 function readAuthAnswer(packet: AnswerPacket, ledgerId: string): PeerFacts | PaychanError {
   if (packet.type === 'error') {
     const cause = readError(packet)
-    if (isTemporary(cause)) return new UnreachableError(`the peer cannot authenticate now: ${cause.message}`, { cause })
+    if (isTemporary(cause)) return new UnreachableError(`the peer cannot take the credentials now: ${cause.message}`, { cause })
     return new NotAcceptedError(`the peer refused the credentials: ${cause.message}`, { cause })
   }
   const peer = readAnnouncement(packet.protocolData)

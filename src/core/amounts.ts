@@ -22,7 +22,7 @@ const SUM = /^-?[0-9]+(\.[0-9]+)?(e\+[0-9]{1,3})?$/
  */
 export function parseAmount(value: unknown, field = 'amount'): Amount {
   if (typeof value !== 'string' || value.length > 40 || !AMOUNT.test(value)) {
-    throw new InvalidFieldsError(`${field} must be a decimal integer string, 0 or more`)
+    throw new InvalidFieldsError(`${field} must be an integer string, 0 or more`)
   }
   const point = value.indexOf('.')
   const amount = BigInt(point === -1 ? value : value.slice(0, point))

@@ -18,6 +18,7 @@ import type { ListOptions, Store } from '../core/store.js'
 import { sleep, waitAtMost } from '../core/timers.js'
 
 const HEAD_KEY = 'paychan:head'
+const TAKEN_OVER = 'another process or tab has taken the store over'
 /** Changes in one group. Bounds the memory and the time of one commit. */
 const GROUP_LIMIT = 1000
 /** How long to wait between attempts to read back a group of unknown outcome, in milliseconds. */
@@ -245,7 +246,7 @@ export class Committer {
    * @throws StandbyError, StoreError
    */
   async ready(): Promise<void> {
-    if (this.#lost) throw new StandbyError('another process or tab has taken the store over')
+    if (this.#lost) throw new StandbyError(TAKEN_OVER)
     if (!this.owns) await this.#takeOnce()
   }
 
@@ -260,11 +261,11 @@ export class Committer {
     await this.#untilIdle()
     const before = await this.get(HEAD_KEY)
     if (this.#left !== undefined && this.#left.text !== before) {
-      throw new StandbyError('another process or tab has taken the store over since it was given up here')
+      throw new StandbyError(TAKEN_OVER)
     }
     const head = this.#nextHead(before === undefined ? 1 : parseEpoch(before) + 1)
     const taken = await guarded(() => store.commit({ puts: [[HEAD_KEY, head.text]], guards: [[HEAD_KEY, before]] }))
-    if (!taken) throw new StandbyError('another owner took the store at the same moment')
+    if (!taken) throw new StandbyError(TAKEN_OVER)
     this.#head = head
     this.#lost = false
     this.#left = undefined
@@ -286,7 +287,7 @@ export class Committer {
       const found = await this.get(HEAD_KEY)
       if (found !== undefined && this.#head?.epoch === head.epoch && parseEpoch(found) > head.epoch) this.#displaced()
     }
-    if (this.#lost) throw new StandbyError('another process or tab has taken the store over')
+    if (this.#lost) throw new StandbyError(TAKEN_OVER)
   }
 
   /** Another owner is there. */
@@ -294,11 +295,11 @@ export class Committer {
     if (!this.owns) return
     this.#lost = true
     const { log, onLost } = this.#options
-    log.warn('another owner has taken the store over: this instance only reads from now on')
+    log.warn(TAKEN_OVER)
     try {
       onLost()
     } catch (thrown) {
-      log.error(`a listener for the loss of the store failed: ${messageOf(thrown)}`)
+      log.error(`a listener failed: ${messageOf(thrown)}`)
     }
   }
 
@@ -320,7 +321,7 @@ export class Committer {
   /** As `submit`, for who needs no promise. */
   enqueue<T>(change: Change<T>): void {
     if (!this.owns) {
-      change.reject(new StandbyError('this instance does not own its store: another process or tab has taken it over'))
+      change.reject(new StandbyError(TAKEN_OVER))
       return
     }
     this.#queue.push(change as Change<unknown>)
@@ -373,7 +374,7 @@ export class Committer {
       const head = this.#head
       if (head === undefined || this.#lost) {
         // Not even decided: what memory holds may be stale.
-        for (const { reject } of changes) reject(new StandbyError('this instance does not own its store any more, nothing was changed'))
+        for (const { reject } of changes) reject(new StandbyError(TAKEN_OVER))
         continue
       }
       const later = this.#later
@@ -404,7 +405,7 @@ export class Committer {
       const landed = await this.#options.store.commit({ puts, deletes, guards })
       if (landed) this.#landed(group, current, next)
       else if (await this.#isExpected(group, current)) this.#decideAgain(group)
-      else this.#lose(group, current, new StandbyError('another owner has taken the store over, nothing was changed'))
+      else this.#lose(group, current, new StandbyError(TAKEN_OVER))
     } catch (cause) {
       if (cause instanceof StoreError && cause.outcome === 'unknown') await this.#findOut(group, current, next, cause)
       else this.#failed(group, cause)
@@ -448,7 +449,7 @@ export class Committer {
    */
   async #findOut(group: GroupInProgress, current: Head, next: Head, cause: StoreError): Promise<void> {
     const { store, clock, log } = this.#options
-    log.error('the store failed and did not say whether it wrote: reading back until that is known')
+    log.error('the store failed before it told whether it wrote: reading it back')
     const fence = this.#nextHead(current.epoch)
     for (;;) {
       try {
@@ -463,7 +464,7 @@ export class Committer {
           return
         }
         if (found !== current.text) {
-          this.#lose(group, current, new StandbyError('another owner has taken the store over', { cause, outcome: 'unknown' }))
+          this.#lose(group, current, new StandbyError(TAKEN_OVER, { cause, outcome: 'unknown' }))
           return
         }
         await store.commit({ puts: [[HEAD_KEY, fence.text]], guards: [[HEAD_KEY, current.text]] })

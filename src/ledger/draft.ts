@@ -220,7 +220,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
    */
   settle(which: 'settledIn' | 'settledOut', amount: Amount, most: Limit): void {
     if (this.#sums[which] + amount > most) {
-      throw new NotAcceptedError(`with a settlement of ${formatAmount(amount)} more would be settled than the ${formatAmount(most)} that are secured`)
+      throw new NotAcceptedError(`a settlement of ${formatAmount(amount)} would exceed the ${formatAmount(most)} that are secured`)
     }
     if (which === 'settledIn' && most === Infinity && positionOf(this.#sums) - this.#sums.outgoingHeld - amount < this.#limits.minimum) {
       throw new NotAcceptedError(`a settlement of ${formatAmount(amount)} would exceed the minimum balance of ${formatAmount(this.#limits.minimum)}`)

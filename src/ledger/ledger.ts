@@ -6,14 +6,13 @@
  * cache of what was last touched.
  */
 import type { Amount, Limit } from '../core/amounts.js'
-import { printable } from '../core/bytes.js'
-import { InvalidFieldsError, StoreError } from '../core/errors.js'
+import { InvalidFieldsError } from '../core/errors.js'
 import type { Committer, Group } from './committer.js'
 import { Draft, HISTORY_SPAN_MS, STORED_SUMS, hold, inFlightOf, positionOf } from './draft.js'
 import type { Entry, Limits, Memory, Sums, View } from './draft.js'
 import { OpenPages } from './open-pages.js'
 import {
-  afterFinal, headOf, historyPageOf, ledgerKeys, parseHistoryPage, parseOpenPage, parseStoredLimit, parseStoredSum, parseTransferRecord
+  afterFinal, damaged, headOf, historyPageOf, ledgerKeys, parseHistoryPage, parseOpenPage, parseStoredLimit, parseStoredSum, parseTransferRecord
 } from './records.js'
 import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, StoredOpen, TransferWithInfo } from './records.js'
 import { STATE_OF, UNSETTLED } from './stages.js'
@@ -196,7 +195,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     const key = this.#keys.transfer(id)
     const text = await this.#committer.get(key)
     if (text === undefined) {
-      if (info === undefined) throw new StoreError(`the record under '${printable(key)}' is missing, though its transfer is open`)
+      if (info === undefined) throw damaged(key, 'is missing')
       return this.#entryOf(id, openKey, info, open)
     }
     const own = parseTransferRecord(key, text)
@@ -538,7 +537,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
    * @throws InvalidFieldsError when `before` is no number; what `mayGo` throws; StoreError, StandbyError
    */
   async prune(before: number, mayGo: (info: TransferWithInfo<T>) => boolean): Promise<number> {
-    if (typeof before !== 'number' || Number.isNaN(before)) throw new InvalidFieldsError('before must be a time in milliseconds since 1970')
+    if (typeof before !== 'number' || Number.isNaN(before)) throw new InvalidFieldsError('before must be milliseconds since 1970')
     await this.#committer.ready()
     await this.load()
     const { historyPrefix } = this.#keys

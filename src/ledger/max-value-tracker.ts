@@ -2,10 +2,10 @@
  * The documented MaxValueTracker: the best claim, and other values that only grow. Imports core.
  */
 import { formatAmount, parseSum } from '../core/amounts.js'
-import { InvalidFieldsError, StoreError, messageOf } from '../core/errors.js'
+import { InvalidFieldsError, messageOf } from '../core/errors.js'
 import { parseIfJson } from '../core/json.js'
 import type { Committer } from './committer.js'
-import { parseStoredSum } from './records.js'
+import { damaged, parseStoredSum } from './records.js'
 
 /** An entry of a tracker: `value` is an integer string, 0 or more; `data` is whatever JSON belongs to it. */
 export interface MaxValueEntry<D = unknown> {
@@ -94,7 +94,7 @@ export class MaxValueTracker<D = unknown> {
   /** What the old package took as a value, a number for one, is read too. */
   #parse(text: string): MaxValueEntry<D | null> {
     const entry = parseIfJson(text) as Partial<MaxValueEntry<D>> | null | undefined
-    if (entry === undefined || entry === null) throw new StoreError(`the record under '${this.#key}' does not parse`)
+    if (entry === undefined || entry === null) throw damaged(this.#key, 'does not parse')
     return { value: formatAmount(parseStoredSum(this.#key, entry.value)), data: entry.data ?? null }
   }
 }
@@ -108,6 +108,6 @@ function checked({ value, data }: { value?: unknown; data?: unknown }) {
   try {
     return { value: amount, text: JSON.stringify({ value: formatAmount(amount), data: data ?? null }) }
   } catch (cause) {
-    throw new InvalidFieldsError(`entry.data has no JSON: ${messageOf(cause)}`, { cause })
+    throw new InvalidFieldsError(`entry.data must be JSON: ${messageOf(cause)}`, { cause })
   }
 }

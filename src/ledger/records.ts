@@ -109,7 +109,7 @@ export function parseHistoryPage(key: string, text: string, prefix: string): Arr
   const page = parseJson(key, text)
   const isMoment = (value: unknown): boolean =>
     value === null || (Array.isArray(value) && typeof value[0] === 'number' && typeof value[1] === 'string')
-  if (!Array.isArray(page) || !page.every(isMoment)) throw new StoreError(`the record under '${printable(key)}' is no page of the history`)
+  if (!Array.isArray(page) || !page.every(isMoment)) throw damaged(key, 'is no page')
   return page as Array<Moment | null>
 }
 
@@ -118,7 +118,7 @@ export function parseTransferRecord(key: string, text: string): TransferWithInfo
   const value = parseJson(key, text) as { transfer?: unknown; isIncoming?: unknown; state?: unknown } | null
   const sound = isObject(value) && isObject(value.transfer) && typeof value.isIncoming === 'boolean' &&
     (value.state === 'prepared' || value.state === 'fulfilled' || value.state === 'cancelled')
-  if (!sound) throw new StoreError(`the record under '${printable(key)}' is no transfer`)
+  if (!sound) throw damaged(key, 'is no transfer')
   return value as unknown as TransferWithInfo
 }
 
@@ -135,15 +135,15 @@ export interface StoredOpen {
  */
 export function parseOpenPage(key: string, text: string): StoredOpen[] {
   const page = parseJson(key, text)
-  if (!Array.isArray(page)) throw new StoreError(`the record under '${printable(key)}' is no page of open transfers`)
+  if (!Array.isArray(page)) throw damaged(key, 'is no page')
   return page.map(value => parseOpen(key, value))
 }
 
 function parseOpen(key: string, value: unknown): StoredOpen {
-  if (!isOpenRecord(value)) throw new StoreError(`the record under '${printable(key)}' is of no version that is known here`)
+  if (!isOpenRecord(value)) throw damaged(key, 'is of no known version')
   const { id, isIncoming, transfer, ...open } = value
   if (transfer === undefined) return { id, open, info: undefined }
-  if (!isObject(transfer) || typeof isIncoming !== 'boolean') throw new StoreError(`the record under '${printable(key)}' holds no transfer`)
+  if (!isObject(transfer) || typeof isIncoming !== 'boolean') throw damaged(key, 'is no transfer')
   return { id, open, info: { transfer: transfer as unknown as LoggedTransfer, isIncoming, state: STATE_OF[open.stage] } }
 }
 
@@ -160,13 +160,18 @@ function isOpenRecord(value: unknown): value is OpenRecord & { id: string; isInc
  */
 export function parseStoredSum(key: string, value: unknown): Amount {
   const sum = parseStored(key, () => parseSum(String(value), 'the sum'))
-  if (sum < 0n) throw new StoreError(`the record under '${printable(key)}' is negative`)
+  if (sum < 0n) throw damaged(key, 'is negative')
   return sum
 }
 
 /** Reads a stored limit: an integer, `Infinity` or `-Infinity`. @throws StoreError that names the key, when it is no such thing */
 export function parseStoredLimit(key: string, text: string): Limit {
   return parseStored(key, () => text.endsWith('Infinity') ? parseLimit(text, 'the limit') : parseSum(text, 'the limit'))
+}
+
+/** What is thrown for a record that cannot be read. */
+export function damaged(key: string, what: string, cause?: unknown): StoreError {
+  return new StoreError(`the record under '${printable(key)}' ${what}`, { cause })
 }
 
 function parseJson(key: string, text: string): unknown {
@@ -177,7 +182,7 @@ function parseStored<V>(key: string, parse: () => V): V {
   try {
     return parse()
   } catch (cause) {
-    throw new StoreError(`the record under '${printable(key)}' does not parse: ${printable(messageOf(cause))}`, { cause })
+    throw damaged(key, `does not parse: ${printable(messageOf(cause))}`, cause)
   }
 }
 
@@ -203,7 +208,7 @@ function jsonOf(transfer: LoggedTransfer): string {
   try {
     return JSON.stringify(transfer)
   } catch (cause) {
-    throw new InvalidFieldsError(`the transfer has no JSON: ${messageOf(cause)}`, { cause })
+    throw new InvalidFieldsError(`the transfer must be JSON: ${messageOf(cause)}`, { cause })
   }
 }
 
@@ -213,7 +218,7 @@ function jsonOf(transfer: LoggedTransfer): string {
  */
 export function copyOf<T extends LoggedTransfer>(transfer: T): T {
   const json = jsonOf(transfer) as string | undefined
-  if (json === undefined) throw new InvalidFieldsError('the transfer has no JSON')
+  if (json === undefined) throw new InvalidFieldsError('the transfer must be JSON')
   return JSON.parse(json) as T
 }
 
@@ -244,7 +249,7 @@ const LONGEST_ID = 500
 
 /** @throws InvalidFieldsError for an id that no log takes: one that a store refuses would take its whole group along */
 export function checkLogId(id: unknown): asserts id is string {
-  if (typeof id !== 'string' || id === '') throw new InvalidFieldsError('id must be a string, and not empty')
+  if (typeof id !== 'string' || id === '') throw new InvalidFieldsError('id must be a string that is not empty')
   if (id.length > LONGEST_ID) throw new InvalidFieldsError(`id must have at most ${LONGEST_ID} characters`)
   if (/\p{Surrogate}/u.test(id)) throw new InvalidFieldsError('id must be well-formed Unicode')
 }

@@ -116,7 +116,7 @@ export class TransferLog<T extends LoggedTransfer = LoggedTransfer> {
     checkLogId(transferId)
     if (typeof fulfillment !== 'string') throw new InvalidFieldsError('fulfillment must be a string')
     await this.#finish(transferId, (view, entry) => {
-      if (entry.info.state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${printable(transferId)} is cancelled`)
+      if (entry.info.state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${printable(transferId)} is rolled back`)
       if (entry.info.state === 'prepared') view.move(entry, 'fulfilled', { fulfillment })
     })
   }

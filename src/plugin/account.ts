@@ -142,7 +142,7 @@ export function changeUntilDone<T>(account: Account, change: () => Promise<T>, s
 
 async function changeAgain<T>(account: Account, error: unknown, change: () => Promise<T>, stopped: () => boolean): Promise<T | undefined> {
   if (stopped() || error instanceof StandbyError) return undefined
-  account.log.error(`a change could not be stored, trying again: ${messageOf(error)}`)
+  account.log.error(`the store did not take a write, trying again: ${messageOf(error)}`)
   await sleep(account.clock, STORE_RETRY_MS)
   // Whoever stopped has given the store up.
   return stopped() ? undefined : changeUntilDone(account, change, stopped)

@@ -115,7 +115,7 @@ export class DataIncoming {
     const { prepare, session, answered } = arrival
     const expiresAt = prepare.expiresAt.getTime()
     if (expiresAt <= clock.now()) {
-      answered(writeIlpReject('R00', 'the packet has expired already'))
+      answered(writeIlpReject('R00', 'the packet has expired'))
       return
     }
     const id = arrival.mark ?? randomTransferId(random)
@@ -150,7 +150,7 @@ export class DataIncoming {
 
   #hold(view: View<Transfer>, { id, transfer }: Handling): void {
     if (view.get(id) !== undefined) throw new DuplicateIdError(`id ${id} belongs to another transfer`)
-    if (this.#refused.has(id)) throw new AlreadyRolledBackError(`the sender of ${id} was told that it is cancelled`)
+    if (this.#refused.has(id)) throw new AlreadyRolledBackError(`transfer ${id} is rolled back`)
     checkInFlight(this.#account, view, transfer.amount, UnreachableError)
     view.create(id, transfer, true, { v: 1, stage: 'handed', at: this.#account.clock.now() })
   }
@@ -202,9 +202,9 @@ export class DataIncoming {
   /** What the host's answer comes to. What has no room in a frame loses its data, not its meaning: a preimage is valid without them. */
   #endOf({ transfer }: Handling, packet: Uint8Array): End {
     const reply = parseIlpReply(packet)
-    if (reply === undefined) return { packet: writeIlpReject('T00', 'the host gave no answer that is one to a Prepare') }
+    if (reply === undefined) return { packet: writeIlpReject('T00', "the host's answer is no Fulfill or Reject") }
     const fits = packet.length <= ANSWER_BYTES
-    if (reply.type === 'reject') return { packet: fits ? packet : writeIlpReject(reply.code, 'the answer of the host was too large') }
+    if (reply.type === 'reject') return { packet: fits ? packet : writeIlpReject(reply.code, "the host's answer is too large") }
     const { fulfillment } = reply
     if (conditionOf(fulfillment) === transfer.executionCondition) return { packet: fits ? packet : writeIlpFulfill(fulfillment), fulfillment }
     return { packet: writeIlpReject('F05', 'the fulfillment does not match the condition') }
@@ -285,7 +285,7 @@ export class DataIncoming {
       const entry = view.get(id)
       if (entry?.info.isIncoming !== true) throw new TransferNotFoundError(`no packet has the id ${id}`)
       if (entry.info.state === 'cancelled') return undefined
-      if (entry.stage === 'fulfilled') throw new AlreadyFulfilledError(`transfer ${id} is fulfilled, for good`)
+      if (entry.stage === 'fulfilled') throw new AlreadyFulfilledError(`transfer ${id} is fulfilled`)
       if (entry.stage !== 'answered') throw new NotAcceptedError(`transfer ${id} is ${entry.stage}`)
       view.move(entry, 'disputed')
       return entry

@@ -128,8 +128,8 @@ export class DataOutgoing {
   send(packet: Uint8Array, prepare: IlpPrepare, resolve: (packet: Uint8Array) => void, reject: (error: unknown) => void): void {
     const { ledger, clock, random, session, maxInFlight } = this.#account
     const expiresAt = prepare.expiresAt.getTime()
-    if (session() === undefined) throw new UnreachableError('there is no connection to the peer')
-    if (expiresAt <= clock.now()) throw new AlreadyRolledBackError('the packet has expired already')
+    if (session() === undefined) throw new UnreachableError('not connected to the peer')
+    if (expiresAt <= clock.now()) throw new AlreadyRolledBackError('the packet has expired')
     if (this.#flights.size >= maxInFlight) throw new UnreachableError('too much is in flight')
     const id = randomTransferId(random)
     const transfer = transferOfPrepare(this.#account, id, prepare, false)
@@ -198,12 +198,12 @@ export class DataOutgoing {
     if (this.#flights.get(flight.id) !== flight || flight.isDecided || flight.isLate) return
     const reply = packet === undefined ? undefined : parseIlpReply(packet)
     if (packet === undefined || reply === undefined) {
-      this.#cancel(flight, new NotAcceptedError('the peer gave no answer that is one to a Prepare'))
+      this.#cancel(flight, new NotAcceptedError("the peer's answer is no Fulfill or Reject"))
     } else if (reply.type === 'reject') {
       this.#cancel(flight, packet)
       if (reply.code === 'T04') this.#onOwed(true)
     } else if (conditionOf(reply.fulfillment) !== flight.executionCondition) {
-      this.#cancel(flight, new InvalidFulfillmentError("the peer's fulfillment does not match the condition"))
+      this.#cancel(flight, new InvalidFulfillmentError('the fulfillment does not match the condition'))
     } else if (this.#account.clock.now() > flight.expiresAt) {
       void this.#expire(flight).then(() => this.#tellLate(flight, reply.fulfillment))
     } else {
@@ -258,14 +258,14 @@ export class DataOutgoing {
     if (flight.isLate || this.#flights.get(flight.id) !== flight) return
     flight.isLate = true
     flight.isDecided = false
-    log.warn(`a fulfill of ${flight.id} came after its expiry: the peer is told so`)
+    log.warn(`the fulfill of ${flight.id} came too late: the peer is told so`)
     const delivered = await courier.deliver({ type: 'message', protocolData: [lateMessage(flight.id)] }, {
       wanted: () => !life.isOver && session()?.peer.announced === true
     })
     if (life.isOver) return
     const entry = ledger.peek(flight.id)
     if (delivered.outcome === 'refused' && entry !== undefined) {
-      log.error(`the peer refuses that ${flight.id} came too late: the two balances differ by it`)
+      log.error(`the peer refuses that ${flight.id} came too late: the balances differ by it`)
       reportDispute(this.#account, entry, fulfillment, delivered.error.message)
     }
     this.#cancel(flight)
@@ -297,5 +297,5 @@ export class DataOutgoing {
 }
 
 function expiredError(): AlreadyRolledBackError {
-  return new AlreadyRolledBackError('the packet expired before its answer came')
+  return new AlreadyRolledBackError('the packet expired before it was answered')
 }

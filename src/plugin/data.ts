@@ -75,7 +75,7 @@ export class Data {
   /** See `LedgerPlugin.sendData`. Calls one of the two when it is answered, or throws what it rejects with. */
   send(data: Uint8Array, resolve: (answer: Bytes) => void, reject: (error: unknown) => void): void {
     if (!(data instanceof Uint8Array)) throw new InvalidFieldsError('data must be a Buffer')
-    if (data.length > PACKET_LIMIT) throw new InvalidFieldsError(`data must not be more than ${PACKET_LIMIT} bytes`)
+    if (data.length > PACKET_LIMIT) throw new InvalidFieldsError(`data must be at most ${PACKET_LIMIT} bytes`)
     const { account, generation } = this.#options
     const prepare = readIlpPrepare(data)
     if (prepare === undefined || prepare.amount === '0') {
@@ -90,15 +90,15 @@ export class Data {
   async #pass(data: Uint8Array, prepare: IlpPrepare | undefined): Promise<Uint8Array> {
     const { clock, session } = this.#options.account
     const current = session()
-    if (current === undefined) throw new UnreachableError('there is no connection to the peer')
+    if (current === undefined) throw new UnreachableError('not connected to the peer')
     const timeoutMs = prepare === undefined ? ANSWER_MS : prepare.expiresAt.getTime() - clock.now()
-    if (timeoutMs <= 0) throw new AlreadyRolledBackError('the packet has expired already')
+    if (timeoutMs <= 0) throw new AlreadyRolledBackError('the packet has expired')
     try {
       const { protocolData } = await current.request({ type: 'message', protocolData: [octets('ilp', data)] }, { timeoutMs })
       return find(protocolData, 'ilp')?.data ?? new Uint8Array()
     } catch (error) {
       const isExpired = prepare !== undefined && clock.now() >= prepare.expiresAt.getTime()
-      if (isExpired && error instanceof UnreachableError && !error.fromPeer) throw new AlreadyRolledBackError('the packet expired before its answer came', { cause: error })
+      if (isExpired && error instanceof UnreachableError && !error.fromPeer) throw new AlreadyRolledBackError('the packet expired before it was answered', { cause: error })
       throw error
     }
   }
@@ -132,7 +132,7 @@ export class Data {
 
   /** What a peer of ours asks or tells about packets. @throws NotAcceptedError for a foreign peer; InvalidFieldsError; StoreError */
   async handleInquiry(primary: SubProtocol, session: Session): Promise<SubProtocol[]> {
-    if (!session.peer.announced) throw new NotAcceptedError('only peers that have announced themselves may ask that')
+    if (!session.peer.announced) throw new NotAcceptedError('only an announced peer may ask that')
     const inquiry = readInquiry(primary)
     if (inquiry.what === 'ask') return [fatesAnswer(await this.#incoming.tell(inquiry.ids, inquiry.isLast, session))]
     await this.#incoming.concede(inquiry.id)

@@ -48,7 +48,7 @@ export class Doubts {
 
   /** Asks until the sender's balance decides. `undefined` when it was stopped first. */
   settle(entry: Entry<Transfer>, error: PaychanError): Promise<Verdict | undefined> {
-    this.#account.log.warn(`the sender of ${entry.id} answers its fulfill with ${error.name}, which decides nothing: asking for its balance`)
+    this.#account.log.warn(`the sender answers the fulfill of ${entry.id} with ${error.name}: asking for its balance`)
     const doubt: Doubt = { entry, verdict: new Deferred() }
     this.#doubts.set(entry.id, doubt)
     if (!this.#asking) void this.#ask()
@@ -62,7 +62,7 @@ export class Doubts {
     let delayMs = FIRST_DELAY_MS
     while (this.#doubts.size > 0) {
       const found = await this.#askOnce().catch((error: unknown) => {
-        this.#account.log.debug(`the peer's balance is not to be had now: ${messageOf(error)}`)
+        this.#account.log.debug(`the peer's balance cannot be had now: ${messageOf(error)}`)
         return 'moving' as const
       })
       if (found === 'unexplained' && ++unexplained >= UNEXPLAINED_LIMIT) {

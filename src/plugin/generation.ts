@@ -29,7 +29,7 @@ export class Generation {
   mustSpeak(version: BtpVersion, session: Session | undefined): void {
     if (session === undefined || session.peer.announced) return
     const known = this.#configured ?? this.#heard.get(session)?.version ?? version
-    if (known !== version) throw new NotAcceptedError(`the peer speaks BTP ${known} only, and this needs BTP ${version}`)
+    if (known !== version) throw new NotAcceptedError(`the peer speaks BTP ${known} only, this needs BTP ${version}`)
   }
 }
 

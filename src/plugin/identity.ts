@@ -121,6 +121,6 @@ export class Identity {
   }
 
   #mustBeKnown(method: string): void {
-    if (!this.#isKnown) throw new UnreachableError(`${method} can be asked once connect() has succeeded, here or where the connection is held`)
+    if (!this.#isKnown) throw new UnreachableError(`${method} can be asked once connect() has succeeded`)
   }
 }

@@ -84,7 +84,7 @@ export class Incoming {
     ledger.changeThen(id, view => {
       const known = view.get(id)
       if (known !== undefined) return repeated(known, transfer)
-      if (expiresAt <= clock.now()) throw new NotAcceptedError(`transfer ${id} has expired already`)
+      if (expiresAt <= clock.now()) throw new NotAcceptedError(`transfer ${id} has expired`)
       checkInFlight(this.#account, view, packet.amount, NotAcceptedError)
       // Without a module nobody is asked, so it is held at once.
       return view.create(id, transfer, true, { v: 1, stage: module === undefined ? 'held' : 'checking', at: clock.now() })
@@ -281,7 +281,7 @@ export class Incoming {
   async #dispute(entry: Entry<Transfer>, fulfillment: string, error: PaychanError): Promise<void> {
     await new Promise((resolve, reject) => { this.#end(entry, 'disputed', fulfillment, { resolve, reject }) })
     reportDispute(this.#account, entry, fulfillment, error.message)
-    throw new AlreadyRolledBackError(`the sender had rolled transfer ${entry.id} back: ${error.message}`, { cause: error })
+    throw new AlreadyRolledBackError(`transfer ${entry.id} is rolled back by its sender: ${error.message}`, { cause: error })
   }
 
   /** Ends a transfer that is being fulfilled. Tells whether it had not ended before. */
@@ -334,7 +334,7 @@ export class Incoming {
       if (delivered.outcome !== 'refused') ended.resolve()
       else if (delivered.error instanceof AlreadyFulfilledError) ended.reject(delivered.error)
       else {
-        log.debug(`the peer answered the reject of ${id} with ${delivered.error.name}: there is nothing left to reject`)
+        log.debug(`the sender answers the reject of ${id} with ${delivered.error.name}: nothing is left to reject`)
         ended.resolve()
       }
     })
@@ -368,7 +368,7 @@ export class Incoming {
 
 function received(known: Entry<Transfer> | undefined, id: string, action: string): Entry<Transfer> {
   const entry = found(known, id)
-  if (!entry.info.isIncoming) throw new NotAcceptedError(`transfer ${id} was sent by this side: only its receiver may ${action} it`)
+  if (!entry.info.isIncoming) throw new NotAcceptedError(`transfer ${id} was sent by this side: only the peer may ${action} it`)
   return entry
 }
 

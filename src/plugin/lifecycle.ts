@@ -218,7 +218,7 @@ export class Lifecycle {
     if (this.#phase !== 'standby' || this.#disconnecting !== undefined || this.#parts.succession?.isHeld !== true) return
     this.#parts.log.info('taking over: whoever held the connection is gone')
     this.#try(attempt => this.#establish(attempt, undefined), error => {
-      this.#parts.log.warn(`taking over has failed, and will be tried again: ${printable(error.message)}`)
+      this.#parts.log.warn(`taking over failed, trying again: ${printable(error.message)}`)
       void this.#shut(error, { stays: true, pauseMs: SUCCEED_AGAIN_MS })
     })
     const settling = new Deferred<void>()
@@ -302,7 +302,7 @@ export class Lifecycle {
       return
     }
     const prefix = this.#parts.settings.prefix ?? this.#parts.settings.info?.prefix
-    if (prefix !== undefined && prefix !== module.getInfo().prefix) throw new InvalidFieldsError("prefix must be the same as that of the module's info")
+    if (prefix !== undefined && prefix !== module.getInfo().prefix) throw new InvalidFieldsError("prefix must be the same as the module's info.prefix")
     await this.#parts.settlement?.load()
   }
 
@@ -406,7 +406,7 @@ export class Lifecycle {
     try {
       info = await askInfo(body => this.send(body))
     } catch (error) {
-      this.#parts.log.debug(`the peer's info is not to be had now: ${printable(messageOf(error))}`)
+      this.#parts.log.debug(`the peer's info cannot be had now: ${printable(messageOf(error))}`)
       return
     }
     try {
@@ -419,7 +419,7 @@ export class Lifecycle {
   #handle(packet: RequestPacket, session: Session, reply: Reply): Promise<SubProtocol[] | undefined> | undefined {
     if (this.#phase !== 'ready') return this.#handleEarly(packet, session, reply)
     if (this.#disconnecting !== undefined && (packet.type === 'prepare' || this.#parts.data.isForHost(packet))) {
-      return Promise.reject(new UnreachableError('disconnecting: no new transfer is taken'))
+      return Promise.reject(new UnreachableError('this side is disconnecting'))
     }
     return this.#parts.requests.handle(packet, session, reply)
   }
@@ -548,7 +548,7 @@ export class Lifecycle {
    * takes over again when they are gone; elsewhere when it connects again.
    */
   standBy(): void {
-    this.#parts.log.warn('standing by: the store has another owner now')
+    this.#parts.log.warn('standing by: another process or tab has taken the store over')
     const isWanted = this.#role !== 'disconnected' || this.#attempt !== undefined
     void this.#shut(new StandbyError('another process or tab has taken the store over'), { stays: this.#parts.succession !== undefined && isWanted })
   }
@@ -558,7 +558,7 @@ export class Lifecycle {
     if (this.#fatal !== undefined) return
     this.#fatal = error
     this.#giveUpStaying()
-    this.#parts.log.error(`this instance cannot go on: ${error.message}`)
+    this.#parts.log.error(`this instance cannot be used any more: ${error.message}`)
     void this.#shut(error)
     this.#parts.emit('error', error)
   }

@@ -95,7 +95,7 @@ export function checkFulfillment(fulfillment: unknown): string {
 /** There is one peer: `to` is its account, or an address below it (H18). `account` is LPI's old name for `to`. */
 function checkAddressing(given: { to?: string; from?: string; ledger?: string; account?: string }, { account, peer, prefix }: Addresses): void {
   const to: unknown = given.to ?? given.account
-  if (typeof to !== 'string' || to === '') throw new InvalidFieldsError('to must be the address of the peer')
+  if (typeof to !== 'string' || to === '') throw new InvalidFieldsError("to must be the peer's account")
   if (!isAtOrBelow(to, peer)) throw new AccountNotFoundError(`to must be the peer's account, ${peer}`)
   if (given.from !== undefined && !isAtOrBelow(given.from, account)) throw new InvalidFieldsError(`from must be the own account, ${account}`)
   if (given.ledger !== undefined && given.ledger !== prefix) throw new InvalidFieldsError(`ledger must be the own prefix, ${prefix}`)
@@ -109,7 +109,7 @@ function checkDate(value: unknown): string {
   const time = typeof value === 'string' && ISO_DATE.test(value) ? Date.parse(value) : NaN
   // A day or month that does not exist either does not parse, or comes out as another day.
   if (Number.isNaN(time) || time < 0 || time > LATEST_MS || new Date(time).getUTCDate() !== Number((value as string).slice(8, 10))) {
-    throw new InvalidFieldsError('expiresAt must be a time in UTC, like 2017-12-24T16:14:32.279Z')
+    throw new InvalidFieldsError('expiresAt must be a UTC time, like 2017-12-24T16:14:32.279Z')
   }
   return value as string
 }
@@ -127,5 +127,5 @@ function copyOfObject(value: object, field: string): object {
 /** Also finds what is no JSON, or too deep for the peer to read: nothing of that may be stored as a transfer that is to be sent. */
 function checkSize({ ilp = '', custom }: Payload): void {
   const size = (custom === undefined ? 0 : toUtf8(stringifyJson(custom, 'custom')).length) + Math.ceil(ilp.length * 3 / 4)
-  if (size > DATA_LIMIT) throw new InvalidFieldsError(`ilp and custom must not be more than ${DATA_LIMIT} bytes together`)
+  if (size > DATA_LIMIT) throw new InvalidFieldsError(`ilp and custom must be at most ${DATA_LIMIT} bytes together`)
 }

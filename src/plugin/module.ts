@@ -113,12 +113,8 @@ export function validateModule(module: unknown): asserts module is AnyModule {
   for (const name of REQUIRED) {
     if (typeof fields[name] !== 'function') throw new InvalidFieldsError(`the module's ${name} must be a function`)
   }
-  if (fields['getAuthToken'] !== undefined && typeof fields['getAuthToken'] !== 'function') {
-    throw new InvalidFieldsError("the module's getAuthToken must be a function where it is given")
-  }
-  const construct = constructorOf(module)
-  if (construct !== undefined && typeof construct !== 'function') {
-    throw new InvalidFieldsError("the module's constructor must be a function where it is given")
+  for (const [name, callback] of Object.entries({ getAuthToken: fields['getAuthToken'], constructor: constructorOf(module) })) {
+    if (callback !== undefined && typeof callback !== 'function') throw new InvalidFieldsError(`the module's ${name} must be a function`)
   }
   const { pluginName } = fields
   if (pluginName !== undefined && !(typeof pluginName === 'string' && PLUGIN_NAME.test(pluginName))) {

@@ -128,7 +128,7 @@ export class Money {
   /** Reads what is stored. @throws StoreError; InvalidFieldsError where the ledger's claims were for another sum until now */
   async load(): Promise<void> {
     if (this.#options.claims !== undefined && await this.#options.records.read(OUTGOING_RECORD) !== undefined) {
-      throw new InvalidFieldsError('this store was settled under a host of LPI v1, by claims for another sum: begin with a new store')
+      throw new InvalidFieldsError('this store was settled under a host of LPI v1: begin with a new store')
     }
     const text = await this.#options.records.read(MONEY_RECORD)
     this.#state = text === undefined ? NOTHING : parseState(text)
@@ -176,7 +176,7 @@ export class Money {
     const amount = formatAmount(parseAmount(value))
     if (account.settlement !== undefined) throw new NotAcceptedError('under a host of LPI v1 the module settles by itself')
     const session = account.session()
-    if (session === undefined) throw new UnreachableError('there is no connection to the peer')
+    if (session === undefined) throw new UnreachableError('not connected to the peer')
     generation.mustSpeak('2.0', session)
     if (amount === '0') return
     if (this.#calls.size + this.#beginning >= MOST_WAITING) throw new UnreachableError('too many settlements wait for the peer')
@@ -212,7 +212,7 @@ export class Money {
         await this.send(formatAmount(owed < MOST_AT_ONCE ? owed : MOST_AT_ONCE))
       }
     } catch (error) {
-      account.log.warn(`what is owed could not be settled, the next try is at the next payment: ${printable(messageOf(error))}`)
+      account.log.warn(`what is owed could not be settled, the next payment tries again: ${printable(messageOf(error))}`)
     }
     this.#isSettlingUp = false
   }
@@ -370,7 +370,7 @@ export class Money {
 
   #checkTaking(handler: MoneyHandler | undefined): void {
     const { account, isV2Host, isTrusting, claims } = this.#options
-    if (account.settlement !== undefined) throw new NotAcceptedError('this side settles by the claims of its module, as LPI v1 has it')
+    if (account.settlement !== undefined) throw new NotAcceptedError('under a host of LPI v1 the module settles by itself')
     if (!isV2Host && handler === undefined) throw new NotAcceptedError('this side speaks BTP 1.0: it takes no Transfer')
     // What a module proves counts whether the host listens or not.
     if (claims !== undefined) return
@@ -414,5 +414,5 @@ function claimData(claim: string | undefined): SubProtocol[] {
 function parseState(text: string): State {
   const { v, last, sending, claimed, credited } = (parseIfJson(text) ?? {}) as Partial<State> & { v?: unknown }
   if (v === 1 && typeof last === 'number' && Array.isArray(sending)) return { last, sending, credited, ...(claimed === undefined ? {} : { claimed }) }
-  throw new StoreError(`the record '${MONEY_RECORD}' is of no version that is known here`)
+  throw new StoreError(`the record under '${MONEY_RECORD}' is of no known version`)
 }

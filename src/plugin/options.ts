@@ -161,7 +161,7 @@ const PEER_PREFIX = 'peer.'
 export function parseOptions(given: unknown, services: PluginServices | null | undefined, provides: ModuleProvides): Settings {
   const options = checkObject(given, 'options')
   if (options['_backend'] !== undefined) {
-    throw new InvalidFieldsError('_backend is not supported: give a store of this package as `store`, or a plain one as `_store`')
+    throw new InvalidFieldsError('_backend is not supported: give a store of this package as store, or a plain one as _store')
   }
   const server = optional(options, 'server', parseServer)
   const listener = optional(options, 'listener', parseListener)
@@ -271,7 +271,7 @@ function parseServer(value: unknown, name: string): { url: string; credentials: 
     return { url: url.toString(), credentials }
   } catch {
     // The cause would show the address with its secret (H43).
-    throw new InvalidFieldsError(`${name} must be an address of the form btp+ws://username:token@host:port/path`)
+    throw new InvalidFieldsError(`${name} must be like btp+ws://username:token@host:port/path`)
   }
 }
 
@@ -302,7 +302,7 @@ export function isAcceptor(listener: ListenerOptions | Acceptor): listener is Ac
 function parseStore(value: unknown, name: string): Store {
   const missing = ['get', 'list', 'commit'].filter(method => !hasMethod(value, method))
   if (missing.length > 0) {
-    throw new InvalidFieldsError(`${name} must be a store of this package, it lacks ${missing.join(', ')}; a plain one with get, put and del is given as _store`)
+    throw new InvalidFieldsError(`${name} must be a store of this package, it lacks ${missing.join(', ')}: give a plain one as _store`)
   }
   return value as Store
 }
@@ -311,20 +311,20 @@ function parseStore(value: unknown, name: string): Store {
 function parseKeyValueStore(value: unknown): KeyValueStore | undefined {
   if (value === undefined || value === null) return undefined
   for (const method of ['get', 'put', 'del']) {
-    if (!hasMethod(value, method)) throw new InvalidFieldsError(`_store must have the methods get, put and del: it lacks ${method}`)
+    if (!hasMethod(value, method)) throw new InvalidFieldsError(`_store must be an object with get, put and del: it lacks ${method}`)
   }
   return value as KeyValueStore
 }
 
 function parseLog(value: unknown): HostLog | undefined {
   if (value === undefined || value === null) return undefined
-  if (!isObject(value)) throw new InvalidFieldsError('_log must be an object with the methods trace, debug, info, warn and error')
+  if (!isObject(value)) throw new InvalidFieldsError('_log must be an object with trace, debug, info, warn and error')
   return value
 }
 
 function parsePrefix(value: unknown, name: string): string {
   const prefix = parseString(value, name)
-  if (!isPrefix(prefix)) throw new InvalidFieldsError(`${name} must be an ILP address prefix, which ends with a dot`)
+  if (!isPrefix(prefix)) throw new InvalidFieldsError(`${name} must be an ILP prefix that ends with a dot`)
   return prefix
 }
 

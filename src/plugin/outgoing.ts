@@ -102,7 +102,7 @@ export class Outgoing {
   }
 
   #mustBeConnected(): void {
-    if (this.#account.session() === undefined) throw new UnreachableError('there is no connection to the peer')
+    if (this.#account.session() === undefined) throw new UnreachableError('not connected to the peer')
   }
 
   #begin(entry: Entry<Transfer>, resumed: boolean): Flight {
@@ -220,7 +220,7 @@ export class Outgoing {
     if (cancelled === undefined) return
     const flight = this.#flights.get(id)
     if (flight?.isAcknowledged === false) {
-      rejectAll(flight, new UnreachableError(`the peer did not answer before transfer ${id} expired: it is rolled back`))
+      rejectAll(flight, new UnreachableError(`transfer ${id} expired before it was answered: it is rolled back`))
     }
     this.#land(id)
     this.#report(cancelled)
@@ -294,5 +294,5 @@ function prepareBody({ id, transfer, expiresAt }: Flight): RequestBody {
 function refusal(error: PaychanError): PaychanError {
   if (error instanceof DuplicateIdError) return error
   if (isTemporary(error)) return new UnreachableError(`the peer cannot take the transfer now: ${error.message}`, { cause: error })
-  return new NotAcceptedError(`the peer refuses the transfer: ${error.message}`, { cause: error })
+  return new NotAcceptedError(`the peer refused the transfer: ${error.message}`, { cause: error })
 }

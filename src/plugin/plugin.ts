@@ -315,7 +315,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     }
     return {
       sendTransfer: (again, transfer) => new Promise((resolve, reject) => {
-        if (ready().isDisconnecting && !again) throw new UnreachableError('disconnecting: no new transfer is taken')
+        if (ready().isDisconnecting && !again) throw new UnreachableError('this side is disconnecting')
         this.#generation.mustSpeak('1.0', this.#lifecycle.session)
         this.#outgoing.send(checkTransfer(transfer, this.#addresses()), again, { resolve, reject })
       }),
@@ -633,6 +633,6 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   #mustBeSending(): void {
     this.#lifecycle.mustBeReady()
-    if (this.#lifecycle.isDisconnecting) throw new UnreachableError('disconnecting: nothing new is sent')
+    if (this.#lifecycle.isDisconnecting) throw new UnreachableError('this side is disconnecting')
   }
 }

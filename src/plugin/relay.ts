@@ -163,7 +163,7 @@ export class Relay {
       if (movesValue && call.again) {
         this.#awaitAnswer(call)
         this.#post(call)
-      } else this.#end(call)?.reject(new UnreachableError('no tab or process that holds the connection has answered'))
+      } else this.#end(call)?.reject(new UnreachableError('whoever holds the connection does not answer'))
     })
   }
 
@@ -184,7 +184,7 @@ export class Relay {
   #handOver(take: (call: Pending) => void): void {
     for (const call of [...this.#calls.values()]) {
       if (!call.again || MOVES_VALUE[call.method]) take(call)
-      else this.#end(call)?.reject(new UnreachableError('whoever held the connection went away before it answered'))
+      else this.#end(call)?.reject(new UnreachableError('whoever held the connection is gone'))
     }
   }
 
@@ -299,7 +299,7 @@ export class Relay {
       const batch = this.#inbox
       this.#inbox = []
       if (batch.some(({ isEvent }) => isEvent)) {
-        await refresh().catch((error: unknown) => { log.warn(`an event came, and the store cannot be read: ${messageOf(error)}`) })
+        await refresh().catch((error: unknown) => { log.warn(`the store cannot be read now: ${messageOf(error)}`) })
       }
       for (const { deliver } of batch) deliver()
     }

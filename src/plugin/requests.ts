@@ -92,7 +92,7 @@ export class Requests {
       return this.#handleRequest({ ...this.#messageOf(protocolData), id: String(requestId) })
     }
     if (primary.protocolName === CLAIM) {
-      if (account.settlement === undefined) throw new NotAcceptedError('this side has no module that takes claims')
+      if (account.settlement === undefined) throw new NotAcceptedError('this side takes no claims')
       await account.settlement.receive(primary)
       return []
     }

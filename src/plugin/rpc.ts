@@ -79,7 +79,7 @@ function checkName(name: string): void {
   if (typeof name !== 'string' || !NAME.test(name)) {
     throw new InvalidFieldsError('the name of a method must be 1 to 128 visible ASCII characters')
   }
-  if (RESERVED.test(name)) throw new InvalidFieldsError(`the name ${name} is reserved: choose another for the method`)
+  if (RESERVED.test(name)) throw new InvalidFieldsError(`the name ${name} is reserved: choose another name`)
 }
 
 /** The old package sends a string as text, and everything else as JSON. */

@@ -135,7 +135,7 @@ export class Settlement {
    */
   async load(): Promise<void> {
     const [outgoing, taken, money] = await Promise.all([OUTGOING_RECORD, TAKEN_RECORD, MONEY_RECORD].map(name => this.#options.records.read(name)))
-    if (money !== undefined) throw new InvalidFieldsError('this store was settled under a host of LPI v2, by claims for another sum: begin with a new store')
+    if (money !== undefined) throw new InvalidFieldsError('this store was settled under a host of LPI v2: begin with a new store')
     this.#outgoing = outgoing === undefined ? { v: 1, sum: '0' } : parseOutgoing(outgoing)
     this.#taken = taken === undefined ? '' : parseTaken(taken)
     if (this.#unwritten !== undefined && !this.#isAhead(this.#unwritten.sum)) this.#unwritten = undefined
@@ -236,7 +236,7 @@ export class Settlement {
       }
       this.#complaint = ''
     } catch (error) {
-      this.#complain(`no claim could be made for what we owe, the next try is at the next fulfill: ${printable(messageOf(error))}`)
+      this.#complain(`what is owed could not be settled, the next payment tries again: ${printable(messageOf(error))}`)
     }
     return this.#outgoing.claim !== before
   }
@@ -302,7 +302,7 @@ export class Settlement {
     try {
       await this.#options.records.write(TAKEN_RECORD, JSON.stringify({ v: 1, sum }))
     } catch (error) {
-      this.#options.log.debug(`the store did not take that the peer has our claim: ${printable(messageOf(error))}`)
+      this.#options.log.debug(`the store did not take a write: ${printable(messageOf(error))}`)
     }
   }
 }
@@ -329,7 +329,7 @@ function parseOutgoing(text: string): Outgoing {
   const isSound = value?.v === 1 && typeof value.sum === 'string' && /^[0-9]+$/.test(value.sum) &&
     (claim === undefined || (typeof claim?.sum === 'string' && typeof claim.text === 'string'))
   if (isSound) return value as Outgoing
-  throw new StoreError(`the record '${OUTGOING_RECORD}' is of no version that is known here`)
+  throw new StoreError(`the record under '${OUTGOING_RECORD}' is of no known version`)
 }
 
 /** Of a version that is not known, or does not parse: then the peer gets the claim once more. */

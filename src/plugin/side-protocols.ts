@@ -23,7 +23,7 @@ const ONLY = 0
 export async function askInfo(send: SendMessage): Promise<LedgerInfo> {
   const info = checkObject(readJson(await ask(send, 'info', FULL_INFO)), "the peer's info")
   const { prefix } = info
-  if (typeof prefix !== 'string' || !isPrefix(prefix)) throw new InvalidFieldsError("the peer's info must have a prefix that ends with a dot")
+  if (typeof prefix !== 'string' || !isPrefix(prefix)) throw new InvalidFieldsError("the peer's info.prefix must be an ILP prefix that ends with a dot")
   return { ...info, prefix }
 }
 
@@ -42,7 +42,7 @@ export async function askLimit(send: SendMessage): Promise<string> {
 async function ask(send: SendMessage, name: string, what: number): Promise<SubProtocol> {
   const { protocolData }: ResponsePacket = await send({ type: 'message', protocolData: [octets(name, Uint8Array.of(what))] })
   const answer = find(protocolData, name)
-  if (answer === undefined) throw new NotAcceptedError(`the peer answers nothing about its ${name}`)
+  if (answer === undefined) throw new NotAcceptedError(`the peer does not tell its ${name}`)
   return answer
 }
 

@@ -139,7 +139,7 @@ export class Succession {
 
   /** Said beforehand, so that of several that wait not all do so. */
   #steal(): void {
-    this.#options.log.info('whoever holds the connection does not answer: taking over')
+    this.#options.log.info('taking over: whoever holds the connection does not answer')
     this.#letGo()
     this.announce()
     this.#place = 'stealing'

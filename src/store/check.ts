@@ -25,7 +25,7 @@ export function checkKey(key: unknown): asserts key is string {
   if (!isWellFormed(key)) throw new InvalidFieldsError('key must be well-formed Unicode')
   // Short keys need no counting: a code unit takes three bytes at most.
   if (key.length * 3 > MAX_KEY_BYTES && keyBytes(key) > MAX_KEY_BYTES) {
-    throw new InvalidFieldsError(`key must be at most ${MAX_KEY_BYTES} bytes long`)
+    throw new InvalidFieldsError(`key must be at most ${MAX_KEY_BYTES} bytes`)
   }
 }
 

@@ -287,7 +287,7 @@ function abort(transaction: IDBTransaction): void {
 
 async function openDatabase(name: string): Promise<IDBDatabase> {
   const { indexedDB } = globalThis as { indexedDB?: IDBFactory | null }
-  if (!indexedDB) throw new StoreError('there is no IndexedDB here: in Node use LmdbStore, elsewhere MemoryStore, which forgets everything when the page goes')
+  if (!indexedDB) throw new StoreError('there is no IndexedDB here: use LmdbStore in Node, or MemoryStore, which forgets everything with the page')
   const request = indexedDB.open(name, VERSION)
   let loss: string | undefined
   request.onupgradeneeded = event => {
@@ -300,7 +300,7 @@ async function openDatabase(name: string): Promise<IDBDatabase> {
     request.onblocked = () => {
       // It will be opened once the other tab lets go, when nobody waits for it any more.
       opened.then(database => { database.close() }, () => undefined)
-      reject(new StoreError('another tab with an older version of this app has it open: close that tab, or reload it'))
+      reject(new StoreError('another tab has it open with an older version of this app: close or reload that tab'))
     }
   })
   const database = await Promise.race([opened, blocked])
@@ -308,8 +308,8 @@ async function openDatabase(name: string): Promise<IDBDatabase> {
   if (isOurs && loss !== 'total') return database
   database.close()
   // Told once: the next call begins with an empty database, since there is nothing else to be had.
-  if (isOurs) throw new StoreError('the browser has found the data of this site damaged, and removed them all')
-  throw new StoreError('there is a database of this name that was not made by this store: choose another name')
+  if (isOurs) throw new StoreError('the browser found the data of this site damaged, and removed it')
+  throw new StoreError('this store did not make the database of this name: choose another name')
 }
 
 /**
@@ -350,7 +350,7 @@ function reasonOf(thrown: unknown): string {
   const message = messageOf(thrown)
   switch (nameOf(thrown)) {
     case 'QuotaExceededError': return 'the browser gives this site no more space: remove something, or prune the history'
-    case 'SecurityError': return 'the browser does not let this page keep data: allow it, or use MemoryStore, which forgets everything when the page goes'
+    case 'SecurityError': return 'the browser does not let this page keep data: allow it, or use MemoryStore, which forgets everything with the page'
     case 'VersionError': return 'a newer version of this app has been here: reload the page'
     default: return message === '' ? 'the browser does not say why' : message
   }

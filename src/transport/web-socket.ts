@@ -229,7 +229,7 @@ function checkSocket(socket: unknown): asserts socket is WebSocketLike {
   const like = typeof socket === 'object' && socket !== null ? socket as Partial<WebSocketLike> : {}
   const listens = typeof like.on === 'function' || typeof like.addEventListener === 'function'
   if (typeof like.send !== 'function' || !listens) {
-    throw new InvalidFieldsError('socket must be a web socket: an object with send, and on or addEventListener')
+    throw new InvalidFieldsError('socket must be an object with send, and on or addEventListener')
   }
 }
 

@@ -67,7 +67,7 @@ describe('JSON', () => {
       expect(fromUtf8(json('claim', JSON.parse(source)).data)).toBe(source)
     }
     for (const source of [nested(JSON_DEPTH_LIMIT + 1), mixed(JSON_DEPTH_LIMIT + 2), '['.repeat(60_000), '{"a":'.repeat(10_000)]) {
-      expect(() => readJson(rawJson(source))).toThrow(/^claim must not be nested more than 100 levels deep$/)
+      expect(() => readJson(rawJson(source))).toThrow(/^claim must be at most 100 levels deep$/)
     }
     expect(() => json('claim', JSON.parse(nested(JSON_DEPTH_LIMIT + 1)))).toThrow(InvalidFieldsError)
   })
@@ -112,7 +112,7 @@ describe('JSON', () => {
     const throwing = { toJSON: () => { throw new TypeError('not now') } }
     for (const value of [undefined, () => 1, Symbol('x'), 1n, cycle, throwing]) {
       expect(() => json('claim', value)).toThrow(InvalidFieldsError)
-      expect(() => json('claim', value)).toThrow(/^claim cannot be written as JSON/)
+      expect(() => json('claim', value)).toThrow(/^claim must be JSON/)
     }
   })
 })
@@ -148,7 +148,7 @@ describe('What LPI v1 sends', () => {
 
   it('refuses an ilp that is no base64url', () => {
     for (const ilp of ['a', 'abcde', '?', 'ab c', 'ab===', 'é', 5, {}, null, new Uint8Array(2)]) {
-      expect(() => toProtocolData({ ilp: ilp as string })).toThrow(new InvalidFieldsError('ilp must be a string in base64url'))
+      expect(() => toProtocolData({ ilp: ilp as string })).toThrow(new InvalidFieldsError('ilp must be a base64url string'))
     }
   })
 

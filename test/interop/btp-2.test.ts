@@ -111,7 +111,7 @@ describe.each(['dials', 'listens'] as const)('ilp-plugin-btp 1.5 that %s', role 
     ours.registerDataHandler(fulfils)
     await expect(ours.getPeerBalance()).rejects.toThrow('no request handler registered')
     theirs.registerDataHandler(fulfils)
-    await expect(ours.getPeerBalance()).rejects.toThrow('the peer answers nothing about its balance')
+    await expect(ours.getPeerBalance()).rejects.toThrow('the peer does not tell its balance')
     expect([ours.isConnected(), theirs.isConnected()]).toEqual([true, true])
     await theirs.sendData(ilpPayment('k', soon()).prepare)
     const { transfer } = payment(ours.getPeerAccount())

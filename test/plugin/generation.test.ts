@@ -26,7 +26,7 @@ async function speaks({ lab, peer }: { lab: Lab; peer: ScriptedPeer }): Promise<
   const { prepare } = ilpPayment('generation', lab.clock.now() + 10_000)
   const calls = [watch(lab.alice.plugin.sendTransfer(lab.payment().transfer)), watch(lab.alice.plugin.sendData(prepare))]
   await settle()
-  for (const { error } of calls) if (error !== undefined) expect(error.message).toMatch(/^the peer speaks BTP [12].0 only|no answer that is one to a Prepare$/)
+  for (const { error } of calls) if (error !== undefined) expect(error.message).toMatch(/^the peer speaks BTP [12].0 only|is no Fulfill or Reject$/)
   const refused = calls.filter(({ error }) => error instanceof NotAcceptedError && /speaks BTP/.test(error.message)).length
   // What is refused for that is not stored.
   expect((await lab.alice.plugin.history()).length).toBe(known + 2 - refused)

@@ -586,7 +586,7 @@ describe('a call of a tab that stands by, when the holder goes', () => {
     const { transfer, id } = world.payment({ expiresInMs: 60_000 })
     const sent = watch(third!.plugin.sendTransfer(transfer))
     await world.settle()
-    expect(world.tabs.origin.said.at(-1)).toContain('there is no connection')
+    expect(world.tabs.origin.said.at(-1)).toContain('not connected to the peer')
     world.tabs.origin.delayMs = () => 0
     first!.kill()
     world.lab.network.isUp = true
