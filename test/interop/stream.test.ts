@@ -11,6 +11,7 @@ import type { Connection, DataAndMoneyStream, Server } from 'ilp-protocol-stream
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import PaychanPlugin, { MemoryStore } from '../../src/node.js'
 import type { LedgerPlugin } from '../../src/node.js'
+import { Deferred } from '../../src/plugin/deferred.js'
 import { audit } from '../crash/audit.js'
 import type { Report } from '../crash/audit.js'
 import { fulfillOf, ilpPaymentTo } from '../support/ilp.js'
@@ -203,13 +204,21 @@ it('C54, C56, I1, I8: a STREAM payment of 1,000 packets survives a kill of the s
   const path = await layPath("the connector's store")
   const { sender, receiver, carol, dave, first, second } = path
   const till = await Till.open(receiver)
+  // A connector that has just started answers F02 until it has heard of routes, which STREAM takes for the end: its host waits that long.
+  let routes = Promise.resolve()
+  const sendData = sender.sendData.bind(sender)
+  sender.sendData = async packet => routes.then(() => sendData(packet))
   const connection = await createConnection({ plugin: sender, ...till.address })
   const payment = connection.createStream().sendTotal(1_000_000, { timeout: TIMEOUT_MS })
   await till.untilPackets(450)
   const traffic = new Traffic([[carol, dave, 'test.second.dave'], [dave, carol, 'test.first.carol']], IN_FLIGHT)
   await till.untilPackets(500)
+  const hasBegun = new Deferred<void>()
+  // Twice, since the first one may not have noticed at once that the second was gone.
+  routes = hasBegun.promise.then(() => untilRouted(path)).then(() => untilRouted(path))
   await second.kill()
   second.begin()
+  hasBegun.resolve()
   await till.untilPackets(550)
   await traffic.end()
   await payment
