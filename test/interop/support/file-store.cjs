@@ -2,6 +2,7 @@
  * A store for ilp-connector 23, which comes with none that outlives it: `CONNECTOR_STORE` names this file, `CONNECTOR_STORE_PATH` where it
  * writes down each change, a line for each. What it was given survives the process, but not the machine: it does not wait for the disk.
  */
+const { Buffer } = require('node:buffer')
 const { existsSync, openSync, readFileSync, truncateSync, writeSync } = require('node:fs')
 
 module.exports = class {
