@@ -8,4 +8,9 @@ export class Turns {
     this.#last = turn.catch(() => undefined)
     return turn
   }
+
+  /** Resolves when all that were given until now have ended. */
+  async idle(): Promise<void> {
+    await this.#last
+  }
 }

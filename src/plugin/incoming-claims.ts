@@ -12,6 +12,7 @@ import type { Logger } from '../core/log.js'
 import { randomFraction } from '../core/random.js'
 import type { Random } from '../core/random.js'
 import { waitAtMost } from '../core/timers.js'
+import { Turns } from '../core/turns.js'
 import { CALLBACK_LIMIT_MS } from './module.js'
 import type { ModuleRunner } from './module.js'
 
@@ -40,7 +41,7 @@ export interface IncomingClaimsOptions {
 export class IncomingClaims {
   readonly #options: IncomingClaimsOptions
   #active = false
-  #last: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
   #waiting = 0
   /** What was last reported about claims that were not taken. */
   #complaint = ''
@@ -61,8 +62,8 @@ export class IncomingClaims {
     this.#postponed.clear()
   }
 
-  async idle(): Promise<void> {
-    await this.#last
+  idle(): Promise<void> {
+    return this.#turns.idle()
   }
 
   /** See `Settlement.receive`. Resolves with what the module makes of it. */
@@ -72,9 +73,7 @@ export class IncomingClaims {
     if (claim === null) return undefined
     if (!this.#active || this.#waiting >= WAITING_LIMIT) throw new UnreachableError('no claim can be taken now: send it again later')
     this.#waiting++
-    const handled = this.#last.then(() => this.#options.module.handleIncomingClaim(claim))
-    this.#last = handled.catch(() => undefined).then(() => { this.#waiting-- })
-    return handled
+    return this.#turns.take(() => this.#options.module.handleIncomingClaim(claim)).finally(() => { this.#waiting-- })
   }
 
   /** See `Settlement.receiveOnResponse`. */

@@ -22,7 +22,6 @@ export class MoneyClaims {
   readonly #options: MoneyClaimsOptions
   readonly #incoming: IncomingClaims
   readonly #turns = new Turns()
-  #making: Promise<unknown> = Promise.resolve()
 
   constructor(options: MoneyClaimsOptions) {
     this.#options = options
@@ -41,7 +40,7 @@ export class MoneyClaims {
 
   /** Resolves when the module has ended what it was called for; after 5 s also if it has not. */
   async idle(): Promise<void> {
-    await waitAtMost(this.#options.clock, IDLE_LIMIT_MS, Promise.all([this.#making, this.#incoming.idle()]))
+    await waitAtMost(this.#options.clock, IDLE_LIMIT_MS, Promise.all([this.#turns.idle(), this.#incoming.idle()]))
   }
 
   /**
@@ -50,9 +49,7 @@ export class MoneyClaims {
    */
   async make(sum: Amount): Promise<string> {
     // One call at a time, also where the one before lasts longer than the life that it was made in.
-    const making = this.#turns.take(() => this.#options.module.createOutgoingClaim(formatAmount(sum)))
-    this.#making = making.catch(() => undefined)
-    const made = await making
+    const made = await this.#turns.take(() => this.#options.module.createOutgoingClaim(formatAmount(sum)))
     if (made === undefined || made === null) throw new NotAcceptedError('the module has made no claim')
     return claimText(made)
   }
