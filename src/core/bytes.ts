@@ -1,19 +1,13 @@
 /**
- * Bytes and their texts: base64url, hex, UTF-8, SHA-256. Works on Uint8Array, and alike in Node and browsers. Imports core,
+ * Bytes and their texts: base64url, hex, UTF-8. Works on Uint8Array, and alike in Node and browsers. Imports core,
  * and Buffer (Node's own, bundled for browsers), whose base64 is many times faster than one in JavaScript: every payment needs it.
  */
 import { Buffer } from 'buffer'
-import { hash } from '@stablelib/sha256'
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 const BASE64 = /^[A-Za-z0-9+/_-]*={0,2}$/
-
-/** SHA-256 of the given bytes, synchronously (as fast as the platforms' own for 32 bytes). */
-export function sha256(bytes: Uint8Array): Uint8Array {
-  return hash(bytes)
-}
 
 /** Base64url without padding (RFC 4648, section 5). */
 export function toBase64url(bytes: Uint8Array): string {
@@ -49,15 +43,6 @@ export function fromUtf8(bytes: Uint8Array): string | undefined {
   } catch {
     return undefined
   }
-}
-
-/** Compares two secrets without telling by its duration where they differ (H33). */
-export function equalInConstantTime(a: string, b: string): boolean {
-  const left = sha256(toUtf8(a))
-  const right = sha256(toUtf8(b))
-  let difference = 0
-  for (let i = 0; i < left.length; i++) difference |= (left[i] ?? 0) ^ (right[i] ?? 0)
-  return difference === 0
 }
 
 /** A peer's text for a log or an error message: control and other non-ASCII characters escaped, cut to `most` characters (H32). */

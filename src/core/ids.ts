@@ -1,7 +1,8 @@
 /**
  * Transfer ids and 32-byte values in their text forms. Imports core.
  */
-import { fromBase64url, sha256, toBase64url, toHex } from './bytes.js'
+import { fromBase64url, toBase64url, toHex } from './bytes.js'
+import { sha256 } from './hashes.js'
 import { InvalidFieldsError } from './errors.js'
 import type { Random } from './random.js'
 

@@ -3,7 +3,7 @@
  *
  * A token comes from the options; a module supplies one only where they have none.
  */
-import { equalInConstantTime } from '../core/bytes.js'
+import { equalInConstantTime } from '../core/hashes.js'
 import { InvalidFieldsError, UnreachableError, messageOf } from '../core/errors.js'
 import type { ModuleRunner } from './module.js'
 import { checkCredentials } from './options.js'

@@ -7,7 +7,8 @@
  */
 import type { Clock } from '../../src/core/clock.js'
 import { InvalidFieldsError, UnreachableError } from '../../src/core/errors.js'
-import { sha256, toBase64url } from '../../src/core/bytes.js'
+import { toBase64url } from '../../src/core/bytes.js'
+import { sha256 } from '../../src/core/hashes.js'
 import type { Batch, ListOptions, Store } from '../../src/core/store.js'
 import type { Acceptor, Connection, ConnectionEvents, Dial } from '../../src/core/transport.js'
 import { decodePacket } from '../../src/btp/packets.js'
