@@ -47,7 +47,10 @@ type Details = Omit<OpenRecord, 'v' | 'stage' | 'at'>
 
 /** What a change sees and does: durable memory, with the changes of the same group laid over it. */
 export interface View<T extends LoggedTransfer = LoggedTransfer> {
-  /** How many transfers have not come to their end, as `Ledger.inFlightCount` counts them. */
+  /**
+   * How many transfers have not come to their end, or still wait for the peer. What may be disputed (`answered`) or asked about (`unsure`)
+   * is bounded by those who do that, and keeps nothing else out.
+   */
   readonly inFlight: number
   /** What the incoming ones of them hold. */
   readonly incomingHeld: Amount

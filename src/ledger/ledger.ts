@@ -264,14 +264,6 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return this.#open.values()
   }
 
-  /**
-   * How many have not come to their end, or still wait for the peer. What may be disputed (`answered`) or asked about (`unsure`) is
-   * bounded by those who do that, and keeps nothing else out.
-   */
-  get inFlightCount(): number {
-    return this.#inFlight
-  }
-
   /** The entry of an open transfer, or of one touched lately, without waiting. */
   peek(id: string): Entry<T> | undefined {
     return this.#open.get(id) ?? this.#cache.get(id) ?? this.#olderCache.get(id) ?? this.#readings.get(id)?.entry

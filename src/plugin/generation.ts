@@ -18,11 +18,11 @@ export class Generation {
     this.#configured = configured
   }
 
-  /** A request came in on that session. The first one that only one of the two has tells. */
+  /** A request came in on that session. The first one that only one of the two has tells, or else the first that looks like one. */
   hear(packet: Packet, session: Session): void {
     if (this.#configured !== undefined || session.peer.announced || this.#heard.get(session)?.isSure === true) return
     const evidence = evidenceOf(packet)
-    if (evidence?.isSure === true || !this.#heard.has(session)) { if (evidence !== undefined) this.#heard.set(session, evidence) }
+    if (evidence !== undefined && (evidence.isSure || !this.#heard.has(session))) this.#heard.set(session, evidence)
   }
 
   /** @throws NotAcceptedError when the peer is known to speak the other one only */

@@ -288,7 +288,7 @@ describe('restarts', () => {
     await again.ledger.load()
     expect(await sums(again.ledger)).toEqual({ if: '1', of: '0', ih: '5', oh: '7' })
     expect(openIds(again.ledger)).toEqual(['in', 'out'])
-    expect(again.ledger.inFlightCount).toBe(2)
+    expect(await again.ledger.change('none', view => view.inFlight)).toBe(2)
     await move(again.ledger, 'in', 'fulfilled')
     await move(again.ledger, 'out', 'cancelled')
     expect(await sums(again.ledger)).toEqual({ if: '6', of: '0', ih: '0', oh: '0' })
