@@ -5,26 +5,8 @@ import type { AnyModule } from '../../src/plugin/module.js'
 import type { PluginOptions } from '../../src/plugin/options.js'
 import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
 import { Lab, PREFIX, answers, settle, watch } from '../support/lab.js'
-import type { LabOptions, Side } from '../support/lab.js'
 import { ScriptedPeer } from '../support/scripted-peer.js'
-
-const TRUSTING = { services: {}, options: { trustSettlements: true } }
-
-async function openLab(options: LabOptions = {}): Promise<{ lab: Lab; told: string[] }> {
-  const told: string[] = []
-  const lab = new Lab({ alice: TRUSTING, bob: TRUSTING, ...options })
-  lab.bob.onStart = plugin => {
-    plugin.registerDataHandler(async packet => fulfillOf(packet))
-    plugin.registerMoneyHandler(async amount => { told.push(amount) })
-  }
-  await lab.bob.start()
-  await lab.alice.start()
-  return { lab, told }
-}
-
-async function settled(side: Side): Promise<[string, string]> {
-  return [await side.disk.get(':paychan:settled:out') ?? '0', await side.disk.get(':paychan:settled:in') ?? '0']
-}
+import { openSettling, openWithModules, settled } from '../support/settling.js'
 
 class Books {
   readonly made: string[] = []
@@ -60,26 +42,12 @@ class Books {
   }
 }
 
-async function openPair(ofAlice: Partial<PluginOptions> = {}, ofBob: Partial<PluginOptions> = {}) {
-  const books = { alice: new Books(), bob: new Books() }
-  const { lab, told } = await openLab({
-    alice: { services: {}, module: books.alice.module('alice'), options: ofAlice },
-    bob: { services: {}, module: books.bob.module('bob'), options: ofBob }
-  })
-  let payments = 0
-  const pay = async (amount = '10'): Promise<string> => {
-    const answer = await lab.alice.plugin.sendData(ilpPayment(`payment ${payments++}`, lab.clock.now() + 10_000, amount).prepare)
-    await settle()
-    return codeOf(answer)
-  }
-  const sums = async () => [await settled(lab.alice), await settled(lab.bob)]
-  return { lab, told, books, pay, sums }
-}
+const openPair = (ofAlice: Partial<PluginOptions> = {}, ofBob: Partial<PluginOptions> = {}) => openWithModules({ alice: new Books(), bob: new Books() }, ofAlice, ofBob)
 
 describe('a repeat of a settlement that is credited already', () => {
   it('an attempt that comes after the settlement was refused is refused too, though there would be room by then', async () => {
     const bob = { services: {}, options: { trustSettlements: true, minBalance: '-30' } }
-    const { lab, told } = await openLab({ bob })
+    const { lab, told } = await openSettling({ bob })
     const comesLate = lab.network.hold(({ packet }) => packet.type === 'transfer', 1)
     const refused = watch(lab.alice.plugin.sendMoney('37'))
     await lab.clock.advance(10_000)
@@ -96,7 +64,7 @@ describe('a repeat of a settlement that is credited already', () => {
   })
 
   it('is answered as credited though the handler is gone by then', async () => {
-    const { lab, told } = await openLab()
+    const { lab, told } = await openSettling()
     lab.network.drop(answers('transfer'), 1)
     const sent = watch(lab.alice.plugin.sendMoney('7'))
     await settle()
@@ -166,7 +134,7 @@ describe('the module, at a disconnect', () => {
         return new Promise(resolve => { end = resolve })
       }
     }
-    const { lab } = await openLab({
+    const { lab } = await openSettling({
       alice: { services: {}, module },
       bob: { services: {}, module: new Books().module('bob') }
     })

@@ -3,39 +3,14 @@ import { describe, expect, it } from 'vitest'
 import type { AnyModule } from '../../src/plugin/module.js'
 import type { PluginOptions } from '../../src/plugin/options.js'
 import { MoneyHandlerAlreadyRegisteredError, NoSubscriptionsError, NotAcceptedError } from '../../src/core/errors.js'
-import type { MoneyHandler } from '../../src/plugin/lpi.js'
-import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
+import { codeOf, ilpPayment } from '../support/ilp.js'
 import { Lab, PREFIX, answers, asks, settle, watch } from '../support/lab.js'
-import type { LabOptions, Side } from '../support/lab.js'
 import { ScriptedPeer } from '../support/scripted-peer.js'
-
-/** Under a host of LPI v2, and believing its peer. */
-const TRUSTING = { services: {}, options: { trustSettlements: true } }
-
-/** Alice settles; `told` is what bob's host heard. */
-async function openLab(options: LabOptions = {}, handler?: MoneyHandler): Promise<{ lab: Lab; told: string[] }> {
-  const told: string[] = []
-  const lab = new Lab({ alice: TRUSTING, bob: TRUSTING, ...options })
-  lab.bob.onStart = plugin => {
-    plugin.registerDataHandler(async packet => fulfillOf(packet))
-    plugin.registerMoneyHandler(async amount => {
-      told.push(amount)
-      await handler?.(amount)
-    })
-  }
-  await lab.bob.start()
-  await lab.alice.start()
-  return { lab, told }
-}
-
-/** What is durable: settled out, settled in. */
-async function settled(side: Side): Promise<[string, string]> {
-  return [await side.disk.get(':paychan:settled:out') ?? '0', await side.disk.get(':paychan:settled:in') ?? '0']
-}
+import { openSettling, openWithModules, settled } from '../support/settling.js'
 
 describe('sendMoney', () => {
   it('C54: is added to what was settled on both sides, told to the host, and moves no balance', async () => {
-    const { lab, told } = await openLab()
+    const { lab, told } = await openSettling()
     await lab.alice.plugin.sendMoney('7')
     await lab.alice.plugin.sendMoney('0')
     expect([await settled(lab.alice), await settled(lab.bob), told, await lab.balances()]).toEqual([['7', '0'], ['0', '7'], ['7'], [0, 0]])
@@ -43,13 +18,13 @@ describe('sendMoney', () => {
   })
 
   it('C54: several at once are each credited, in their order', async () => {
-    const { lab, told } = await openLab()
+    const { lab, told } = await openSettling()
     await Promise.all(['1', '2', '3'].map(amount => lab.alice.plugin.sendMoney(amount)))
     expect([told, await settled(lab.alice), await settled(lab.bob)]).toEqual([['1', '2', '3'], ['6', '0'], ['0', '6']])
   })
 
   it('is sent again when the answer is lost, and credited once', async () => {
-    const { lab, told } = await openLab()
+    const { lab, told } = await openSettling()
     lab.network.drop(answers('transfer'), 1)
     const sent = watch(lab.alice.plugin.sendMoney('7'))
     await settle()
@@ -60,7 +35,7 @@ describe('sendMoney', () => {
   })
 
   it('survives lost connections and restarts of both sides, and is credited once', async () => {
-    const { lab, told } = await openLab()
+    const { lab, told } = await openSettling()
     lab.network.drop(answers('transfer'), 2)
     watch(lab.alice.plugin.sendMoney('7'))
     watch(lab.alice.plugin.sendMoney('8'))
@@ -79,7 +54,7 @@ describe('sendMoney', () => {
     for (const side of ['alice', 'bob'] as const) {
       for (const moment of ['before', 'after'] as const) {
         for (let at = 0; at < 2; at++) {
-          const { lab } = await openLab()
+          const { lab } = await openSettling()
           let commits = 0
           lab[side].crashAtCommit(moment, () => commits++ === at)
           watch(lab.alice.plugin.sendMoney('7'))
@@ -93,7 +68,7 @@ describe('sendMoney', () => {
   })
 
   it('gives room within the limits of both sides, and takes none away that is needed', async () => {
-    const { lab } = await openLab({
+    const { lab } = await openSettling({
       alice: { services: {}, options: { minBalance: '-10', maxBalance: '10' } },
       bob: { services: {}, options: { minBalance: '-10', maxBalance: '10', trustSettlements: true } }
     })
@@ -109,7 +84,7 @@ describe('sendMoney', () => {
   })
 
   it('is refused by who does not trust its peer, so that nobody can talk a limit away', async () => {
-    const { lab, told } = await openLab({ bob: { services: {}, options: { maxBalance: '10' } } })
+    const { lab, told } = await openSettling({ bob: { services: {}, options: { maxBalance: '10' } } })
     const pay = (n: number): Promise<Uint8Array> => lab.alice.plugin.sendData(ilpPayment(`owed ${n}`, lab.clock.now() + 10_000).prepare)
     await pay(1)
     await expect(lab.alice.plugin.sendMoney('10')).rejects.toThrow(/does not trust its peer/)
@@ -118,14 +93,14 @@ describe('sendMoney', () => {
   })
 
   it('without a handler is refused, and settles nothing', async () => {
-    const { lab } = await openLab()
+    const { lab } = await openSettling()
     lab.bob.plugin.deregisterMoneyHandler()
     await expect(lab.alice.plugin.sendMoney('7')).rejects.toBeInstanceOf(NoSubscriptionsError)
     expect([await settled(lab.alice), await settled(lab.bob)]).toEqual([['0', '0'], ['0', '0']])
   })
 
   it('is credited though the handler fails', async () => {
-    const { lab, told } = await openLab({}, async () => { throw new Error('broken') })
+    const { lab, told } = await openSettling({}, async () => { throw new Error('broken') })
     await lab.alice.plugin.sendMoney('7')
     expect([told, await settled(lab.bob)]).toEqual([['7'], ['0', '7']])
   })
@@ -144,7 +119,7 @@ describe('sendMoney', () => {
   })
 
   it('C54: a second handler is refused until the first is taken away', async () => {
-    const { lab } = await openLab()
+    const { lab } = await openSettling()
     expect(() => { lab.bob.plugin.registerMoneyHandler(async () => undefined) }).toThrow(MoneyHandlerAlreadyRegisteredError)
     lab.bob.plugin.deregisterMoneyHandler()
     lab.bob.plugin.registerMoneyHandler(async () => undefined)
@@ -188,22 +163,7 @@ class Books {
 }
 
 describe('with a payment channel module', () => {
-  /** Alice owes; both sides have a module. */
-  async function openPair(ofAlice: Partial<PluginOptions> = {}, ofBob: Partial<PluginOptions> = {}) {
-    const books = { alice: new Books(), bob: new Books() }
-    const { lab, told } = await openLab({
-      alice: { services: {}, module: books.alice.module('alice'), options: ofAlice },
-      bob: { services: {}, module: books.bob.module('bob'), options: ofBob }
-    })
-    let payments = 0
-    const pay = async (amount = '10'): Promise<string> => {
-      const answer = await lab.alice.plugin.sendData(ilpPayment(`payment ${payments++}`, lab.clock.now() + 10_000, amount).prepare)
-      await settle()
-      return codeOf(answer)
-    }
-    const sums = async () => [await settled(lab.alice), await settled(lab.bob)]
-    return { lab, told, books, pay, sums }
-  }
+  const openPair = (ofAlice: Partial<PluginOptions> = {}, ofBob: Partial<PluginOptions> = {}) => openWithModules({ alice: new Books(), bob: new Books() }, ofAlice, ofBob)
 
   it('each settlement goes with a claim for all that was ever settled, and nothing is claimed at a fulfill', async () => {
     const { lab, told, books, pay, sums } = await openPair()
@@ -250,7 +210,7 @@ describe('with a payment channel module', () => {
   })
 
   it('a settlement without a claim is refused', async () => {
-    const { lab, told } = await openLab({ bob: { services: {}, module: new Books().module('bob') } })
+    const { lab, told } = await openSettling({ bob: { services: {}, module: new Books().module('bob') } })
     await expect(lab.alice.plugin.sendMoney('7')).rejects.toThrow('needs a claim')
     expect(told).toEqual([])
   })
