@@ -3,8 +3,9 @@
  */
 import type { JSX, TargetedSubmitEvent } from 'preact'
 import { useSignal } from '@preact/signals'
-import { CURRENCY, amountHint, parseAmount } from '../../shared/ledger.js'
+import { CURRENCY } from '../../shared/ledger.js'
 import type { Notice, Wallet } from '../wallet.js'
+import { useAmountEntry } from './amount-entry.js'
 import { Icon } from './icons.js'
 import type { IconName } from './icons.js'
 
@@ -18,27 +19,17 @@ const HOLDS = [
 const NOTICE_ICONS: Readonly<Record<Notice['kind'], IconName>> = { pending: 'waiting', done: 'check', failed: 'cross' }
 
 export function Pay({ wallet }: { wallet: Wallet }): JSX.Element {
-  const text = useSignal('2.50')
+  const { text, hint, type, take } = useAmountEntry('2.50')
   const holdMs = useSignal(0)
-  /** What is wrong with the amount that was to be paid; empty for nothing. */
-  const hint = useSignal('')
   const isOff = !wallet.canPay.value
   const notice = wallet.notice.value
 
-  /** What is wrong is told when somebody pays, not while they type; but then it goes as soon as it is mended. */
-  function type(typed: string): void {
-    text.value = typed
-    if (hint.value !== '') hint.value = parseAmount(typed) === undefined ? amountHint(typed) : ''
-  }
-
   function submit(event: TargetedSubmitEvent<HTMLFormElement>): void {
     event.preventDefault()
-    const amount = parseAmount(text.value)
-    hint.value = amount === undefined ? amountHint(text.value) : ''
+    const amount = take(event.currentTarget)
     if (amount === undefined) {
       // What came of the payment before does not belong to this one.
       wallet.notice.value = undefined
-      event.currentTarget.querySelector('input')?.focus()
       return
     }
     const isBack = event.submitter instanceof HTMLButtonElement && event.submitter.value === 'be-paid'

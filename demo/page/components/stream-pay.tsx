@@ -2,10 +2,10 @@
  * The card of payments by STREAM, through the connector. Loaded only when the demo runs with one.
  */
 import type { JSX, TargetedSubmitEvent } from 'preact'
-import { useSignal } from '@preact/signals'
-import { CURRENCY, amountHint, formatAmount, parseAmount } from '../../shared/ledger.js'
+import { CURRENCY, formatAmount } from '../../shared/ledger.js'
 import type { LinkState, StreamAccount, StreamPayment } from '../stream-account.js'
 import { Amount } from './amount.js'
+import { useAmountEntry } from './amount-entry.js'
 import { Icon } from './icons.js'
 import type { IconName } from './icons.js'
 
@@ -45,22 +45,14 @@ export function StreamPay({ account }: { account: StreamAccount }): JSX.Element 
 }
 
 function Form({ account }: { account: StreamAccount }): JSX.Element {
-  const text = useSignal('50.00')
-  const hint = useSignal('')
+  const { text, hint, type, take } = useAmountEntry('50.00')
   const payment = account.payment.value
   const isRunning = payment !== undefined && KINDS[payment.state].kind === 'pending'
 
-  function type(typed: string): void {
-    text.value = typed
-    if (hint.value !== '') hint.value = parseAmount(typed) === undefined ? amountHint(typed) : ''
-  }
-
   function submit(event: TargetedSubmitEvent<HTMLFormElement>): void {
     event.preventDefault()
-    const amount = parseAmount(text.value)
-    hint.value = amount === undefined ? amountHint(text.value) : ''
-    if (amount === undefined) event.currentTarget.querySelector('input')?.focus()
-    else void account.pay(amount)
+    const amount = take(event.currentTarget)
+    if (amount !== undefined) void account.pay(amount)
   }
 
   return (
