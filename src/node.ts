@@ -1,10 +1,12 @@
 /**
  * The Node entry: the universal one, plus the listener and the embedded store. Puts the adapters of Node and the core together.
  */
+import { hashBy } from './core/hashes.js'
 import type { Environment } from './plugin/environment.js'
 import { pluginsFor } from './plugin/make-plugin.js'
 import type { LedgerPlugin } from './plugin/plugin.js'
 import { debugLogger, hostLogger } from './platform/debug-log.js'
+import { nodeSha256 } from './platform/node-hash.js'
 import { systemClock } from './platform/system-clock.js'
 import { systemRandom } from './platform/system-random.js'
 import { IndexedDBStore } from './store/indexed-db.js'
@@ -26,6 +28,8 @@ const environment: Environment = {
   memoryStore: () => new MemoryStore(),
   createListener: options => new BtpListener(options)
 }
+
+hashBy(nodeSha256)
 
 const plugins = pluginsFor(environment)
 

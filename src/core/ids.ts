@@ -1,7 +1,7 @@
 /**
  * Transfer ids and 32-byte values in their text forms. Imports core.
  */
-import { fromBase64url, toBase64url, toHex } from './bytes.js'
+import { fromBase64url, toHex } from './bytes.js'
 import { sha256 } from './hashes.js'
 import { InvalidFieldsError } from './errors.js'
 import type { Random } from './random.js'
@@ -45,5 +45,5 @@ export function parseBytes32(value: unknown, field: string): string {
 
 /** The condition that a fulfillment answers: base64url(SHA-256(fulfillment)). Both are 43 characters of base64url. */
 export function conditionOf(fulfillment: string): string {
-  return toBase64url(sha256(fromBase64url(fulfillment) ?? new Uint8Array()))
+  return sha256(fromBase64url(fulfillment) ?? new Uint8Array())
 }

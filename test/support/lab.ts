@@ -9,6 +9,7 @@ import type { Clock } from '../../src/core/clock.js'
 import { InvalidFieldsError, UnreachableError } from '../../src/core/errors.js'
 import { toBase64url } from '../../src/core/bytes.js'
 import { sha256 } from '../../src/core/hashes.js'
+import { conditionOf } from '../../src/core/ids.js'
 import type { Batch, ListOptions, Store } from '../../src/core/store.js'
 import type { Acceptor, Connection, ConnectionEvents, Dial } from '../../src/core/transport.js'
 import { decodePacket } from '../../src/btp/packets.js'
@@ -509,17 +510,17 @@ export class Lab {
     to?: SideName; amount?: string; expiresInMs?: number; more?: Partial<OutgoingTransfer>
   } = {}): Payment {
     const number = ++this.#payments
-    const preimage = sha256(Uint8Array.of(number & 255, (number >> 8) & 255, this.seed & 255, (this.seed >> 8) & 255, (this.seed >> 16) & 255))
+    const fulfillment = sha256(Uint8Array.of(number & 255, (number >> 8) & 255, this.seed & 255, (this.seed >> 8) & 255, (this.seed >> 16) & 255))
     const id = `00000000-0000-4000-8000-${number.toString(16).padStart(12, '0')}`
     const transfer: OutgoingTransfer = {
       id,
       amount,
       to: `${PREFIX}${to === 'bob' ? 'server' : 'client'}`,
-      executionCondition: toBase64url(sha256(preimage)),
+      executionCondition: conditionOf(fulfillment),
       expiresAt: new Date(this.clock.now() + expiresInMs).toISOString(),
       ...more
     }
-    return { transfer, id, fulfillment: toBase64url(preimage) }
+    return { transfer, id, fulfillment }
   }
 
   /** Sends a payment of alice's and waits until bob holds it. */
