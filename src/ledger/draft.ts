@@ -9,7 +9,7 @@ import type { Group } from './committer.js'
 import type { OpenPages } from './open-pages.js'
 import { headOf, historyPageOf, isImplied, openRecordOf } from './records.js'
 import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, TransferWithInfo } from './records.js'
-import { MOVES, STATE_OF, UNSETTLED, isStored } from './stages.js'
+import { MOVES, STATE_OF, UNSETTLED, isOfPackets, isStored } from './stages.js'
 import type { Stage, TransferState } from './stages.js'
 
 /** A transfer as the ledger knows it. Never changed in place: a change makes a new one. */
@@ -20,6 +20,8 @@ export interface Entry<T extends LoggedTransfer = LoggedTransfer> {
   /** What each of its records repeats (`headOf`); empty where hardly any will be written. */
   readonly head: string
   readonly stage: Stage
+  /** Whether it has a record of its own, at the latest when it is final. An ILPv4 packet has none unless that is wanted. */
+  readonly isKept: boolean
   /** Present while anything about the transfer is still to be done. */
   readonly open: OpenRecord | undefined
 }
@@ -89,6 +91,14 @@ export interface Memory<T extends LoggedTransfer> {
   apply(sums: Sums, limits: Limits, entries: Map<string, Entry<T> | undefined>): void
 }
 
+/** What has a record of its own. */
+export interface Layout {
+  /** Whether that is each transfer, also while it is prepared: as the old package has it. */
+  readonly isOld: boolean
+  /** Whether that is an ILPv4 packet too, once it is final. */
+  readonly keepsPackets: boolean
+}
+
 /** The most transfers in a page of the history, and the longest time between the first and the last of them. */
 const HISTORY_PAGE = 32
 export const HISTORY_SPAN_MS = 1000
@@ -99,7 +109,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   readonly #memory: Memory<T>
   readonly #group: Group
   readonly #keys: LedgerKeys
-  readonly #inOldLayout: boolean
+  readonly #layout: Layout
   readonly #entries = new Map<string, Entry<T> | undefined>()
   /** Whose open records change: written anew elsewhere, or gone. */
   readonly #leaving = new Set<string>()
@@ -108,12 +118,11 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   readonly #sums: Sums
   readonly #limits: Limits
 
-  /** `inOldLayout`: whether each transfer has its own record also while it is prepared. */
-  constructor(memory: Memory<T>, group: Group, keys: LedgerKeys, inOldLayout: boolean) {
+  constructor(memory: Memory<T>, group: Group, keys: LedgerKeys, layout: Layout) {
     this.#memory = memory
     this.#group = group
     this.#keys = keys
-    this.#inOldLayout = inOldLayout
+    this.#layout = layout
     this.#sums = { ...memory.sums }
     this.#limits = { ...memory.limits }
     this.inFlight = memory.inFlight
@@ -146,13 +155,14 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
       amount: parseAmount(transfer.amount),
       head: headOf(transfer, isIncoming),
       stage: open.stage,
+      isKept: this.#layout.keepsPackets || !isOfPackets(open.stage),
       open
     }
     this.#checkLimits(entry, open.at)
     hold(this.#sums, entry, 1)
     // What the module has not agreed to may be forgotten again, and so may what is only in memory.
     if (!isStored(open.stage)) this.#group.mustOwn()
-    else if (open.stage !== 'checking') this.#prepared.push([open.at, id])
+    else if (open.stage !== 'checking' && entry.isKept) this.#prepared.push([open.at, id])
     this.#write(entry, undefined)
     return entry
   }
@@ -181,15 +191,23 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
       info: infoAfter(entry, state, details),
       amount: entry.amount,
       // What is fulfilled or cancelled, and may stay open for long, is written now: only a dispute writes it again.
-      head: state === 'prepared' ? entry.head : '',
+      head: state === 'prepared' || !entry.isKept ? entry.head : '',
       stage,
+      isKept: entry.isKept,
       open: staysOpen ? { v: 1, stage, at: entry.open?.at ?? 0, ...details } : undefined
     }
     this.#count(entry, moved)
-    if (entry.stage === 'checking' || (!isStored(entry.stage) && state === 'fulfilled')) this.#prepared.push([entry.open?.at ?? 0, entry.id])
-    if (stage === 'disputed') this.#group.put(this.#keys.disputed(entry.id), JSON.stringify(entry.open))
+    this.#remember(entry, moved)
     this.#write(moved, entry)
     return moved
+  }
+
+  /** What the history has of it, and what proves a dispute. */
+  #remember(entry: Entry<T>, { stage, info: { state } }: Entry<T>): void {
+    if (entry.open === undefined) return
+    const isFirstStored = entry.stage === 'checking' || (!isStored(entry.stage) && state === 'fulfilled')
+    if (entry.isKept ? isFirstStored : stage === 'disputed') this.#prepared.push([entry.open.at, entry.id])
+    if (stage === 'disputed') this.#group.put(this.#keys.disputed(entry.id), evidenceOf(entry, entry.open))
   }
 
   /** Moves the sums along with a transfer. */
@@ -250,7 +268,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   /** Deletes the records of a transfer that is not counted in the holds. */
   erase(entry: Entry<T>): void {
     // One that was never prepared has no record of its own, but where the old package's layout gives it one.
-    if (entry.open === undefined || this.#inOldLayout) this.#group.delete(this.#keys.transfer(entry.id))
+    if (entry.open === undefined || this.#layout.isOld) this.#group.delete(this.#keys.transfer(entry.id))
     this.#leaving.add(entry.id)
     this.#set(entry.id, undefined)
   }
@@ -260,8 +278,13 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     this.#set(id, entry)
     // What was never stored leaves nothing behind when it is cancelled.
     if (!isStored(stage) || (before !== undefined && !isStored(before.stage) && state === 'cancelled')) return
-    if (state !== before?.info.state && (state !== 'prepared' || this.#inOldLayout)) this.#group.put(this.#keys.transfer(id), recordOf(entry, before ?? entry))
+    if (state !== before?.info.state && this.#hasOwnRecord(entry)) this.#group.put(this.#keys.transfer(id), recordOf(entry, before ?? entry))
     if (open === undefined || before?.stage !== 'offered' || !isImplied(open)) this.#leaving.add(id)
+  }
+
+  /** Otherwise it lies in what says that it is open. */
+  #hasOwnRecord({ isKept, info: { state } }: Entry<T>): boolean {
+    return isKept && (state !== 'prepared' || this.#layout.isOld)
   }
 
   #set(id: string, entry: Entry<T> | undefined): void {
@@ -283,8 +306,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   #openRecord(id: string): string {
     const entry = this.get(id)
     if (entry?.open === undefined) throw new StoreError(`transfer ${id} is not open`)
-    const record = openRecordOf(id, entry.open)
-    return entry.info.state !== 'prepared' || this.#inOldLayout ? `{${record}` : `${entry.head},${record}`
+    return this.#hasOwnRecord(entry) ? `{${openRecordOf(id, entry.open)}` : evidenceOf(entry, entry.open)
   }
 
   #writeHistory(): void {
@@ -324,6 +346,11 @@ function infoAfter<T extends LoggedTransfer>(entry: Entry<T>, state: TransferSta
   const { transfer, isIncoming } = entry.info
   const fulfillment = state === 'fulfilled' ? details.fulfillment ?? entry.open?.fulfillment : undefined
   return fulfillment === undefined ? { transfer, isIncoming, state } : { transfer, isIncoming, state, fulfillment }
+}
+
+/** A transfer with all that is kept about it while it is open. */
+function evidenceOf({ id, head, info: { transfer, isIncoming } }: Entry, open: OpenRecord): string {
+  return `${head === '' ? headOf(transfer, isIncoming) : head},${openRecordOf(id, open)}`
 }
 
 /** The record of a transfer, as it was before: the members in the old package's order, since its records compare as texts. */

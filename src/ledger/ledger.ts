@@ -12,10 +12,10 @@ import { Draft, HISTORY_SPAN_MS, STORED_SUMS, hold, inFlightOf, positionOf } fro
 import type { Entry, Limits, Memory, Sums, View } from './draft.js'
 import { OpenPages } from './open-pages.js'
 import {
-  afterFinal, damaged, headOf, historyPageOf, ledgerKeys, parseHistoryPage, parseOpenPage, parseStoredLimit, parseStoredSum, parseTransferRecord
+  afterFinal, damaged, headOf, historyPageOf, ledgerKeys, parseEvidence, parseHistoryPage, parseOpenPage, parseStoredLimit, parseStoredSum, parseTransferRecord
 } from './records.js'
 import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, StoredOpen, TransferWithInfo } from './records.js'
-import { STATE_OF, UNSETTLED } from './stages.js'
+import { STATE_OF, UNSETTLED, isOfPackets } from './stages.js'
 import type { Stage } from './stages.js'
 
 /** Final transfers kept in memory, for repeats of what was just done: at least half as many, at most so many. */
@@ -56,6 +56,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   readonly #committer: Committer
   readonly #keys: LedgerKeys
   readonly #defaults: Limits
+  readonly #keepsPackets: boolean
   /** Counts the take-overs: what was read before one is not kept after it. */
   #generation = 0
   #loading: Promise<void> | undefined
@@ -79,12 +80,13 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   /** Ids of which the store has to be asked before a change of theirs is decided. */
   #unread = new Set<string>()
 
-  /** `limits` hold where the store has none: stored limits win. */
-  constructor(committer: Committer, key: string, limits: Limits) {
+  /** `limits` hold where the store has none: stored limits win. `keepsPackets`: whether ILPv4 packets have records when they are final. */
+  constructor(committer: Committer, key: string, limits: Limits, { keepsPackets = false } = {}) {
     this.#committer = committer
     this.#keys = ledgerKeys(key)
     this.#defaults = limits
     this.#limits = limits
+    this.#keepsPackets = keepsPackets
     this.#pages = new OpenPages(this.#keys)
     committer.onTakeOver(() => { this.#forget() })
   }
@@ -203,11 +205,15 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return this.#entryOf(id, key, own, isAhead ? afterFinal(open, own) : open)
   }
 
-  /** A transfer that is not open. */
+  /** A transfer that is not open. A packet of which no record was to be kept has one where it is disputed. */
   async #readClosed(id: string): Promise<Entry<T> | undefined> {
     const key = this.#keys.transfer(id)
     const text = await this.#committer.get(key)
-    return text === undefined ? undefined : this.#entryOf(id, key, parseTransferRecord(key, text), undefined)
+    if (text !== undefined) return this.#entryOf(id, key, parseTransferRecord(key, text), undefined)
+    const disputed = this.#keys.disputed(id)
+    const evidence = await this.#committer.get(disputed)
+    const info = evidence === undefined ? undefined : parseEvidence(disputed, evidence).info
+    return info === undefined ? undefined : this.#entryOf(id, disputed, { transfer: info.transfer, isIncoming: true, state: 'cancelled' }, undefined)
   }
 
   async #entryOf(id: string, key: string, record: TransferWithInfo, open: OpenRecord | undefined): Promise<Entry<T>> {
@@ -216,7 +222,9 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     let stage: Stage = open?.stage ?? (info.state === 'prepared' ? 'held' : info.state)
     // The old package kept nothing beside the record: what it left prepared was held. A dispute is told from a cancellation by its evidence.
     if (stage === 'cancelled' && info.isIncoming && await this.#committer.get(this.#keys.disputed(id)) !== undefined) stage = 'disputed'
-    return { id, info, amount, head: headOf(info.transfer, info.isIncoming), stage, open }
+    // Whatever is wanted by now, a record that is there stays, and one that was not written when it was due never will be.
+    const isKept = key === this.#keys.transfer(id) || !isOfPackets(stage) || (this.#keepsPackets && info.state === 'prepared')
+    return { id, info, amount, head: headOf(info.transfer, info.isIncoming), stage, isKept, open }
   }
 
   // ---- reading
@@ -406,7 +414,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     try {
       const result = decide(draft)
       if (draft.knows(id)) {
-        group.expectAbsent(this.#keys.transfer(id), () => { this.#unread.add(id) })
+        // Of an id that never has a record none can be there.
+        if (draft.get(id)?.isKept !== false) group.expectAbsent(this.#keys.transfer(id), () => { this.#unread.add(id) })
         return result
       }
     } catch {
@@ -459,7 +468,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   #draftIn(group: Group): Draft<T> {
-    return group.draft(this, () => new Draft<T>(this.#memory(), group, this.#keys, this.#committer.opensInOldPackage))
+    return group.draft(this, () => new Draft<T>(this.#memory(), group, this.#keys, { isOld: this.#committer.opensInOldPackage, keepsPackets: this.#keepsPackets }))
   }
 
   #memory(): Memory<T> {
@@ -515,8 +524,8 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   /** Keeps what is closed for repeats. */
-  #remember({ id, info, amount, stage }: Entry<T>): void {
-    this.#cache.set(id, { id, info, amount, head: '', stage: closedStage(stage), open: undefined })
+  #remember({ id, info, amount, stage, isKept }: Entry<T>): void {
+    this.#cache.set(id, { id, info, amount, head: '', stage: closedStage(stage), isKept, open: undefined })
     if (this.#cache.size < CACHE_LIMIT / 2) return
     this.#olderCache = this.#cache
     this.#cache = new Map()

@@ -139,12 +139,22 @@ export function parseOpenPage(key: string, text: string): StoredOpen[] {
   return page.map(value => parseOpen(key, value))
 }
 
+/**
+ * Reads the evidence of a disputed transfer: as it was before.
+ * @throws StoreError that names the key, when it does not parse
+ */
+export function parseEvidence(key: string, text: string): StoredOpen {
+  return parseOpen(key, parseJson(key, text))
+}
+
 function parseOpen(key: string, value: unknown): StoredOpen {
   if (!isOpenRecord(value)) throw damaged(key, 'is of no known version')
   const { id, isIncoming, transfer, ...open } = value
   if (transfer === undefined) return { id, open, info: undefined }
   if (!isObject(transfer) || typeof isIncoming !== 'boolean') throw damaged(key, 'is no transfer')
-  return { id, open, info: { transfer: transfer as unknown as LoggedTransfer, isIncoming, state: STATE_OF[open.stage] } }
+  const info = { transfer: transfer as unknown as LoggedTransfer, isIncoming, state: STATE_OF[open.stage] }
+  const { fulfillment } = open
+  return { id, open, info: info.state === 'fulfilled' && fulfillment !== undefined ? { ...info, fulfillment } : info }
 }
 
 function isOpenRecord(value: unknown): value is OpenRecord & { id: string; isIncoming?: unknown; transfer?: unknown } {

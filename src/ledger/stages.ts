@@ -49,6 +49,13 @@ export const STATE_OF: Readonly<Record<Stage, TransferState>> = {
 /** Stages of final transfers about which something is still to be done, so that they stay open. */
 export const UNSETTLED: ReadonlySet<Stage> = new Set<Stage>(['rejecting', 'unsure', 'answered'])
 
+/** Stages of ILPv4 packets, until they are final. */
+const OF_PACKETS: ReadonlySet<Stage> = new Set<Stage>(['sent', 'unsure', 'handed', 'answered'])
+
+export function isOfPackets(stage: Stage): boolean {
+  return OF_PACKETS.has(stage)
+}
+
 /** Whether a transfer of that stage has a record. */
 export function isStored(stage: Stage): boolean {
   return stage !== 'handed'

@@ -81,6 +81,11 @@ export interface PluginOptions {
   maxInFlight?: number
   /** The most that the peer's transfers in flight may come to. Integer string; without it `maxBalance` alone bounds it. */
   maxInFlightAmount?: string
+  /**
+   * Whether ILPv4 packets stay in the history when they are final, each with a record. Default false: their sums stay, and what is
+   * disputed; else a busy account would fill its store.
+   */
+  packetHistory?: boolean
   /** The most requests of the peer that are handled at a time; further ones are refused for now. Default and at most 10000. */
   maxRequests?: number
   /** The most bytes that wait to be read by the peer; with more it loses its connection. Default 16777216; from 65536 to 1000000000. */
@@ -128,6 +133,7 @@ export interface Settings {
   reconnectMaxMs: number
   maxInFlight: number
   maxInFlightAmount: Limit
+  packetHistory: boolean
   maxRequests: number
   maxBufferedBytes: number
 }
@@ -188,6 +194,7 @@ export function parseOptions(given: unknown, services: PluginServices | null | u
     keyValueStore: store === undefined ? keyValueStore : undefined,
     log: parseLog(options['_log'] ?? services?.log),
     maxInFlightAmount: optional(options, 'maxInFlightAmount', parseAmount) ?? Infinity,
+    packetHistory: optional(options, 'packetHistory', parseBoolean) ?? false,
     ...parseNumbers(options)
   }
   checkTogether(settings, provides)

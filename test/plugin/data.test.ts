@@ -37,6 +37,12 @@ async function openBeside(handler: DataHandler, announces = false): Promise<{ la
 const BARE = { prefix: undefined, info: undefined, store: undefined, maxBalance: undefined, minBalance: undefined } as unknown as Partial<PluginOptions>
 
 const fulfils: DataHandler = async packet => fulfillOf(packet)
+/** Fulfills every other packet, the first one too. */
+function alternates(): DataHandler {
+  let count = 0
+  return async packet => count++ % 2 === 0 ? fulfillOf(packet) : ilpReject('F99', 'in turn')
+}
+
 const hangs: DataHandler = () => new Promise(() => undefined)
 
 let made = 0
@@ -84,7 +90,32 @@ describe('a Prepare with an amount', () => {
     expect(sent).toEqual({ state: 'resolved', value: payment.fulfill })
     expect([isHeld(lab), await lab.balances()]).toEqual([[0, 0], [-10, 10]])
     expect([lab.alice.story, lab.bob.story]).toEqual([[], []])
-    expect((await lab.bob.plugin.history()).map(({ state }) => state)).toEqual(['fulfilled'])
+  })
+
+  it('leaves the sums, and no record, when it is over: however many there were', async () => {
+    const lab = await openLab(alternates())
+    const keysOf = async ({ disk }: Side): Promise<string[]> => (await disk.list('', { limit: Infinity })).map(([key]) => key)
+    await send(lab, pay(lab))
+    const [alices, bobs] = [await keysOf(lab.alice), await keysOf(lab.bob)]
+    for (let n = 0; n < 201; n++) await send(lab, pay(lab))
+    // Until the sender cannot be in doubt any more; then what is closed goes along with the next commit.
+    await lab.clock.advance(100_000)
+    for (let n = 0; n < 3; n++) {
+      await send(lab, pay(lab))
+      await lab.clock.advance(100_000)
+    }
+    expect([await keysOf(lab.alice), (await keysOf(lab.bob)).length]).toEqual([alices, bobs.length])
+    expect([await lab.alice.plugin.history(), await lab.bob.plugin.history(), (await lab.balances())[0]]).toEqual([[], [], -1030])
+  })
+
+  it('stays in the history where that is wanted, also after a restart', async () => {
+    const both = { services: {}, options: { packetHistory: true } }
+    const lab = await openLab(alternates(), { alice: both, bob: both })
+    for (let n = 0; n < 2; n++) await send(lab, pay(lab))
+    for (const side of [lab.alice, lab.bob]) await side.restart()
+    const statesOf = async ({ plugin }: Side): Promise<string[]> => (await plugin.history()).map(({ state }) => state).sort()
+    expect([await statesOf(lab.alice), await statesOf(lab.bob)]).toEqual([['cancelled', 'fulfilled'], ['fulfilled']])
+    expect(await lab.balances()).toEqual([-10, 10])
   })
 
   it('C56: is released by a Reject, which is passed on as it is', async () => {
@@ -261,6 +292,31 @@ describe('the time of a Prepare', () => {
     expect([await lab.balances(), await stagesOf(lab.alice)]).toEqual([[0, 0], []])
     expect([lab.bob.story, lab.alice.story]).toEqual([['dispute'], []])
     expect(lab.bob.seen('dispute')[0]?.[1]).toMatchObject({ direction: 'incoming', amount: '10', fulfillment: expect.stringMatching(/^.{43}$/) as string })
+    // The evidence stays, whether or not there was to be a record.
+    await lab.bob.restart()
+    expect(await lab.bob.plugin.history()).toMatchObject([{ state: 'cancelled', isIncoming: true, transfer: { amount: '10' } }])
+  })
+
+  it.each([[true, false], [false, true]])('is disputed as it should be, where packets were kept (%s) and are now (%s)', async (before, after) => {
+    const options: Partial<PluginOptions> = { packetHistory: before }
+    const lab = await openLab(fulfils, { bob: { services: {}, options } })
+    lab.network.drop(answers('message'), 1)
+    await send(lab, pay(lab))
+    await send(lab, pay(lab))
+    lab.network.drop(question)
+    options.packetHistory = after
+    await lab.bob.restart()
+    await lab.clock.advance(10_000)
+    lab.network.clearRules()
+    lab.network.cut()
+    // What was in one page leaves it one by one.
+    await lab.reconnect()
+    await lab.clock.advance(2000)
+    await send(lab, pay(lab, 10_000, '1'))
+    await lab.bob.restart()
+    const history = (await lab.bob.plugin.history()).map(({ state }) => state).sort()
+    expect([await lab.balances(), history]).toEqual([[-11, 11], before ? ['cancelled', 'fulfilled'] : ['cancelled', 'fulfilled']])
+    expect(lab.bob.story).toEqual(['dispute'])
   })
 
   it('I9: that the peer refuses to call late is a dispute here: it counts there, and the host hears of it', async () => {

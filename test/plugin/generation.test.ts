@@ -9,7 +9,7 @@ import { Lab, settle, watch } from '../support/lab.js'
 import { ScriptedPeer } from '../support/scripted-peer.js'
 
 async function openBeside(btp?: NonNullable<PluginOptions['btp']>, announces = false): Promise<{ lab: Lab; peer: ScriptedPeer }> {
-  const lab = new Lab({ alice: { services: {}, options: btp === undefined ? {} : { btp } } })
+  const lab = new Lab({ alice: { services: {}, options: { packetHistory: true, ...(btp === undefined ? {} : { btp }) } } })
   const peer = new ScriptedPeer(lab, { announces })
   await peer.listen()
   lab.alice.onStart = plugin => { plugin.registerDataHandler(async packet => fulfillOf(packet)) }

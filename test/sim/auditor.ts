@@ -7,7 +7,7 @@ import type { MessagePacket, Packet, RequestPacket, ResponsePacket, SubProtocol 
 import { Books, conditionOf, isCounted, isHeld, isOver } from './books.js'
 import type { Change, Claim, Status } from './books.js'
 import type { Writes } from './disk.js'
-import { ilpOf, jsonOf, nameOf } from './frames.js'
+import { ilpOf, jsonOf, nameOf, readIlp } from './frames.js'
 import { otherSide } from './world.js'
 import type { SideName, World } from './world.js'
 
@@ -83,6 +83,8 @@ export class Auditor {
   readonly #requests = new Map<string, RequestPacket>()
   readonly #told: Record<SideName, Map<string, Word[]>> = { alice: new Map(), bob: new Map() }
   readonly #due = new Map<string, Due>()
+  /** What has come to each side, by its condition. */
+  readonly #preimages: Record<SideName, Map<string, string>> = { alice: new Map(), bob: new Map() }
   /** Who knows on which wire that there is a session. */
   readonly #sessions = new Set<string>()
   /** What the hosts asked to have settled, what they were told is, and what they heard that the peer has settled. */
@@ -101,7 +103,7 @@ export class Auditor {
   durable(side: SideName, writes: Writes): void {
     const books = this.books[side]
     const before = { ...books.held, settledOut: books.settledOut, settledIn: books.settledIn, best: books.bestClaim?.amount ?? '0', claimed: books.ownClaim?.sum ?? '0' }
-    const changes = books.apply(writes)
+    const changes = books.apply(writes, condition => this.#preimages[side].get(condition))
     for (const change of changes) this.#checkChange(side, change)
     this.#checkSums(side)
     this.#checkLimits(side, changes, before)
@@ -302,6 +304,10 @@ export class Auditor {
     if (packet.type === 'fulfill') this.#expect(to, packet.transferId, packet.fulfillment)
     if (packet.type !== 'response' || request?.type !== 'message') return
     const reply = ilpOf(packet.protocolData)
+    const { fulfilled = {} } = (jsonOf(packet.protocolData, 'paychan') ?? {}) as { fulfilled?: Record<string, string> }
+    for (const ilp of [reply, ...Object.values(fulfilled).map(text => readIlp(Buffer.from(text, 'base64url')))]) {
+      if (ilp?.type === 'fulfill') this.#preimages[to].set(conditionOf(ilp.fulfillment), ilp.fulfillment)
+    }
     if (reply?.type === 'fulfill') this.#expect(to, transferOf(request.protocolData), reply.fulfillment)
   }
 

@@ -10,6 +10,9 @@ const HELD = new Set(['offered', 'sent', 'checking', 'held', 'fulfilling', 'hand
 /** What counts in the balance. */
 const COUNTED = new Set(['answered', 'fulfilled'])
 
+/** What the peer has sent of a preimage, by its condition. */
+export type PreimageOf = (condition: string) => string | undefined
+
 /** Where a transfer stands, and what is known of it. */
 export interface Status {
   readonly id: string
@@ -126,7 +129,7 @@ export class Books {
   }
 
   /** A batch is durable. What it changes about transfers. */
-  apply(writes: Writes): Change[] {
+  apply(writes: Writes, preimageOf: PreimageOf): Change[] {
     const touched = new Set<string>()
     for (const [key, value] of writes) {
       if (key.startsWith(OWN)) this.#writeOwn(key.slice(OWN.length), value, touched)
@@ -137,7 +140,40 @@ export class Books {
       else this.values.set(key, value)
       if (key === ':paychan:claim:outgoing') this.claimsMade.add(this.ownClaim?.claim?.text ?? '')
     }
-    return [...touched].flatMap(id => this.#update(id))
+    const ended = [...touched].filter(id => this.#hasEndedUnrecorded(id))
+    const changes = [...touched].filter(id => !ended.includes(id)).flatMap(id => this.#update(id, this.#statusOf(id)))
+    return [...changes, ...this.#endUnrecorded(ended, preimageOf)]
+  }
+
+  /** Whether it is a packet of which nothing is kept when it is final. */
+  #hasEndedUnrecorded(id: string): boolean {
+    const before = this.statuses.get(id)
+    return before !== undefined && ['sent', 'unsure', 'answered'].includes(before.stage) && !this.#own.has(id) && !this.#open.has(id)
+  }
+
+  /**
+   * How packets have ended that left no record. Of those that were sent the sum tells it: as many count as it has grown by, first those
+   * whose preimages have come. Where none do, the sum is wrong, which is found by who compares it.
+   */
+  #endUnrecorded(ids: readonly string[], preimageOf: PreimageOf): Change[] {
+    const sent: Status[] = []
+    const changes: Change[] = []
+    for (const before of ids.map(id => this.statuses.get(id))) {
+      if (before?.stage === 'sent') sent.push(before)
+      else if (before !== undefined) changes.push(...this.#update(before.id, { ...before, stage: this.#endOf(before) }))
+    }
+    const grown = this.sum(':tl:balance:of') - this.fulfilled.outgoing
+    const counted = subsetOf(sent.sort((a, b) => Number(preimageOf(b.condition) !== undefined) - Number(preimageOf(a.condition) !== undefined)), grown) ?? []
+    for (const before of sent) {
+      const after = counted.includes(before) ? { ...before, stage: 'fulfilled', fulfillment: preimageOf(before.condition) } : { ...before, stage: 'cancelled' }
+      changes.push(...this.#update(before.id, after))
+    }
+    return changes
+  }
+
+  #endOf({ id, stage }: Status): string {
+    if (stage === 'unsure') return 'cancelled'
+    return this.values.has(DISPUTED + id) ? 'disputed' : 'fulfilled'
   }
 
   #writeOwn(id: string, value: string | undefined, touched: Set<string>): void {
@@ -160,9 +196,8 @@ export class Books {
     }
   }
 
-  #update(id: string): Change[] {
+  #update(id: string, after: Status | undefined): Change[] {
     const before = this.statuses.get(id)
-    const after = this.#statusOf(id)
     if (before?.stage === after?.stage) return []
     if (after === undefined) this.statuses.delete(id)
     else {
@@ -203,6 +238,14 @@ export class Books {
     if (isHeld(status)) this.held[direction] += sign * status.amount
     if (isCounted(status)) this.fulfilled[direction] += sign * status.amount
   }
+}
+
+/** Some of these that come to that sum together, the first ones first. */
+function subsetOf(statuses: readonly Status[], sum: number): Status[] | undefined {
+  const [first, ...rest] = statuses
+  if (first === undefined) return sum === 0 ? [] : undefined
+  const withFirst = sum < first.amount ? undefined : subsetOf(rest, sum - first.amount)
+  return withFirst === undefined ? subsetOf(rest, sum) : [first, ...withFirst]
 }
 
 /** The condition of a preimage, both in base64url. */

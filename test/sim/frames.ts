@@ -11,7 +11,11 @@ function find(protocolData: readonly SubProtocol[], name: string): Uint8Array | 
 /** The ILPv4 packet in protocol data, if there is one. */
 export function ilpOf(protocolData: readonly SubProtocol[]): Ilp | undefined {
   const bytes = find(protocolData, 'ilp')
-  if (bytes === undefined) return undefined
+  return bytes === undefined ? undefined : readIlp(bytes)
+}
+
+/** An ILPv4 packet, if it is one. */
+export function readIlp(bytes: Uint8Array): Ilp | undefined {
   try {
     const { type, data } = IlpPacket.deserializeIlpPacket(Buffer.from(bytes))
     if (type === IlpPacket.Type.TYPE_ILP_PREPARE) return { type: 'prepare', condition: data.executionCondition.toString('base64url'), amount: data.amount }

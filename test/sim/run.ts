@@ -93,6 +93,8 @@ class Run {
     const shared: Shared = { world, wires: this.#wires, auditor: this.#auditor }
     const isAutomatic = isV2 && hasClaims && chance(0.3)
     const skewMs = chance(0.3) ? 600 : 0
+    // Drawn by none of the choices, so that those stay what they were.
+    const keepsPackets = seed % 3 === 0
     const setup = (side: SideName): PeerSetup => ({
       isV2,
       hasPlainStore: chance(0.4),
@@ -100,6 +102,7 @@ class Run {
       skewMs,
       makeModule: hasClaims ? () => moduleFor(world) : undefined,
       options: {
+        packetHistory: keepsPackets,
         ...(isTrusting ? { trustSettlements: true } : {}),
         ...(isAutomatic ? { settlement: 'automatic', settleThreshold: String(-upTo(50)) } : {}),
         ...(hasClaims ? { ledger, wallet: wallets[side], peerAddress: wallets[otherSide(side)].address, maxUnsecured: String(60 + upTo(200)), channelAmount: '150' } : {})

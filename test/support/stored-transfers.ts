@@ -1,5 +1,6 @@
 /** The transfers that a store holds, wherever the layout puts them: for tests that audit a store on their own. */
 import type { OpenRecord } from '../../src/ledger/records.js'
+import { STATE_OF } from '../../src/ledger/stages.js'
 
 export interface StoredTransfer {
   transfer: { id: string; amount: string }
@@ -25,7 +26,7 @@ export function storedTransfers(values: Record<string, string>, log = ''): Recor
   const found: Record<string, StoredTransfer> = {}
   const prefix = `${log}:tl:transfer:`
   for (const [id, open] of Object.entries(openRecords(values, log))) {
-    if (open.transfer !== undefined) found[id] = { transfer: open.transfer, isIncoming: open.isIncoming === true, state: 'prepared' }
+    if (open.transfer !== undefined) found[id] = { transfer: open.transfer, isIncoming: open.isIncoming === true, state: STATE_OF[open.stage] }
   }
   for (const [key, text] of Object.entries(values)) {
     if (key.startsWith(prefix)) found[key.slice(prefix.length)] = JSON.parse(text) as StoredTransfer
