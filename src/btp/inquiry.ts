@@ -14,21 +14,33 @@ import { find, json, readJson, readText } from './protocol-data.js'
 /** The most ids in one question. */
 export const IDS_IN_A_QUESTION = 200
 
-/** How peers of ours write the id beside a packet: to read that as JSON costs several times as much. */
-const USUAL_MARK = /^\{"transfer":"([0-9a-f-]{36})"\}$/
+/** How peers of ours write what is beside a packet: to read that as JSON costs several times as much. */
+const USUAL_MARK = /^\{"transfer":"([0-9a-f-]{36})","n":(\d{1,15}),"final":(\d{1,15})\}$/
 
-/** The id under which the sender of a Prepare knows it: beside the packet, as a secondary sub-protocol. */
-export function transferMark(id: string): SubProtocol {
-  // As `json` would write it: beside each packet there is one, and an id needs no escapes.
-  return { protocolName: PAYCHAN, contentType: ContentType.json, data: toUtf8(`{"transfer":"${id}"}`) }
+/** What the sender of a Prepare tells beside it, as a secondary sub-protocol. */
+export interface TransferMark {
+  /** Under which the sender knows it. */
+  readonly id: string
+  /** Which of its packets on this session it is, from 0 on; Infinity where it does not say. */
+  readonly number: number
+  /** It knows for good what became of all before this one, and has stored it. */
+  readonly final: number
 }
 
-/** The id beside a packet. @throws InvalidFieldsError when there is something that is none */
-export function readTransferMark(protocolData: readonly SubProtocol[]): string | undefined {
+export function transferMark({ id, number, final }: TransferMark): SubProtocol {
+  // As `json` would write it: beside each packet there is one, and an id needs no escapes.
+  return { protocolName: PAYCHAN, contentType: ContentType.json, data: toUtf8(`{"transfer":"${id}","n":${number},"final":${final}}`) }
+}
+
+/** What is beside a packet. @throws InvalidFieldsError when there is something that has no id */
+export function readTransferMark(protocolData: readonly SubProtocol[]): TransferMark | undefined {
   const sub = find(protocolData, PAYCHAN)
   if (sub === undefined) return undefined
-  const usual = USUAL_MARK.exec(readText(sub))?.[1]
-  return parseTransferId(usual ?? objectOf(sub)['transfer'], 'transfer')
+  const usual = USUAL_MARK.exec(readText(sub))
+  if (usual !== null) return { id: parseTransferId(usual[1], 'transfer'), number: Number(usual[2]), final: Number(usual[3]) }
+  const { transfer, n, final } = objectOf(sub)
+  const isNumbered = Number.isSafeInteger(n) && Number.isSafeInteger(final)
+  return { id: parseTransferId(transfer, 'transfer'), number: isNumbered ? Number(n) : Infinity, final: isNumbered ? Number(final) : 0 }
 }
 
 /** The number of a settlement, by which a repeat is known. */

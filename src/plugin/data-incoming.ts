@@ -15,7 +15,7 @@ import { conditionOf, randomTransferId } from '../core/ids.js'
 import { Timers } from '../core/timers.js'
 import { amountTooLargeData, parseIlpReply, writeIlpFulfill, writeIlpReject } from '../btp/ilp-packets.js'
 import type { IlpPrepare } from '../btp/ilp-packets.js'
-import type { Fates } from '../btp/inquiry.js'
+import type { Fates, TransferMark } from '../btp/inquiry.js'
 import { asBuffer } from '../btp/oer.js'
 import type { Session } from '../btp/session.js'
 import type { Entry, View } from '../ledger/draft.js'
@@ -42,8 +42,8 @@ const BARE_FULFILL_BYTES = 35
 interface Arrival {
   readonly packet: Uint8Array
   readonly prepare: IlpPrepare
-  /** The sender's id for it, where the sender is a peer of ours. */
-  readonly mark: string | undefined
+  /** What a peer of ours tells of it. */
+  readonly mark: TransferMark | undefined
   /** Where the answer goes. */
   readonly session: Session
   /** Asked when it is needed: a host may take its handler away. */
@@ -59,6 +59,8 @@ interface Handling {
   readonly transfer: Transfer
   readonly expiresAt: number
   readonly session: Session
+  /** See `TransferMark`. */
+  readonly number: number
   /** What limits act on, when it was taken. */
   position: Amount
   readonly arrival: Arrival
@@ -112,15 +114,16 @@ export class DataIncoming {
   /** Takes a Prepare. It is refused with DuplicateIdError, StoreError, or UnreachableError at a disconnect. */
   handle(arrival: Arrival): void {
     const { ledger, clock, random } = this.#account
-    const { prepare, session, answered } = arrival
+    const { mark, prepare, session, answered } = arrival
+    if (mark !== undefined) this.#disputable.settled(session, mark.final)
     const expiresAt = prepare.expiresAt.getTime()
     if (expiresAt <= clock.now()) {
       answered(writeIlpReject('R00', 'the packet has expired'))
       return
     }
-    const id = arrival.mark ?? randomTransferId(random)
+    const id = mark?.id ?? randomTransferId(random)
     const transfer = transferOfPrepare(this.#account, id, prepare, true)
-    const handling: Handling = { id, transfer, expiresAt, session, position: 0n, arrival }
+    const handling: Handling = { id, transfer, expiresAt, session, number: mark?.number ?? Infinity, position: 0n, arrival }
     ledger.changeThen(id, view => { this.#hold(view, handling) }, () => { this.#held(handling) }, error => { this.#notHeld(handling, error) })
   }
 

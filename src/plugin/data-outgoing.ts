@@ -17,6 +17,7 @@ import { parseIlpReply } from '../btp/ilp-packets.js'
 import type { IlpPrepare } from '../btp/ilp-packets.js'
 import { lateMessage, transferMark } from '../btp/inquiry.js'
 import type { Fates } from '../btp/inquiry.js'
+import type { SubProtocol } from '../btp/packets.js'
 import { find, octets } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
 import type { Entry } from '../ledger/draft.js'
@@ -31,6 +32,9 @@ const ignore = (): void => undefined
 /** How long after its expiry an answer is still listened for: to tell the peer that its Fulfill came too late. */
 const LISTEN_MS = 30_000
 
+/** How many packets that are over are remembered beside as many as are not. */
+const MOST_OVER = 1000
+
 /** What memory knows of a packet beyond its record. */
 interface Flight {
   readonly id: string
@@ -41,6 +45,10 @@ interface Flight {
   readonly reject: (error: unknown) => void
   /** The session on which it was sent, as long as an answer may come there. */
   session: Session | undefined
+  /** Which of the packets it was that were sent there. */
+  number: number
+  /** Whether nothing of it is left to be done, durably. */
+  isOver: boolean
   /** Whether its end is known and being stored: then its time does not run out any more. */
   isDecided: boolean
   /** Whether the peer is being told that its Fulfill came too late. */
@@ -63,6 +71,8 @@ export class DataOutgoing {
   #life = { isOver: false }
 
   readonly #onOwed: DataOutgoingOptions['onOwed']
+  /** What was sent to a peer of ours on the session that there is, in that order, from the first on that is not over. */
+  #sent: { session: Session; number: number; flights: Flight[] } | undefined
 
   constructor(account: Account, { isOnlyFace, onOwed }: DataOutgoingOptions) {
     this.#account = account
@@ -104,6 +114,7 @@ export class DataOutgoing {
     this.#inquirer.stop()
     for (const { id, reject } of this.#flights.values()) reject(stoppedError(id))
     this.#flights.clear()
+    this.#sent = undefined
   }
 
   /** There is a session: a peer of ours is asked what became of packets that were sent before, and told when that is all. */
@@ -148,9 +159,9 @@ export class DataOutgoing {
     })
   }
 
-  #begin(begun: Omit<Flight, 'session' | 'isDecided' | 'isLate'>): Flight {
+  #begin(begun: Omit<Flight, 'session' | 'number' | 'isOver' | 'isDecided' | 'isLate'>): Flight {
     const { id, executionCondition, expiresAt, resolve, reject } = begun
-    const flight: Flight = { id, executionCondition, expiresAt, resolve, reject, session: undefined, isDecided: false, isLate: false }
+    const flight: Flight = { id, executionCondition, expiresAt, resolve, reject, session: undefined, number: 0, isOver: false, isDecided: false, isLate: false }
     this.#flights.set(id, flight)
     return flight
   }
@@ -165,7 +176,7 @@ export class DataOutgoing {
       return
     }
     const protocolData = [octets('ilp', packet)]
-    if (session.peer.announced) protocolData.push(transferMark(flight.id))
+    if (session.peer.announced) protocolData.push(this.#markOf(flight, session))
     flight.session = session
     session.ask({ type: 'message', protocolData }, answer => {
       flight.session = undefined
@@ -174,6 +185,26 @@ export class DataOutgoing {
       // A turn later: whoever failed it is still at work.
       void Promise.resolve().then(() => { this.#failed(flight, sendingError(thrown)) })
     }, { timeoutMs: leftMs + LISTEN_MS })
+  }
+
+  /** Tells the peer along with each packet how far it need not remember any more. */
+  #markOf(flight: Flight, session: Session): SubProtocol {
+    if (this.#sent?.session !== session) this.#sent = { session, number: 0, flights: [] }
+    const sent = this.#sent
+    let over = 0
+    while (sent.flights[over]?.isOver === true) over++
+    if (over > 0) sent.flights.splice(0, over)
+    // One whose end is long in coming must not have all behind it remembered.
+    if (sent.flights.length > 2 * this.#flights.size + MOST_OVER) sent.flights = sent.flights.filter(({ isOver }) => !isOver)
+    flight.number = sent.number++
+    sent.flights.push(flight)
+    return transferMark({ id: flight.id, number: flight.number, final: sent.flights[0]?.number ?? 0 })
+  }
+
+  /** Nothing is left to be done about it. */
+  #end(flight: Flight): void {
+    flight.isOver = true
+    this.#flights.delete(flight.id)
   }
 
   /** There was no Response. */
@@ -221,7 +252,7 @@ export class DataOutgoing {
         void this.#tellLate(flight, fulfillment)
         return
       }
-      this.#flights.delete(flight.id)
+      this.#end(flight)
       flight.resolve(packet)
       this.#onOwed(false)
     })
@@ -233,7 +264,7 @@ export class DataOutgoing {
     flight.isDecided = true
     this.#move(flight, 'cancelled', {}, entry => {
       if (entry === undefined) return
-      this.#flights.delete(flight.id)
+      this.#end(flight)
       if (end instanceof Uint8Array) flight.resolve(end)
       else flight.reject(end ?? expiredError())
     })
@@ -246,7 +277,7 @@ export class DataOutgoing {
     const cannotAsk = (flight.session ?? session())?.peer.announced === false
     const entry = await new Promise(resolve => { this.#move(flight, cannotAsk ? 'cancelled' : 'unsure', {}, resolve) })
     if (entry === undefined) return
-    if (cannotAsk) this.#flights.delete(flight.id)
+    if (cannotAsk) this.#end(flight)
     flight.reject(expiredError())
     if (!cannotAsk && flight.session === undefined) this.#inquirer.wake()
   }

@@ -1,7 +1,8 @@
 /**
  * The packets that we fulfilled and of which the sender may still say that the Fulfill came too late. Imports core and btp.
  *
- * A sender of ours is in doubt only as long as it may not have read our answer. So each packet is closed when a minute after its expiry the
+ * A sender of ours is in doubt only as long as it may not have read our answer. With each packet it tells which before are final: those are
+ * closed at once, where they were fulfilled in about the order in which they came. Else a packet is closed when a minute after its expiry the
  * sender is heard on the session on which it was told: until then that may be dead, and nobody know it yet. Or when the sender has asked,
  * on a later session, about all that it does not know, and this one was not among them.
  *
@@ -25,6 +26,8 @@ const SWEEP_MS = 10_000
 interface Taken {
   /** Where the sender was told. */
   readonly session: Session
+  /** Which of the sender's packets on that session it was. */
+  readonly number: number
   readonly expiresAt: number
   /** What limits act on, when it was taken. */
   readonly position: Amount
@@ -33,8 +36,9 @@ interface Taken {
 interface Fulfilled {
   readonly amount: Amount
   readonly position: Amount
-  /** Where the sender was told, last. */
+  /** Where the sender was told, last; and which of its packets there it was, when it was sent there. */
   session: Session | undefined
+  number: number
   closesAt: number
 }
 
@@ -64,7 +68,7 @@ export class Disputable {
     this.#sum += amount
     const position = taken?.position ?? this.#account.ledger.position - this.#sum
     if (position < this.#lowest) this.#lowest = position
-    this.#fulfilled.set(id, { amount, position, session: taken?.session, closesAt: this.#closesAt(taken?.expiresAt ?? 0) })
+    this.#fulfilled.set(id, { amount, position, session: taken?.session, number: taken?.number ?? Infinity, closesAt: this.#closesAt(taken?.expiresAt ?? 0) })
     this.#order.push(id)
     this.#passGone()
     this.#makeRoom(id)
@@ -84,7 +88,19 @@ export class Disputable {
     const known = this.#fulfilled.get(id)
     if (known === undefined) return
     known.session = session
+    known.number = Infinity
     known.closesAt = this.#closesAt(expiresAt)
+  }
+
+  /** The sender has stored what became of all that it sent on that session before this number: as most packets are closed. */
+  settled(session: Session, number: number): void {
+    for (; this.#first < this.#order.length; this.#first++) {
+      const id = this.#order[this.#first] ?? ''
+      const known = this.#fulfilled.get(id)
+      if (known === undefined) continue
+      if (known.session !== session || known.number >= number) return
+      this.#close(id)
+    }
   }
 
   /**

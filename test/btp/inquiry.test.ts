@@ -12,7 +12,13 @@ const ids = fc.uniqueArray(id, { maxLength: 20 })
 
 describe('the marks beside packets and settlements', () => {
   it('are read as they are written, and absent where there is none', () => {
-    fc.assert(fc.property(id, one => { expect(readTransferMark([transferMark(one)])).toBe(one) }))
+    const mark = fc.record({ id, number: fc.nat(), final: fc.nat() })
+    fc.assert(fc.property(mark, one => { expect(readTransferMark([transferMark(one)])).toEqual(one) }))
+    fc.assert(fc.property(id, one => { expect(readTransferMark([json('paychan', { transfer: one })])).toEqual({ id: one, number: Infinity, final: 0 }) }))
+    fc.assert(fc.property(mark, fc.jsonValue(), (one, wrong) => {
+      fc.pre(!Number.isSafeInteger(wrong))
+      expect(readTransferMark([json('paychan', { final: wrong, transfer: one.id, n: one.number })])).toEqual({ id: one.id, number: Infinity, final: 0 })
+    }))
     fc.assert(fc.property(fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }), n => { expect(readSettlementMark([settlementMark(n)])).toBe(n) }))
     expect([readTransferMark([]), readSettlementMark([])]).toEqual([undefined, undefined])
   })

@@ -3,8 +3,8 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import * as IlpPacket from 'ilp-packet'
 import { describe, expect, it } from 'vitest'
-import { askMessage, lateMessage, transferMark } from '../../src/btp/inquiry.js'
-import { octets } from '../../src/btp/protocol-data.js'
+import { askMessage, lateMessage } from '../../src/btp/inquiry.js'
+import { json, octets } from '../../src/btp/protocol-data.js'
 import type { AnyModule } from '../../src/plugin/module.js'
 import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
 import { Lab, PREFIX, answers, settle, watch } from '../support/lab.js'
@@ -276,7 +276,7 @@ describe('I9: what was disputed', () => {
     let made = 0
     const payAndDispute = async (): Promise<void> => {
       const id = `00000000-0000-4000-8000-${String(made++).padStart(12, '0')}`
-      await peer.ask({ type: 'message', protocolData: [octets('ilp', ilpPayment(id, lab.clock.now() + 10_000, '5').prepare), transferMark(id)] })
+      await peer.ask({ type: 'message', protocolData: [octets('ilp', ilpPayment(id, lab.clock.now() + 10_000, '5').prepare), json('paychan', { transfer: id })] })
       await peer.ask({ type: 'message', protocolData: [lateMessage(id)] })
       await settle()
     }

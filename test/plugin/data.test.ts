@@ -1,6 +1,6 @@
 /** LPI v2's data: ILPv4 packets through the ledger of two whole plugins, whatever happens to the wire and to the processes. */
 import { describe, expect, it } from 'vitest'
-import { lateMessage, transferMark } from '../../src/btp/inquiry.js'
+import { lateMessage } from '../../src/btp/inquiry.js'
 import type { Packet } from '../../src/btp/packets.js'
 import { json, octets } from '../../src/btp/protocol-data.js'
 import { DataHandlerAlreadyRegisteredError, NoSubscriptionsError } from '../../src/core/errors.js'
@@ -357,7 +357,7 @@ describe('the time of a Prepare', () => {
     const { lab, peer } = await openBeside(fulfils, true)
     const ids = ['1', '2'].map(end => `00000000-0000-4000-8000-00000000000${end}`)
     const late = (id: string | undefined): Promise<Packet> => peer.ask({ type: 'message', protocolData: [lateMessage(id ?? '')] })
-    for (const id of ids) await peer.ask({ type: 'message', protocolData: [octets('ilp', pay(lab).prepare), transferMark(id)] })
+    for (const id of ids) await peer.ask({ type: 'message', protocolData: [octets('ilp', pay(lab).prepare), json('paychan', { transfer: id })] })
     expect((await lab.alice.durable()).balance).toBe(20)
     await lab.clock.advance(60_000)
     expect([(await late(ids[0])).type, (await late(ids[0])).type]).toEqual(['response', 'response'])

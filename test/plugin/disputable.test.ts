@@ -1,7 +1,7 @@
 /** What the sender of a packet may still object to: when it is closed, and how much there can be. */
 import { describe, expect, it } from 'vitest'
-import { lateMessage, transferMark } from '../../src/btp/inquiry.js'
-import { octets } from '../../src/btp/protocol-data.js'
+import { lateMessage } from '../../src/btp/inquiry.js'
+import { json, octets } from '../../src/btp/protocol-data.js'
 import type { Session } from '../../src/btp/session.js'
 import type { Account } from '../../src/plugin/account.js'
 import { Disputable } from '../../src/plugin/disputable.js'
@@ -34,7 +34,7 @@ async function openBeside(options: Partial<PluginOptions>, module?: AnyModule) {
     const id = `00000000-0000-4000-8000-${String(ids.length).padStart(12, '0')}`
     ids.push(id)
     const { prepare } = ilpPayment(id, lab.clock.now() + 10_000)
-    await peer.ask({ type: 'message', protocolData: [octets('ilp', prepare), transferMark(id)] })
+    await peer.ask({ type: 'message', protocolData: [octets('ilp', prepare), json('paychan', { transfer: id })] })
   }
   const balance = async (): Promise<number> => (await lab.alice.durable()).balance
   const dispute = async (): Promise<[number, number]> => {
@@ -92,6 +92,42 @@ describe('what may be disputed', () => {
     expect((await lab.bob.durable()).balance).toBe(0)
   })
 
+  it('is closed as soon as the sender tells, with a later packet, that it has stored the end of all before', async () => {
+    const lab = new Lab({ alice: { services: {} }, bob: { services: {} } })
+    lab.bob.onStart = plugin => { plugin.registerDataHandler(async packet => fulfillOf(packet)) }
+    await lab.bob.start()
+    await lab.alice.start()
+    const stages = async (): Promise<string[]> => Object.values((await lab.bob.durable()).open)
+    let sent = 0
+    const pay = async (): Promise<void> => {
+      watch(lab.alice.plugin.sendData(ilpPayment(`final ${++sent}`, lab.clock.now() + 10_000).prepare))
+      await settle()
+    }
+    for (let n = 0; n < 20; n++) await pay()
+    expect(await stages()).toEqual(['answered'])
+    // One whose answer is lost, and all behind it, until its end is known.
+    lab.network.drop(({ packet }) => packet.type === 'response', 1)
+    for (let n = 0; n < 5; n++) await pay()
+    expect(await stages()).toEqual(Array.from({ length: 5 }, () => 'answered'))
+    await lab.clock.advance(120_000)
+    for (let n = 0; n < 2; n++) await pay()
+    expect(await stages()).toEqual(['answered'])
+    expect((await lab.balances())[0]).toBe(-(await lab.balances())[1])
+  })
+
+  it('I9: is what a sender has not called final, whatever numbers it gives', async () => {
+    const { lab, peer } = await openBeside({ maxBalance: '1000' })
+    const ids = Array.from({ length: 6 }, (_, n) => `00000000-0000-4000-8000-00000000000${n}`)
+    const marks = [{ n: 3, final: 0 }, { n: 4, final: 9e15 }, { n: 1e15, final: 4 }, { n: 2, final: -1 }, { n: 0, final: 1e15 }, {}]
+    for (const [at, mark] of marks.entries()) {
+      const { prepare } = ilpPayment(ids[at] ?? '', lab.clock.now() + 10_000, '1')
+      await peer.ask({ type: 'message', protocolData: [octets('ilp', prepare), json('paychan', { transfer: ids[at], ...mark })] })
+    }
+    const answers = await Promise.all(ids.map(id => peer.ask({ type: 'message', protocolData: [lateMessage(id)] })))
+    // What came before a higher number was called final is closed. Numbers that are none close nothing.
+    expect(answers.map(({ type }) => type)).toEqual(['error', 'error', 'response', 'response', 'response', 'response'])
+  })
+
   it('is not closed by a question of the session before, whose answer took long, when it was told on the session now', () => {
     const closed: string[] = []
     const [before, now] = [Object.create(null) as Session, Object.create(null) as Session]
@@ -101,7 +137,7 @@ describe('what may be disputed', () => {
       ledger: { close: (id: string) => { closed.push(id) }, currentLimits: { maximum: Infinity, minimum: -Infinity } }
     } as unknown as Account
     const disputable = new Disputable(account)
-    disputable.add('p', 1n, { session: now, expiresAt: account.clock.now() + 1000, position: 0n })
+    disputable.add('p', 1n, { session: now, number: 0, expiresAt: account.clock.now() + 1000, position: 0n })
     disputable.asked([], true, before)
     expect(closed).toEqual([])
     disputable.stop()
