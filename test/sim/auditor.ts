@@ -349,6 +349,11 @@ export class Auditor {
     if (word === 'cancelled' && words.includes('fulfilled')) this.#world.violate('I3', `${side}'s host hears cancelled of payment ${payment.number} after fulfilled (${by})`)
   }
 
+  /** The balances differ: by no more than what its sender was told, or its receiver, since the other side kept to its books. */
+  toldOfDifference(side: SideName, { sum, ours, theirs }: { sum: string; ours: string; theirs: string }): void {
+    this.#world.violate('I1', `${side}'s host hears that ${sum} is ${ours}, and ${theirs} with the peer`)
+  }
+
   /** An incoming payment is disputed here; an outgoing one is cancelled here, and the peer keeps it. */
   #isDisputed(side: SideName, payment: Payment): boolean {
     const status = this.books[side].of(payment.condition)
