@@ -16,7 +16,6 @@ import { COUNTERPART, HELD_IN_A_PAGE, SUM_NAMES, pageAnswer, readComparison, rea
 import type { Report, SumName } from '../btp/reconcile.js'
 import type { SubProtocol } from '../btp/packets.js'
 import type { Session } from '../btp/session.js'
-import type { Group } from '../ledger/committer.js'
 import { changeUntilDone } from './account.js'
 import type { Account, BalanceDispute } from './account.js'
 import { recover } from './recovery.js'
@@ -62,12 +61,14 @@ export class Reconcile {
   /** Differences that nobody has decided about. */
   readonly #open = new Map<SumName, Numbers>()
   /** Differences that our host has accepted. */
-  readonly #accepted = new Map<SumName, Amount>()
+  #accepted = new Map<SumName, Amount>()
   /** The peer has lost its books. */
   #isPeerNew = false
   /** What the peer said last. */
   #heard = ''
   #isAsking = false
+  /** Something has changed since the question was sent. */
+  #asksAgain = false
   #delayMs = FIRST_DELAY_MS
   #cancelTimer: CancelTimer | undefined
   #life = { isOver: false }
@@ -158,13 +159,16 @@ export class Reconcile {
   // ---- asking
 
   async #ask(session: Session): Promise<void> {
+    this.#asksAgain = this.#isAsking
     if (this.#isAsking) return
     this.#isAsking = true
     const { account } = this.#options
     let isDone = false
     try {
       const comparison = await this.#compare(session)
-      if (account.session() === session && !this.#life.isOver) isDone = await this.#judge(comparison)
+      // What was decided meanwhile was decided on other numbers.
+      const counts = account.session() === session && !this.#life.isOver && !this.#asksAgain
+      if (counts) isDone = await this.#judge(comparison)
     } catch (error) {
       account.log.debug(`the books cannot be compared now: ${printable(messageOf(error))}`)
       // An older one of ours, that knows nothing of this.
@@ -172,7 +176,7 @@ export class Reconcile {
     }
     this.#isAsking = false
     const current = account.session()
-    if (current !== session && this.#compares(current)) void this.#ask(current)
+    if ((current !== session || this.#asksAgain) && this.#compares(current)) void this.#ask(current)
     else if (!isDone && current !== undefined) {
       this.#askIn(this.#delayMs)
       this.#delayMs = Math.min(this.#delayMs * 2, LAST_DELAY_MS)
@@ -265,12 +269,15 @@ export class Reconcile {
         sums[name] = comparison.theirs[COUNTERPART[name]]
       }
     }
-    const put = (group: Group): void => { records.put(group, RECORD, textOfRecord([], [...accepted])) }
-    await account.ledger.adopt(comparison.now, sums, [], put)
-    account.log.info(`the dispute is resolved by ${choice === 'ours' ? 'our' : 'the peer\'s'} numbers: ${this.#text()}`)
-    this.#open.clear()
-    this.#accepted.clear()
-    for (const [name, amount] of accepted) this.#accepted.set(name, amount)
+    const was = this.#text()
+    await account.ledger.adopt(comparison.now, sums, [], group => {
+      records.put(group, RECORD, textOfRecord([], [...accepted]))
+      group.onDurable(() => {
+        this.#open.clear()
+        this.#accepted = accepted
+      })
+    })
+    account.log.info(`resolved, '${choice}': ${was}`)
     // What the peer hears may be what it waits for.
     this.sessionUp(session)
   }

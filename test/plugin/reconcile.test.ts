@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { json, readJson } from '../../src/btp/protocol-data.js'
 import { DisputeError, InvalidFieldsError, UnreachableError } from '../../src/core/errors.js'
-import type { BalanceDispute, Dispute } from '../../src/plugin/account.js'
+import type { BalanceDispute } from '../../src/plugin/account.js'
 import { chooser } from '../support/chooser.js'
 import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
 import { Lab, settle, watch } from '../support/lab.js'

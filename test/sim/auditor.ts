@@ -349,7 +349,7 @@ export class Auditor {
     if (word === 'cancelled' && words.includes('fulfilled')) this.#world.violate('I3', `${side}'s host hears cancelled of payment ${payment.number} after fulfilled (${by})`)
   }
 
-  /** The balances differ: by no more than what its sender was told, or its receiver, since the other side kept to its books. */
+  /** I1: none of these books was ever changed from outside, so that they never differ by more than what is in flight. */
   toldOfDifference(side: SideName, { sum, ours, theirs }: { sum: string; ours: string; theirs: string }): void {
     this.#world.violate('I1', `${side}'s host hears that ${sum} is ${ours}, and ${theirs} with the peer`)
   }
