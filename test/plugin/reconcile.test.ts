@@ -84,7 +84,7 @@ describe('books that agree', () => {
 })
 
 describe('books that differ', () => {
-  it('are told once on each side, with both numbers', async () => {
+  it('H14: are told once on each side, with both numbers', async () => {
     const lab = await openDiffering()
     expect(differences(lab.alice)).toEqual([{ sum: 'outgoingFulfilled', ours: '7', theirs: '10' }])
     expect(differences(lab.bob)).toEqual([{ sum: 'incomingFulfilled', ours: '10', theirs: '7' }])
@@ -157,6 +157,43 @@ describe('books that differ', () => {
     await lab.clock.advance(120_000)
     expect(differences(lab.alice)).toEqual([{ sum: 'outgoingFulfilled', ours: '4', theirs: '10' }])
     expect(differences(lab.bob)).toEqual([{ sum: 'incomingFulfilled', ours: '10', theirs: '4' }])
+  })
+})
+
+describe('a late Fulfill that the peer does not concede', () => {
+  it('is a difference: its sender was told by the transfer, stops, and goes on by its own numbers', async () => {
+    const lab = new Lab({ alice: { services: {} } })
+    const peer = new ScriptedPeer(lab, { announces: true })
+    const { prepare, fulfill } = ilpPayment('late', lab.clock.now() + 3000)
+    let counted = 0
+    peer.script = ({ protocolData }) => {
+      const [primary] = protocolData
+      if (primary?.protocolName === 'ilp') return 'silence'
+      const { ask, late } = Object(primary && readJson(primary)) as { ask?: string[]; late?: string }
+      if (late !== undefined) return { code: 'F07', name: 'AlreadyFulfilledError' }
+      if (ask === undefined) return books(protocolData, { incomingFulfilled: String(counted) })
+      if (ask.length > 0) counted = 10
+      return [json('paychan', { fulfilled: Object.fromEntries(ask.map(id => [id, fulfill.toString('base64url')])), cancelled: [], held: [] })]
+    }
+    await peer.listen()
+    await lab.alice.start()
+    const sent = watch(lab.alice.plugin.sendData(prepare))
+    await lab.clock.advance(60_000)
+    expect([sent.state, lab.alice.seen('dispute').map(([, dispute]) => dispute.id === undefined ? 'balances' : dispute.direction)]).toEqual(['rejected', ['outgoing']])
+    const next = () => lab.alice.plugin.sendData(ilpPayment('next', lab.clock.now() + 3000).prepare)
+    await expect(next()).rejects.toThrow('outgoingFulfilled is 0 here, 10 with the peer')
+    lab.network.cut()
+    await lab.reconnect()
+    await lab.alice.restart()
+    await expect(next()).rejects.toThrow(DisputeError)
+    expect(lab.alice.seen('dispute')).toHaveLength(1)
+    await lab.alice.plugin.resolveDispute('ours')
+    void next().catch(() => undefined)
+    await settle()
+    expect(lab.held(lab.alice).outgoing).toBe(10)
+    lab.network.cut()
+    await lab.clock.advance(100_000)
+    expect(lab.alice.seen('dispute')).toHaveLength(1)
   })
 })
 
