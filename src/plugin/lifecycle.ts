@@ -328,7 +328,7 @@ export class Lifecycle {
     this.#attempt = undefined
     this.#setRole('holder')
     this.#parts.succession?.announce()
-    for (const { resolve } of this.#whenReady.splice(0)) resolve()
+    this.#letGo()
     if (link.session !== undefined) this.#greet()
   }
 
@@ -418,6 +418,11 @@ export class Lifecycle {
     }
     if (this.#phase !== 'ready' || this.#link?.session !== session) return
     this.#greet()
+    this.#letGo()
+  }
+
+  /** Whoever waits looks again. */
+  #letGo(): void {
     for (const { resolve } of this.#whenReady.splice(0)) resolve()
   }
 
@@ -444,6 +449,7 @@ export class Lifecycle {
 
   /** A session is gone: told where its beginning was. */
   #part(): void {
+    if (this.#phase === 'ready') this.#letGo()
     if (!this.#hasGreeted) return
     this.#hasGreeted = false
     this.#parts.emit('disconnect')
@@ -466,11 +472,29 @@ export class Lifecycle {
   }
 
   #handle(packet: RequestPacket, session: Session, reply: Reply): Promise<SubProtocol[] | undefined> | undefined {
-    if (this.#phase !== 'ready' || (movesValue(packet) && this.#isDue)) return this.#handleEarly(packet, session, reply)
+    if (this.#phase !== 'ready' || this.#mustWait(packet, session)) return this.#handleEarly(packet, session, reply)
     if (this.#disconnecting !== undefined && (packet.type === 'prepare' || this.#parts.data.isForHost(packet))) {
       return Promise.reject(new UnreachableError('this side is disconnecting'))
     }
     return this.#parts.requests.handle(packet, session, reply)
+  }
+
+  /** Whether a request changes books, or what secures them, before it is clear that these are new. */
+  #mustWait(packet: RequestPacket, session: Session): boolean {
+    return this.#parts.reconcile.isDue(session) && movesValue(packet)
+  }
+
+  #untilReady(): Promise<void> {
+    return new Promise<void>((resolve, reject) => { this.#whenReady.push({ resolve, reject }) })
+  }
+
+  /** What a host that sends has to wait for: that it is clear whether these books are new, or that the session is gone. */
+  get comparing(): Promise<void> | undefined {
+    return this.#phase === 'ready' && this.#isDue ? this.#untilCompared() : undefined
+  }
+
+  async #untilCompared(): Promise<void> {
+    while (this.#phase === 'ready' && this.#isDue) await this.#untilReady()
   }
 
   /** Calls of the peer's module are answered while ours connects, since both may need each other for that; all else waits. */
@@ -479,9 +503,7 @@ export class Lifecycle {
     const isCall = name !== undefined && !['ilp', 'custom', 'claim', 'info', 'balance', 'limit', PAYCHAN].includes(name)
     if (this.#phase === 'disconnecting') throw new UnreachableError('this side is disconnecting')
     const arrivedAt = this.#parts.environment.clock.now()
-    while (!isCall && (this.#phase !== 'ready' || (movesValue(packet) && this.#isDue))) {
-      await new Promise<void>((resolve, reject) => { this.#whenReady.push({ resolve, reject }) })
-    }
+    while (!isCall && (this.#phase !== 'ready' || this.#mustWait(packet, session))) await this.#untilReady()
     return this.#parts.requests.handle(packet, session, reply, arrivedAt)
   }
 

@@ -317,7 +317,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       sendTransfer: (again, transfer) => new Promise((resolve, reject) => {
         if (ready().isDisconnecting && !again) throw new UnreachableError('this side is disconnecting')
         this.#generation.mustSpeak('1.0', this.#lifecycle.session)
-        this.#outgoing.send(checkTransfer(transfer, this.#addresses()), again, { resolve, reject })
+        this.#whenCompared(() => { this.#outgoing.send(checkTransfer(transfer, this.#addresses()), again, { resolve, reject }) }, reject)
       }),
       fulfillCondition: (_again, transferId, fulfillment, ilp) => new Promise((resolve, reject) => {
         ready()
@@ -596,7 +596,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   sendData(data: Uint8Array): Promise<Bytes> {
     return new Promise((resolve, reject) => {
       this.#mustBeSending()
-      this.#data.send(data, resolve, reject)
+      this.#whenCompared(() => { this.#data.send(data, resolve, reject) }, reject)
     })
   }
 
@@ -615,6 +615,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    */
   async sendMoney(amount: string): Promise<void> {
     this.#mustBeSending()
+    await this.#lifecycle.comparing
     await this.#money.send(amount)
   }
 
@@ -644,6 +645,13 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   /** Takes the handler of the peer's settlements away, if there is one. */
   deregisterMoneyHandler(): void {
     this.#money.place.deregister()
+  }
+
+  /** Sends: at once, or when it is clear that these books are new. */
+  #whenCompared(send: () => void, failed: (error: unknown) => void): void {
+    const { comparing } = this.#lifecycle
+    if (comparing === undefined) send()
+    else comparing.then(send).catch(failed)
   }
 
   #mustBeSending(): void {
