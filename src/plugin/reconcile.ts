@@ -101,7 +101,12 @@ export class Reconcile {
 
   /** Whether nothing may move before the peer was asked: these books are new, or were emptied. */
   isDue(session: Session | undefined): boolean {
-    return this.#isNew && this.#compares(session)
+    return this.#compares(session) && this.#isBlank()
+  }
+
+  /** With a peer that nothing is compared with, what is new may have been traded on. */
+  #isBlank(): boolean {
+    return this.#isNew &&= SUM_NAMES.every(name => this.#options.account.ledger.currentSums[name] === 0n)
   }
 
   #compares(session: Session | undefined): session is Session {
@@ -211,7 +216,7 @@ export class Reconcile {
       if (stage === 'fulfilling') fulfilling += amount
       if (stage === 'sent' || stage === 'unsure') sent += amount
     }
-    return { incomingFulfilled, outgoingFulfilled, settledIn, settledOut, incomingHeld, fulfilling, sent, settling: money.underWay, isNew: this.#isNew }
+    return { incomingFulfilled, outgoingFulfilled, settledIn, settledOut, incomingHeld, fulfilling, sent, settling: money.underWay, isNew: this.#isBlank() }
   }
 
   /** Tells whether there is nothing left to be found out on this session. */
