@@ -14,7 +14,7 @@ export type { MaxValueEntry, MaxValueTracker } from './ledger/max-value-tracker.
 export type { LoggedTransfer, TransferWithInfo } from './ledger/records.js'
 export type { TransferLog } from './ledger/transfer-log.js'
 export type { TransferState } from './ledger/stages.js'
-export type { Dispute, ObservedPacket, PluginEvents, Role } from './plugin/account.js'
+export type { BalanceDispute, Dispute, ObservedPacket, PluginEvents, Role } from './plugin/account.js'
 export type * from './plugin/lpi.js'
 export type { PluginClass } from './plugin/make-plugin.js'
 export type { PaymentChannelModule, PluginContext } from './plugin/module.js'

@@ -104,6 +104,19 @@ export class UnreachableError extends PaychanError {
   override readonly ilpErrorCode = 'T01'
 }
 
+/**
+ * The two sides' balances differ, and nobody has decided about it: `resolveDispute` does. By its name it is an UnreachableError, which hosts
+ * understand: what cannot be sent here now may go another way.
+ */
+export class DisputeError extends UnreachableError {}
+
+/** The store is empty, but the peer has books of this account: see the option `recover`. */
+export class EmptiedStoreError extends PaychanError {
+  override readonly name = 'EmptiedStoreError'
+  override readonly code = 'T00'
+  override readonly ilpErrorCode = 'T00'
+}
+
 /** The store failed, so nothing was changed; `outcome: 'unknown'` where even that cannot be said. */
 export class StoreError extends PaychanError {
   override readonly name = 'StoreError'

@@ -4,7 +4,7 @@
  */
 import { formatAmount, parseAmount } from '../core/amounts.js'
 import type { Amount, Limit } from '../core/amounts.js'
-import { DuplicateIdError, NotAcceptedError, StoreError } from '../core/errors.js'
+import { DuplicateIdError, NotAcceptedError, StoreError, UnreachableError } from '../core/errors.js'
 import type { Group } from './committer.js'
 import type { OpenPages } from './open-pages.js'
 import { headOf, historyPageOf, isImplied, openRecordOf } from './records.js'
@@ -74,6 +74,13 @@ export interface View<T extends LoggedTransfer = LoggedTransfer> {
    * @throws NotAcceptedError when it is in another stage than `checking`, or when `entry` is not what `get` returns now
    */
   remove(entry: Entry<T>): void
+}
+
+/** An outgoing transfer that the peer has in its books; with its preimage, where it is fulfilled. */
+export interface Adopted<T extends LoggedTransfer> {
+  readonly transfer: T
+  readonly open: OpenRecord
+  readonly fulfillment: string | undefined
 }
 
 /** What is durable, and how what was decided gets there. */
@@ -316,6 +323,22 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
       while (newestFirst[0] !== undefined && page.length < HISTORY_PAGE && at - newestFirst[0][0] < HISTORY_SPAN_MS) page.push(newestFirst.shift() as Moment)
       this.#group.put(this.#keys.history(at, id), historyPageOf(page))
     }
+  }
+
+  /**
+   * Sets sums, and adds outgoing transfers beside them, whatever the limits are: the peer has both. No id of them may be known.
+   * @throws UnreachableError where a sum is not as `expected`
+   */
+  adopt(expected: Partial<Sums> | undefined, sums: Partial<Sums>, transfers: ReadonlyArray<Adopted<T>>): void {
+    if (expected !== undefined && STORED_SUMS.some(name => this.#sums[name] !== expected[name])) throw new UnreachableError('the balance has changed: try again')
+    const { maximum, minimum } = this.#limits
+    Object.assign(this.#sums, sums)
+    Object.assign(this.#limits, { maximum: Infinity, minimum: -Infinity })
+    for (const { transfer, open, fulfillment } of transfers) {
+      const entry = this.create(transfer.id, transfer, false, open)
+      if (fulfillment !== undefined) this.move(entry, 'fulfilled', { fulfillment, report: 'fulfill' })
+    }
+    Object.assign(this.#limits, { maximum, minimum })
   }
 
   setLimit(which: keyof Limits, value: Limit): void {

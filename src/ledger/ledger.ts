@@ -9,7 +9,7 @@ import type { Amount, Limit } from '../core/amounts.js'
 import { InvalidFieldsError } from '../core/errors.js'
 import type { Committer, Group } from './committer.js'
 import { Draft, HISTORY_SPAN_MS, STORED_SUMS, hold, inFlightOf, positionOf } from './draft.js'
-import type { Entry, Limits, Memory, Sums, View } from './draft.js'
+import type { Adopted, Entry, Limits, Memory, Sums, View } from './draft.js'
 import { OpenPages } from './open-pages.js'
 import {
   afterFinal, damaged, headOf, historyPageOf, ledgerKeys, parseEvidence, parseHistoryPage, parseOpenPage, parseStoredLimit, parseStoredSum, parseTransferRecord
@@ -71,6 +71,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #inFlight = 0
   /** See `withhold`. */
   #withheld = { amount: 0n, until: 0 }
+  #conceded = 0n
   /** Final ones, in two generations, the older of which goes as a whole. To find the first of a map takes longer the more went before it. */
   #cache = new Map<string, Entry<T>>()
   #olderCache = new Map<string, Entry<T>>()
@@ -244,6 +245,11 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return this.#limits
   }
 
+  /** As `sums`, once they have been read. */
+  get currentSums(): Readonly<Sums> {
+    return this.#sums
+  }
+
   /** What limits act on, once it has been read: the balance, with what was settled. */
   get position(): Amount {
     return positionOf(this.#sums)
@@ -254,7 +260,13 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
    * again and again, and dispute all of it (I9). It counts nowhere else, and is forgotten with the process.
    */
   withhold(amount: Amount, at: number, until: number): void {
+    this.#conceded += amount
     this.#withheld = { amount: this.#withheldAt(at) + amount, until }
+  }
+
+  /** All that was ever withheld in this process: by so much, at most, an incoming sum has become less. */
+  get conceded(): Amount {
+    return this.#conceded
   }
 
   #withheldAt(at: number): Amount {
@@ -464,6 +476,17 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       this.#draftIn(group).settle(which, amount, most)
       also(group)
       return true
+    })
+  }
+
+  /**
+   * Takes sums over from the peer's books, and outgoing transfers with them, whatever the limits are; what `also` writes lands in the same
+   * commit. @throws UnreachableError where `expected` is not what is there any more; StoreError, StandbyError
+   */
+  async adopt(expected: Partial<Sums> | undefined, sums: Partial<Sums>, transfers: ReadonlyArray<Adopted<T>>, also?: (group: Group) => void): Promise<void> {
+    await this.#committer.submit(group => {
+      this.#draftIn(group).adopt(expected, sums, transfers)
+      also?.(group)
     })
   }
 

@@ -2,7 +2,7 @@
  * What the two directions of transfers share: the ledger they change, the peer they talk to, the host they report to.
  * Imports core, btp and ledger.
  */
-import type { Limit } from '../core/amounts.js'
+import type { Amount, Limit } from '../core/amounts.js'
 import type { Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
 import type { Random } from '../core/random.js'
@@ -50,6 +50,18 @@ export interface Dispute {
   reason: string
 }
 
+/** The books of the two sides differ by what nothing in flight explains. Integer strings, base units. */
+export interface BalanceDispute {
+  /** None: it is about no single transfer. */
+  id?: undefined
+  /** Which sum it is here: of what was fulfilled or settled, by the peer (in) or by this side (out). */
+  sum: 'incomingFulfilled' | 'outgoingFulfilled' | 'settledIn' | 'settledOut'
+  /** What it is here. */
+  ours: string
+  /** What the peer has in its place. */
+  theirs: string
+}
+
 /** A packet as it passed between the two sides, for whoever wants to watch them talk. */
 export interface ObservedPacket {
   /** `in`: the peer sent it. */
@@ -60,8 +72,8 @@ export interface ObservedPacket {
 
 /** The plugin's events: LPI's, and ours. */
 export interface PluginEvents extends LpiEvents {
-  /** A preimage came too late for its sender. */
-  dispute: (dispute: Dispute) => void
+  /** A preimage came too late for its sender; or, without an id, the balances differ, until `resolveDispute` is called. */
+  dispute: (dispute: Dispute | BalanceDispute) => void
   /**
    * A BTP packet (RFC 23) of an authenticated session: raised when one of the peer's was read, before it is acted upon, and just
    * before one of ours is sent. What authenticates is left out, so that no token is ever in it.
@@ -93,6 +105,10 @@ export interface Account {
   readonly address: () => string
   readonly peerAddress: () => string
   readonly info: () => LedgerInfo
+  /** @throws DisputeError, UnreachableError where nothing new may be sent */
+  readonly mustTrade: () => void
+  /** By a transfer of that amount, of which its host was told, the peer counts more. */
+  readonly differs: (amount: Amount) => void
   /** The peer's balance, seen from here: asked over the wire. */
   readonly askPeerBalance: () => Promise<string>
   readonly emit: <E extends keyof PluginEvents>(event: E, ...args: Parameters<PluginEvents[E]>) => void
@@ -122,8 +138,9 @@ export function checkInFlight({ maxInFlight, maxInFlightAmount }: Account, { inF
   if (inFlight >= maxInFlight || incomingHeld + BigInt(amount) > maxInFlightAmount) throw new Excess('too much is in flight')
 }
 
-/** Creates an outgoing transfer. @throws InsufficientBalanceError when the limits do not allow it */
-export function createOutgoing({ clock }: Account, view: View<Transfer>, id: string, transfer: Transfer, stage: 'offered' | 'sent'): Entry<Transfer> {
+/** Creates an outgoing transfer. @throws DisputeError, UnreachableError where nothing may be sent; InsufficientBalanceError when the limits do not allow it */
+export function createOutgoing({ clock, mustTrade }: Account, view: View<Transfer>, id: string, transfer: Transfer, stage: 'offered' | 'sent'): Entry<Transfer> {
+  mustTrade()
   try {
     return view.create(id, transfer, false, { v: 1, stage, at: clock.now() })
   } catch (error) {
@@ -173,9 +190,10 @@ export function stoppedError(id: string): UnreachableError {
 }
 
 /** Tells the host of a transfer on which the two sides do not agree. */
-export function reportDispute({ clock, emit, ledger }: Account, { amount: value, info: { isIncoming, transfer } }: Entry<Transfer>, fulfillment: string, reason: string): void {
+export function reportDispute({ clock, emit, ledger, differs }: Account, { amount: value, info: { isIncoming, transfer } }: Entry<Transfer>, fulfillment: string, reason: string): void {
   const { id, amount, executionCondition, expiresAt } = transfer
   if (isIncoming) ledger.withhold(value, clock.now(), clock.now() + WITHHELD_MS)
+  else differs(value)
   emit('dispute', { id, direction: isIncoming ? 'incoming' : 'outgoing', amount, executionCondition, fulfillment, expiresAt, reason })
 }
 

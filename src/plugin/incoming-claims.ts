@@ -116,7 +116,7 @@ export function claimRetryDelay(random: Random, failures: number): number {
 }
 
 /** The old package sends a claim that is a string as text. */
-function readClaim(sub: SubProtocol): JsonValue {
+export function readClaim(sub: SubProtocol): JsonValue {
   if (sub.contentType === ContentType.json) return readJson(sub)
   if (sub.contentType === ContentType.text) return readText(sub)
   throw new InvalidFieldsError('claim must be JSON')

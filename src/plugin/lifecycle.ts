@@ -3,7 +3,7 @@
  * and ends all that again, from whatever point. Imports core, btp and ledger.
  */
 import { printable, toHex } from '../core/bytes.js'
-import { InvalidFieldsError, StandbyError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
+import { EmptiedStoreError, InvalidFieldsError, StandbyError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import { sleep } from '../core/timers.js'
 import type { Acceptor } from '../core/transport.js'
@@ -11,6 +11,7 @@ import { PAYCHAN } from '../btp/auth.js'
 import { Doorkeeper, doorkeeperOf } from '../btp/doorkeeper.js'
 import { Link } from '../btp/link.js'
 import type { Packet, RequestPacket, ResponsePacket, SubProtocol } from '../btp/packets.js'
+import { find } from '../btp/protocol-data.js'
 import type { RequestBody, Reply, Session } from '../btp/session.js'
 import type { Committer } from '../ledger/committer.js'
 import type { Ledger } from '../ledger/ledger.js'
@@ -28,6 +29,7 @@ import type { Money } from './money.js'
 import { checkCredentials } from './options.js'
 import type { Credentials, PluginOptions, Settings } from './options.js'
 import type { Outgoing } from './outgoing.js'
+import type { Reconcile } from './reconcile.js'
 import type { Requests } from './requests.js'
 import type { Settlement } from './settlement.js'
 import type { Succession } from './succession.js'
@@ -63,6 +65,7 @@ export interface Parts {
   readonly incoming: Incoming
   readonly data: Data
   readonly money: Money
+  readonly reconcile: Reconcile
   readonly requests: Requests
   readonly emit: Account['emit']
   /** Where the store is shared with others that can be heard. */
@@ -122,7 +125,12 @@ export class Lifecycle {
 
   /** Whether there is a session, and all that a host may ask is known. */
   get isConnected(): boolean {
-    return this.#phase === 'ready' && this.#link?.session !== undefined
+    return this.#phase === 'ready' && this.#link?.session !== undefined && !this.#isDue
+  }
+
+  /** Whether nothing may be traded before the peer was asked whether these books are new. */
+  get #isDue(): boolean {
+    return this.#parts.reconcile.isDue(this.#link?.session)
   }
 
   get role(): Role {
@@ -241,6 +249,7 @@ export class Lifecycle {
     this.#mustBeCurrent(attempt)
     await this.#parts.ledger.load()
     await this.#parts.money.load()
+    await this.#parts.reconcile.load()
     this.#mustBeCurrent(attempt)
     const link = await this.#openLink()
     this.#mustBeCurrent(attempt)
@@ -255,7 +264,11 @@ export class Lifecycle {
     else if (server !== undefined) await this.#dial(link, attempt, deadline ?? Infinity)
     if (this.#parts.module !== undefined) await this.#connectModule(this.#parts.module)
     this.#mustBeCurrent(attempt)
-    if (link.session !== undefined) this.#parts.identity.meet(link.session, await this.#ledgerId())
+    if (link.session !== undefined) {
+      this.#parts.identity.meet(link.session, await this.#ledgerId())
+      // Who has dialled tells the host what is wrong by its connect; elsewhere, and where the peer cannot tell now, it is asked after that.
+      if (!needsNoAnswer) await this.#checkBooks(link.session).catch((error: unknown) => { if (error instanceof EmptiedStoreError || !isTemporary(error)) throw error })
+    }
     this.#mustBeCurrent(attempt)
     this.#becomeReady(link)
   }
@@ -315,7 +328,7 @@ export class Lifecycle {
     this.#attempt = undefined
     this.#setRole('holder')
     this.#parts.succession?.announce()
-    for (const { resolve } of this.#whenReady.splice(0)) resolve()
+    this.#letGo()
     if (link.session !== undefined) this.#greet()
   }
 
@@ -378,8 +391,48 @@ export class Lifecycle {
     return id
   }
 
+  /** Whether the books were filled from the peer's. */
+  async #checkBooks(session: Session): Promise<boolean> {
+    if (!this.#parts.reconcile.isDue(session)) return false
+    // What is taken over names both accounts.
+    if (this.#parts.settings.recovers) this.#parts.identity.becomeKnown()
+    return this.#parts.reconcile.check(session)
+  }
+
+  /** The books are blank: nothing is taken and no host hears of the session before it is clear that they are new. */
+  async #greetAfterCheck(session: Session): Promise<void> {
+    try {
+      if (await this.#checkBooks(session) && this.#phase === 'ready') {
+        for (const part of this.#traffic) {
+          part.stop()
+          part.resume()
+        }
+      }
+    } catch (error) {
+      if (this.#phase !== 'ready') return
+      if (error instanceof EmptiedStoreError || !isTemporary(error)) {
+        this.#fail(error instanceof Error ? error : new InvalidFieldsError(messageOf(error)))
+        return
+      }
+      await sleep(this.#parts.environment.clock, ASK_AGAIN_MS)
+    }
+    if (this.#phase !== 'ready' || this.#link?.session !== session) return
+    this.#greet()
+    this.#letGo()
+  }
+
+  /** Whoever waits looks again. */
+  #letGo(): void {
+    for (const { resolve } of this.#whenReady.splice(0)) resolve()
+  }
+
   /** A session is up, and both sides are known. */
   #greet(): void {
+    const current = this.#link?.session
+    if (current !== undefined && this.#isDue) {
+      void this.#greetAfterCheck(current)
+      return
+    }
     this.#hasGreeted = true
     this.#settling?.resolve()
     this.#parts.emit('connect')
@@ -388,6 +441,7 @@ export class Lifecycle {
     if (session !== undefined) {
       this.#parts.data.sessionUp(session)
       this.#parts.money.sessionUp(session)
+      this.#parts.reconcile.sessionUp(session)
     }
     this.#parts.settlement?.onSessionUp()
     if (this.#parts.identity.needsPeer && this.#link?.session !== this.#informedBy) void this.#refreshInfo()
@@ -395,6 +449,7 @@ export class Lifecycle {
 
   /** A session is gone: told where its beginning was. */
   #part(): void {
+    if (this.#phase === 'ready') this.#letGo()
     if (!this.#hasGreeted) return
     this.#hasGreeted = false
     this.#parts.emit('disconnect')
@@ -417,11 +472,29 @@ export class Lifecycle {
   }
 
   #handle(packet: RequestPacket, session: Session, reply: Reply): Promise<SubProtocol[] | undefined> | undefined {
-    if (this.#phase !== 'ready') return this.#handleEarly(packet, session, reply)
+    if (this.#phase !== 'ready' || this.#mustWait(packet, session)) return this.#handleEarly(packet, session, reply)
     if (this.#disconnecting !== undefined && (packet.type === 'prepare' || this.#parts.data.isForHost(packet))) {
       return Promise.reject(new UnreachableError('this side is disconnecting'))
     }
     return this.#parts.requests.handle(packet, session, reply)
+  }
+
+  /** Whether a request changes books, or what secures them, before it is clear that these are new. */
+  #mustWait(packet: RequestPacket, session: Session): boolean {
+    return this.#parts.reconcile.isDue(session) && movesValue(packet)
+  }
+
+  #untilReady(): Promise<void> {
+    return new Promise<void>((resolve, reject) => { this.#whenReady.push({ resolve, reject }) })
+  }
+
+  /** What a host that sends has to wait for: that it is clear whether these books are new, or that the session is gone. */
+  get comparing(): Promise<void> | undefined {
+    return this.#phase === 'ready' && this.#isDue ? this.#untilCompared() : undefined
+  }
+
+  async #untilCompared(): Promise<void> {
+    while (this.#phase === 'ready' && this.#isDue) await this.#untilReady()
   }
 
   /** Calls of the peer's module are answered while ours connects, since both may need each other for that; all else waits. */
@@ -430,7 +503,7 @@ export class Lifecycle {
     const isCall = name !== undefined && !['ilp', 'custom', 'claim', 'info', 'balance', 'limit', PAYCHAN].includes(name)
     if (this.#phase === 'disconnecting') throw new UnreachableError('this side is disconnecting')
     const arrivedAt = this.#parts.environment.clock.now()
-    if (!isCall) await new Promise<void>((resolve, reject) => { this.#whenReady.push({ resolve, reject }) })
+    while (!isCall && (this.#phase !== 'ready' || this.#mustWait(packet, session))) await this.#untilReady()
     return this.#parts.requests.handle(packet, session, reply, arrivedAt)
   }
 
@@ -541,6 +614,7 @@ export class Lifecycle {
     this.#parts.courier.stop()
     for (const part of this.#traffic) part.stop()
     this.#parts.settlement?.stop()
+    this.#parts.reconcile.stop()
   }
 
   /**
@@ -573,4 +647,9 @@ export class Lifecycle {
     this.mustBeUsable()
     if (this.#phase !== 'ready') throw new UnreachableError('call connect() first')
   }
+}
+
+/** Whether a request changes books, or what secures them. */
+function movesValue({ type, protocolData }: RequestPacket): boolean {
+  return type !== 'message' || protocolData[0]?.protocolName === 'claim' || find(protocolData, 'ilp') !== undefined
 }

@@ -68,8 +68,9 @@ interface State {
   readonly last: number
   /** Those that the peer has not answered, in the order of their numbers. */
   readonly sending: readonly Sending[]
-  /** The greatest sum that a claim was made for. */
+  /** The greatest sum that a claim was made for, and the claim, as JSON. */
   readonly claimed?: string
+  readonly latest?: string
   /** The number that was credited last, and the ledger of the peer that counts so. */
   readonly credited: { readonly ledger: string; readonly number: number } | undefined
 }
@@ -177,6 +178,7 @@ export class Money {
     if (account.settlement !== undefined) throw new NotAcceptedError('under a host of LPI v1 the module settles by itself')
     const session = account.session()
     if (session === undefined) throw new UnreachableError('not connected to the peer')
+    account.mustTrade()
     generation.mustSpeak('2.0', session)
     if (amount === '0') return
     if (this.#calls.size + this.#beginning >= MOST_WAITING) throw new UnreachableError('too many settlements wait for the peer')
@@ -205,7 +207,7 @@ export class Money {
       // What is under way is in it, and what comes meanwhile is looked at when that has ended.
       for (;;) {
         await account.ledger.sums()
-        const owed = least(automatic.target - account.ledger.position, account.ledger.roomBelowMaximum) - this.#underWay()
+        const owed = least(automatic.target - account.ledger.position, account.ledger.roomBelowMaximum) - this.underWay
         const isDue = owed > automatic.target - automatic.threshold || (this.#isWanting && owed > 0n)
         this.#isWanting = false
         if (!isDue) break
@@ -217,7 +219,18 @@ export class Money {
     this.#isSettlingUp = false
   }
 
-  #underWay(): Amount {
+  /** Whether anything was ever settled, in either direction. */
+  get hasBegun(): boolean {
+    return this.#state !== NOTHING
+  }
+
+  /** The latest claim, as JSON. */
+  get latestClaim(): string | undefined {
+    return this.#state.latest
+  }
+
+  /** What the peer has not answered comes to. */
+  get underWay(): Amount {
     return this.#state.sending.reduce((sum, { amount }) => sum + parseAmount(amount), 0n)
   }
 
@@ -271,7 +284,7 @@ export class Money {
       await records.submit(group => {
         const draft = this.#draftIn(group)
         const sending = draft.state.sending.map(one => one.number === number ? { ...one, claim: made } : one)
-        draft.state = { ...draft.state, claimed: formatAmount(claimed), sending }
+        draft.state = { ...draft.state, claimed: formatAmount(claimed), latest: made, sending }
       })
       return { claim: made }
     }, () => life.isOver)
@@ -412,7 +425,9 @@ function claimData(claim: string | undefined): SubProtocol[] {
 }
 
 function parseState(text: string): State {
-  const { v, last, sending, claimed, credited } = (parseIfJson(text) ?? {}) as Partial<State> & { v?: unknown }
-  if (v === 1 && typeof last === 'number' && Array.isArray(sending)) return { last, sending, credited, ...(claimed === undefined ? {} : { claimed }) }
+  const { v, last, sending, claimed, latest, credited } = (parseIfJson(text) ?? {}) as Partial<State> & { v?: unknown }
+  if (v === 1 && typeof last === 'number' && Array.isArray(sending)) {
+    return { last, sending, credited, ...(claimed === undefined ? {} : { claimed }), ...(latest === undefined ? {} : { latest }) }
+  }
   throw new StoreError(`the record under '${MONEY_RECORD}' is of no known version`)
 }

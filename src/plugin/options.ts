@@ -61,6 +61,11 @@ export interface PluginOptions {
   store?: Store
   /** Where the ledger is kept: a host's plain store. */
   _store?: KeyValueStore
+  /**
+   * What to do where the store was emptied, while the peer has books of this account: `'from-peer'` takes over what the peer says, and has the
+   * module verify its last claim. It does nothing else, and may stay. Default: such a store is not used, and `connect` rejects with EmptiedStoreError.
+   */
+  recover?: 'from-peer'
   /** A host's logger, instead of the `debug` package. */
   _log?: HostLog
   /** How long before its expiry an incoming transfer can be fulfilled at the latest. Default 500, at most 60000. */
@@ -123,6 +128,8 @@ export interface Settings {
   automatic: Thresholds | undefined
   store: Store | undefined
   keyValueStore: KeyValueStore | undefined
+  /** Whether an emptied store is filled from the peer's books. */
+  recovers: boolean
   log: HostLog | undefined
   expiryMarginMs: number
   graceMs: number
@@ -192,6 +199,7 @@ export function parseOptions(given: unknown, services: PluginServices | null | u
     automatic: parseSettlement(options, isV2Host, provides.module),
     store,
     keyValueStore: store === undefined ? keyValueStore : undefined,
+    recovers: optional(options, 'recover', parseRecover) === 'from-peer',
     log: parseLog(options['_log'] ?? services?.log),
     maxInFlightAmount: optional(options, 'maxInFlightAmount', parseAmount) ?? Infinity,
     packetHistory: optional(options, 'packetHistory', parseBoolean) ?? false,
@@ -363,6 +371,11 @@ function parseBoolean(value: unknown, name: string): boolean {
 
 function parseSettler(value: unknown, name: string): 'automatic' | 'host' {
   if (value !== 'automatic' && value !== 'host') throw new InvalidFieldsError(`${name} must be 'automatic' or 'host'`)
+  return value
+}
+
+function parseRecover(value: unknown, name: string): 'from-peer' {
+  if (value !== 'from-peer') throw new InvalidFieldsError(`${name} must be 'from-peer'`)
   return value
 }
 

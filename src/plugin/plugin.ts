@@ -42,6 +42,7 @@ import type { MoneyRecords } from './money.js'
 import { Outgoing } from './outgoing.js'
 import { Relay } from './relay.js'
 import type { Calls, LocalCalls } from './relay.js'
+import { Reconcile } from './reconcile.js'
 import { Requests } from './requests.js'
 import { Rpc } from './rpc.js'
 import { Settlement } from './settlement.js'
@@ -95,6 +96,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   readonly #generation: Generation
   readonly #data: Data
   readonly #money: Money
+  readonly #reconcile: Reconcile
   readonly #requests: Requests
   readonly #acceptor: Acceptor | undefined
   readonly #lifecycle: Lifecycle
@@ -134,17 +136,12 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       settlement?.onOwed()
     } })
     this.#money = new Money({ account, generation, isV2Host, isTrusting, claims, automatic, records: this.#records() })
+    this.#reconcile = new Reconcile({ account, money: this.#money, records: this.#records(), keepsBooks: keepsBooks(this.#settings), recovers: this.#settings.recovers })
     this.#outgoing = new Outgoing(account)
     this.#incoming = new Incoming(account)
     const traffic = { outgoing: this.#outgoing, incoming: this.#incoming, data: this.#data, money: this.#money }
-    this.#requests = new Requests({
-      account,
-      identity: this.#identity,
-      ...traffic,
-      generation,
-      rpc,
-      send: body => this.#lifecycle.send(body)
-    })
+    const reconcile = this.#reconcile
+    this.#requests = new Requests({ account, identity: this.#identity, ...traffic, generation, reconcile, rpc, send: body => this.#lifecycle.send(body) })
     this.#local = this.#localCalls()
     this.#succession = this.#successionOf(owner)
     this.#relay = this.#succession && this.#relayOf(this.#succession, owner)
@@ -162,6 +159,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       courier,
       settlement,
       ...traffic,
+      reconcile,
       requests: this.#requests,
       emit: account.emit,
       succession: this.#succession,
@@ -243,6 +241,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       address: () => this.#identity.account(),
       peerAddress: () => this.#identity.peerAccount(),
       info: () => this.#identity.current(),
+      mustTrade: () => { this.#reconcile.mustTrade() },
+      differs: amount => { this.#reconcile.differs(amount) },
       askPeerBalance: () => askBalance(body => this.#lifecycle.send(body)),
       emit: (event, ...args) => {
         if (this.#succession?.hasSiblings === true) this.#relay?.mirror(event, args)
@@ -317,7 +317,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       sendTransfer: (again, transfer) => new Promise((resolve, reject) => {
         if (ready().isDisconnecting && !again) throw new UnreachableError('this side is disconnecting')
         this.#generation.mustSpeak('1.0', this.#lifecycle.session)
-        this.#outgoing.send(checkTransfer(transfer, this.#addresses()), again, { resolve, reject })
+        this.#whenCompared(() => { this.#outgoing.send(checkTransfer(transfer, this.#addresses()), again, { resolve, reject }) }, reject)
       }),
       fulfillCondition: (_again, transferId, fulfillment, ilp) => new Promise((resolve, reject) => {
         ready()
@@ -334,6 +334,10 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       },
       getPeerBalance: async () => askBalance(body => ready().send(body)),
       getLimit: async () => askLimit(body => ready().send(body)),
+      resolveDispute: async (_again, choice) => {
+        ready()
+        await this.#reconcile.resolve(choice)
+      },
       prune: async (_again, before) => {
         const over = this.#environment.clock.now() - this.#settings.graceMs
         return this.#ledger.prune(before, ({ transfer }) => Date.parse(transfer.expiresAt) < over)
@@ -501,6 +505,17 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     return this.#carry('prune', time)
   }
 
+  /**
+   * Decides about balances that differ (the event `dispute` without an id): until then nothing new is sent. `'ours'` keeps the numbers of this
+   * side, and takes the difference for known: only a further one is told. `'theirs'` takes the peer's numbers, and the other side's stop ends
+   * too; not both sides should. Does nothing where nothing is in dispute. Durable when it resolves.
+   * @throws UnreachableError without a session, and while what is in flight makes the numbers uncertain; InvalidFieldsError; StoreError
+   */
+  async resolveDispute(choice: 'ours' | 'theirs'): Promise<void> {
+    this.#lifecycle.mustBeUsable()
+    await this.#carry('resolveDispute', choice)
+  }
+
   // ---- transfers
 
   /**
@@ -581,7 +596,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   sendData(data: Uint8Array): Promise<Bytes> {
     return new Promise((resolve, reject) => {
       this.#mustBeSending()
-      this.#data.send(data, resolve, reject)
+      this.#whenCompared(() => { this.#data.send(data, resolve, reject) }, reject)
     })
   }
 
@@ -600,6 +615,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    */
   async sendMoney(amount: string): Promise<void> {
     this.#mustBeSending()
+    await this.#lifecycle.comparing
     await this.#money.send(amount)
   }
 
@@ -629,6 +645,13 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   /** Takes the handler of the peer's settlements away, if there is one. */
   deregisterMoneyHandler(): void {
     this.#money.place.deregister()
+  }
+
+  /** Sends: at once, or when it is clear that these books are new. */
+  #whenCompared(send: () => void, failed: (error: unknown) => void): void {
+    const { comparing } = this.#lifecycle
+    if (comparing === undefined) send()
+    else comparing.then(send).catch(failed)
   }
 
   #mustBeSending(): void {

@@ -21,6 +21,7 @@ type Carried = 'sendTransfer' | 'fulfillCondition' | 'rejectIncomingTransfer' | 
 export type Calls = Pick<LedgerPluginV1, Carried> & {
   /** `before`: milliseconds since 1970. */
   prune(before: number): Promise<number>
+  resolveDispute(choice: 'ours' | 'theirs'): Promise<void>
 }
 
 /** How they are carried out here. `again`: the call may have been carried out before, by a holder that is gone. */
@@ -34,7 +35,8 @@ const MOVES_VALUE: { readonly [C in keyof Calls]: boolean } = {
   sendRequest: false,
   getPeerBalance: false,
   getLimit: false,
-  prune: false
+  prune: false,
+  resolveDispute: false
 }
 
 /** Which events of the holder are raised by those that stand by: all that are about the ledger, and none that are about the instance. */

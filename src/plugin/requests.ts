@@ -18,6 +18,7 @@ import { checkAnswer } from './lpi-checks.js'
 import type { Message, OutgoingMessage, RequestHandler } from './lpi.js'
 import type { Money } from './money.js'
 import type { Outgoing } from './outgoing.js'
+import type { Reconcile } from './reconcile.js'
 import type { Rpc, SendMessage } from './rpc.js'
 import { CLAIM } from './settlement.js'
 import { answerSideProtocol } from './side-protocols.js'
@@ -30,6 +31,7 @@ export interface RequestsOptions {
   data: Data
   money: Money
   generation: Generation
+  reconcile: Reconcile
   rpc: Rpc
   send: SendMessage
 }
@@ -87,7 +89,7 @@ export class Requests {
     const [primary] = protocolData
     if (primary === undefined) throw new InvalidFieldsError('a Message must have a sub-protocol')
     const hasIlp = find(protocolData, 'ilp') !== undefined
-    if (primary.protocolName === PAYCHAN) return data.handleInquiry(primary, session)
+    if (primary.protocolName === PAYCHAN) return this.#options.reconcile.handle(primary, session) ?? data.handleInquiry(primary, session)
     if (primary.protocolName === 'custom' || hasIlp) {
       return this.#handleRequest({ ...this.#messageOf(protocolData), id: String(requestId) })
     }

@@ -259,6 +259,11 @@ export class Settlement {
     return parseSum(sum, 'sum') > parseSum(this.#outgoing.sum, 'sum')
   }
 
+  /** The latest claim, as JSON, taken by the peer or not. */
+  get latestClaim(): string | undefined {
+    return this.#outgoing.claim?.text
+  }
+
   #untaken(): { sum: string; text: string } | undefined {
     const { claim } = this.#outgoing
     return claim === undefined || claim.sum === this.#taken || claim.sum === this.#refused ? undefined : claim

@@ -48,7 +48,9 @@ class Run implements SoakRun {
       if (what === 'nothing') return new Promise(() => undefined)
       return what === 'reject' ? ilpReject('F02') : fulfillOf(packet, what === 'data' ? Buffer.alloc(upTo(30_000)) : undefined)
     })
-    plugin.on('dispute', ({ id, direction, amount }) => { if (direction === 'outgoing') this.#apart.set(id, { from: side, amount: Number(amount) }) })
+    plugin.on('dispute', dispute => {
+      if (dispute.id !== undefined && dispute.direction === 'outgoing') this.#apart.set(dispute.id, { from: side, amount: Number(dispute.amount) })
+    })
     plugin.registerMoneyHandler(async amount => { this.#told.set(side, (this.#told.get(side) ?? 0) + Number(amount)) })
   }
 

@@ -528,7 +528,8 @@ describe('a question that the peer refuses', () => {
       const [first] = packet.protocolData
       if (packet.type !== 'message') return undefined
       if (first?.protocolName !== 'paychan') return 'silence'
-      const { ask, more } = JSON.parse(Buffer.from(first.data).toString()) as { ask: string[]; more?: boolean }
+      const { ask, more } = JSON.parse(Buffer.from(first.data).toString()) as { ask?: string[]; more?: boolean }
+      if (ask === undefined) return { code: 'F01', name: 'InvalidFieldsError' }
       questions.push([ask.length, more === true])
       if (refuses && ask.length === 200) return { code: 'F00', name: 'InvalidFieldsError' }
       return [json('paychan', { fulfilled: {}, cancelled: ask, held: [] })]

@@ -178,6 +178,7 @@ describe('disconnect() in the middle of connecting', () => {
 
   it('the store is not kept, so that the next connect reads what another owner has written since', async () => {
     const lab = new Lab()
+    await lab.bob.disk.commit({ puts: [[':tl:balance:of', '7']], guards: [] })
     await lab.bob.start()
     const release = lab.alice.store.holdCommits()
     const connecting = watch(lab.alice.make().connect())

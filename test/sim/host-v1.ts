@@ -74,8 +74,10 @@ export class HostV1 implements Host {
         if (life.survives(`after ${event}`) && event === 'incoming_prepare') this.#decide(plugin, life, transfer)
       })
     }
-    plugin.on('dispute', ({ executionCondition }) => {
-      if (life.survives('before dispute')) auditor.told(this.#side, executionCondition, 'disputed', 'dispute')
+    plugin.on('dispute', dispute => {
+      if (!life.survives('before dispute')) return
+      if (dispute.id === undefined) auditor.toldOfDifference(this.#side, dispute)
+      else auditor.told(this.#side, dispute.executionCondition, 'disputed', 'dispute')
     })
   }
 

@@ -32,8 +32,10 @@ export class HostV2 implements Host {
       auditor.settled[this.#side].heard += Number(amount)
       auditor.toldOfMoney(this.#side)
     })
-    plugin.on('dispute', ({ executionCondition }) => {
-      if (life.survives('before dispute')) auditor.told(this.#side, executionCondition, 'disputed', 'dispute')
+    plugin.on('dispute', dispute => {
+      if (!life.survives('before dispute')) return
+      if (dispute.id === undefined) auditor.toldOfDifference(this.#side, dispute)
+      else auditor.told(this.#side, dispute.executionCondition, 'disputed', 'dispute')
     })
   }
 
