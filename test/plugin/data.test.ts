@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { lateMessage, transferMark } from '../../src/btp/inquiry.js'
 import type { Packet } from '../../src/btp/packets.js'
 import { json, octets } from '../../src/btp/protocol-data.js'
-import { DataHandlerAlreadyRegisteredError, NoSubscriptionsError } from '../../src/core/errors.js'
+import { DataHandlerAlreadyRegisteredError, InvalidFulfillmentError, NoSubscriptionsError } from '../../src/core/errors.js'
 import type { PluginOptions } from '../../src/plugin/options.js'
 import type { DataHandler } from '../../src/plugin/lpi.js'
 import { codeOf, fulfillOf, ilpPayment, ilpReject } from '../support/ilp.js'
@@ -160,6 +160,14 @@ describe('a Prepare with an amount', () => {
     const lab = await openLab(async () => ilpPayment('another', 0).fulfill)
     expect(endOf(await send(lab, pay(lab)))).toBe('F05')
     expect([isHeld(lab), await lab.balances()]).toEqual([[0, 0], [0, 0]])
+  })
+
+  it('I2: a Fulfill of the peer whose preimage does not match pays nothing', async () => {
+    const { lab, peer } = await openBeside(fulfils, true)
+    peer.script = () => [octets('ilp', ilpPayment('another', 0).fulfill)]
+    const sent = await send(lab, pay(lab))
+    expect(sent.error).toBeInstanceOf(InvalidFulfillmentError)
+    expect([await lab.alice.plugin.getBalance(), lab.held(lab.alice).outgoing]).toEqual(['0', 0])
   })
 
   it.each([

@@ -16,7 +16,7 @@ export const FAULTS = [
 ] as const
 export type Fault = (typeof FAULTS)[number]
 
-/** What is done wrong on purpose, so that a run has something to find (see mutants.ts). */
+/** What is done wrong on purpose, so that a run has something to find (see wrong.ts). */
 export interface Mutant {
   /** A commit is answered when it is given to the disk, which takes it later, or never if the process dies. */
   acknowledgesEarly?: boolean
