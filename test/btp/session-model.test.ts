@@ -60,6 +60,8 @@ class World {
   readonly network: Network
   readonly peers: Record<Side, TestPeer>
   readonly asked: Asked[] = []
+  /** What nothing explains. */
+  readonly surprises: string[] = []
   readonly #scheduler: fc.Scheduler
   readonly #running = new Set<Side>()
   readonly #dials: readonly Side[]
@@ -127,11 +129,18 @@ class World {
   ask(from: Side, plan: Plan, delayMs: number): Asked | undefined {
     const session = this.peers[from].link.session
     if (session === undefined) return undefined
+    const { link } = this.peers[from]
     const asked: Asked = { plan, from, handled: 0, answers: [], failures: [] }
+    const askedAt = this.clock.now()
     const number = this.asked.push(asked) - 1
     session.ask({ type: 'message', protocolData: [text('number', String(number)), text('delay', String(delayMs))] }, ({ protocolData }) => {
       asked.answers.push(protocolData.map(({ protocolName, data }) => `${protocolName} ${new TextDecoder().decode(data)}`).join())
-    }, error => { asked.failures.push(error) })
+    }, error => {
+      asked.failures.push(error)
+      // Nothing else ends it than the peer, the end of its own session, and its time.
+      const isOver = session.closed || link.session !== session || this.clock.now() - askedAt >= ANSWER_TIMEOUT_MS
+      if (!isOver && plan !== 'refuse') this.surprises.push(`a request on ${session.label} failed early: ${error.message}`)
+    })
     return asked
   }
 
@@ -236,6 +245,7 @@ class World {
 
   /** Each request has ended once, with its own answer or a typed error, and was handled once at most. */
   expectEachEndedOnce(): void {
+    expect(this.surprises).toEqual([])
     for (const [number, { plan, answers, failures, handled }] of this.asked.entries()) {
       expect([number, answers.length + failures.length]).toEqual([number, 1])
       expect(handled).toBeLessThanOrEqual(1)

@@ -31,6 +31,14 @@ export const MUTANTS = [
     by: { test: 'test/ledger/ledger.test.ts' }
   },
   {
+    name: 'disputes make room for more of them at once',
+    rule: 'I9',
+    file: 'src/ledger/draft.ts',
+    find: ' + this.#memory.withheld(at)',
+    replace: '',
+    by: { test: 'test/plugin/data-faults.test.ts', only: 'takes room below' }
+  },
+  {
     name: 'a hold is released twice',
     rule: 'I5',
     file: 'src/ledger/draft.ts',
@@ -111,6 +119,14 @@ export const MUTANTS = [
     by: { sim: 10 }
   },
   {
+    name: 'the evidence of a dispute is not kept',
+    rule: 'I9',
+    file: 'src/ledger/draft.ts',
+    find: "if (stage === 'disputed') this.#group.put(",
+    replace: "if (stage === 'prepared') this.#group.put(",
+    by: { test: 'test/ledger/ledger.test.ts' }
+  },
+  {
     name: 'a pruned transfer takes its amount along',
     rule: 'I2',
     file: 'src/ledger/draft.ts',
@@ -151,6 +167,14 @@ export const MUTANTS = [
     by: { test: 'test/ledger/ledger.test.ts' }
   },
   {
+    name: 'what is listed stops at the first page',
+    rule: 'H5',
+    file: 'src/ledger/ledger.ts',
+    find: 'after = page.at(-1)?.[0]\n      if (page.length < PAGE) return',
+    replace: 'return',
+    by: { test: 'test/ledger/pages.test.ts' }
+  },
+  {
     name: 'what stays in a page is lost when another leaves it',
     rule: 'H5',
     file: 'src/ledger/open-pages.ts',
@@ -173,6 +197,14 @@ export const MUTANTS = [
     find: '= [[HEAD_KEY, current.text]]',
     replace: '= []',
     by: { sim: 110 }
+  },
+  {
+    name: 'a take-over keeps the epoch',
+    rule: 'I3',
+    file: 'src/ledger/committer.ts',
+    find: 'parseEpoch(before) + 1',
+    replace: 'parseEpoch(before)',
+    by: { test: 'test/ledger/committer.test.ts' }
   },
   {
     name: 'a group is answered before it is durable',
@@ -383,6 +415,14 @@ export const MUTANTS = [
     by: { test: 'test/plugin/outgoing.test.ts' }
   },
   {
+    name: 'a lost connection is taken for a refusal',
+    rule: 'H11',
+    file: 'src/plugin/courier.ts',
+    find: 'error.fromPeer ? final(error, attempts) : isFinal(error)',
+    replace: 'final(error, attempts)',
+    by: { sim: 10 }
+  },
+  {
     name: 'any number may be in flight',
     rule: 'H38',
     file: 'src/plugin/account.ts',
@@ -420,6 +460,38 @@ export const MUTANTS = [
     file: 'src/plugin/data-incoming.ts',
     find: 'if (BigInt(amount) <= most) return',
     replace: 'if (BigInt(amount) > most) return',
+    by: { test: 'test/plugin/data.test.ts' }
+  },
+  {
+    name: 'what was told to be cancelled is taken when it arrives late',
+    rule: 'I1',
+    file: 'src/plugin/data-incoming.ts',
+    find: 'if (this.#refused.has(id)) throw',
+    replace: "if (this.#refused.has('')) throw",
+    by: { test: 'test/plugin/data.test.ts' }
+  },
+  {
+    name: 'a restart forgets what the sender may still object to',
+    rule: 'I8',
+    file: 'src/plugin/data-incoming.ts',
+    find: "if (stage === 'answered') this.#disputable.add(id, amount)",
+    replace: '',
+    by: { test: 'test/plugin/data.test.ts' }
+  },
+  {
+    name: 'a packet is fulfilled by any preimage',
+    rule: 'I2',
+    file: 'src/plugin/data-outgoing.ts',
+    find: 'conditionOf(reply.fulfillment) !== flight.executionCondition',
+    replace: "reply.fulfillment === ''",
+    by: { test: 'test/plugin/data.test.ts' }
+  },
+  {
+    name: 'a late answer settles what the host has given up',
+    rule: 'I1',
+    file: 'src/plugin/data-outgoing.ts',
+    find: "if (entry.stage === 'unsure') {",
+    replace: "if (entry.stage === 'offered') {",
     by: { test: 'test/plugin/data.test.ts' }
   },
   {
@@ -468,6 +540,14 @@ export const MUTANTS = [
     file: 'src/plugin/disputable.ts',
     find: '|| this.#sum > most',
     replace: '',
+    by: { test: 'test/plugin/disputable.test.ts' }
+  },
+  {
+    name: 'a first question about packets decides about those just told',
+    rule: 'I1',
+    file: 'src/plugin/disputable.ts',
+    find: 'known.session !== session && !this.#asked',
+    replace: '!this.#asked',
     by: { test: 'test/plugin/disputable.test.ts' }
   },
   {
@@ -527,12 +607,28 @@ export const MUTANTS = [
     by: { sim: 160 }
   },
   {
+    name: 'the claim beside a settlement decreases',
+    rule: 'I6',
+    file: 'src/plugin/money.ts',
+    find: 'const claimed = sum > before ? sum : before',
+    replace: 'const claimed = sum',
+    by: { test: 'test/plugin/money-faults.test.ts' }
+  },
+  {
     name: 'a settlement that was refused counts as paid',
     rule: 'I1',
     file: 'src/plugin/money.ts',
     find: '{ isSettled: false, error: delivered.error }',
     replace: '{ isSettled: true, error: delivered.error }',
     by: { sim: 60 }
+  },
+  {
+    name: 'an automatic settlement leaves no room for what is held',
+    rule: 'I5',
+    file: 'src/plugin/money.ts',
+    find: 'least(automatic.target - account.ledger.position, account.ledger.roomBelowMaximum)',
+    replace: '(automatic.target - account.ledger.position)',
+    by: { test: 'test/plugin/money-faults.test.ts' }
   },
   {
     name: 'the module has two claims at a time',
@@ -557,6 +653,14 @@ export const MUTANTS = [
     find: 'this.#landed = new Map(journal?.writes)',
     replace: 'this.#landed = new Map()',
     by: { sim: 20 }
+  },
+  {
+    name: 'a journal goes before its keys are written',
+    rule: 'H6',
+    file: 'src/store/key-value.ts',
+    find: '|| this.#landed.size > 0 ||',
+    replace: '||',
+    by: { test: 'test/store/key-value.test.ts' }
   },
   {
     name: 'a plain store does not look at guards',
@@ -615,6 +719,14 @@ export const MUTANTS = [
     by: { test: 'test/btp/link-races.test.ts' }
   },
   {
+    name: 'the answer of the older connection is not awaited',
+    rule: 'H36',
+    file: 'src/btp/link.ts',
+    find: 'const alive = await older.probe()',
+    replace: 'const alive = await Promise.resolve(true)',
+    by: { test: 'test/btp/link.test.ts' }
+  },
+  {
     name: 'whoever comes is let in',
     rule: 'H29',
     file: 'src/btp/link.ts',
@@ -629,6 +741,14 @@ export const MUTANTS = [
     find: 'while (this.#pending.has(requestId)) requestId = (requestId + 1) >>> 0',
     replace: '',
     by: { test: 'test/btp/session.test.ts' }
+  },
+  {
+    name: 'any connection may answer',
+    rule: 'H27',
+    file: 'src/btp/session.ts',
+    find: 'readonly #pending = new Map<number, Pending>()',
+    replace: 'readonly #pending = ((globalThis as { pending?: Map<number, Pending> }).pending ??= new Map<number, Pending>())',
+    by: { test: 'test/btp/session-model.test.ts' }
   },
   {
     name: 'the answer is listened for after the request was sent',
@@ -652,6 +772,14 @@ export const MUTANTS = [
     file: 'src/btp/session.ts',
     find: 'if (heard || !judged) this.#armHeartbeat',
     replace: 'if (heard || judged || !judged) this.#armHeartbeat',
+    by: { test: 'test/btp/session.test.ts' }
+  },
+  {
+    name: "a connection's name is logged as it came",
+    rule: 'H32',
+    file: 'src/btp/session.ts',
+    find: 'this.label = printable(connection.label)',
+    replace: 'this.label = connection.label',
     by: { test: 'test/btp/session.test.ts' }
   },
   {
@@ -733,5 +861,29 @@ export const MUTANTS = [
     find: 'if (amount >= AMOUNT_LIMIT)',
     replace: 'if (amount > AMOUNT_LIMIT)',
     by: { test: 'test/plugin/lpi-checks.test.ts' }
+  },
+  {
+    name: 'a session that is lost is not replaced',
+    rule: 'I8',
+    file: 'src/btp/link.ts',
+    find: 'else this.#dialler.beginLater(lastedMs > this.#options.reconnectMaxMs)',
+    replace: '',
+    by: { test: 'test/btp/session-model.test.ts' }
+  },
+  {
+    name: 'time runs on for what has ended',
+    rule: 'H26',
+    file: 'src/btp/session.ts',
+    find: 'this.#timeOuts.cancelAll()\n',
+    replace: '',
+    by: { test: 'test/btp/session.test.ts' }
+  },
+  {
+    name: 'an answer goes to whoever asked first',
+    rule: 'H27',
+    file: 'src/btp/session.ts',
+    find: 'const pending = this.#pending.get(packet.requestId)',
+    replace: 'const [pending] = this.#pending.values()',
+    by: { test: 'test/btp/session-model.test.ts' }
   }
 ]

@@ -156,11 +156,12 @@ export class Auditor {
   }
 
   /** I4: whoever sent it waits for the peer's word or the end of its time: a Fulfill may be on its way. */
-  #checkGivenUp(side: SideName, { id, expiresAt }: Status): void {
+  #checkGivenUp(side: SideName, status: Status): void {
+    const { id, expiresAt } = status
     const { now, graceMs } = this.#look(side)
     const key = `${side} ${id}`
     if (now >= expiresAt + graceMs || !this.#offered.has(key) || this.#released.has(key)) return
-    this.#world.violate('I4', `${side} gives ${id} up before its time, of which the peer has not let go`)
+    this.#world.violate('I4', `${this.#called(side, status)} is given up before its time, and the peer has not let go of it`)
   }
 
   /** I2: the stored sums are those of the transfers. */
