@@ -236,7 +236,7 @@ export const MUTANTS = [
     file: 'src/ledger/committer.ts',
     find: 'await store.commit({ puts: [[HEAD_KEY, fence.text]], guards: [[HEAD_KEY, current.text]] })',
     replace: 'this.#failed(group, cause)\n        return',
-    by: { sim: 180 }
+    by: { sim: 320 }
   },
   {
     name: 'a smaller claim takes the place of a greater one',
@@ -300,7 +300,7 @@ export const MUTANTS = [
     file: 'src/plugin/incoming.ts',
     find: "if (error instanceof AlreadyRolledBackError) return 'disputed'",
     replace: "if (error instanceof AlreadyRolledBackError) return 'fulfilled'",
-    by: { sim: 60 }
+    by: { sim: 10 }
   },
   {
     name: 'a restart forgets the Fulfill that was not answered',
@@ -308,7 +308,7 @@ export const MUTANTS = [
     file: 'src/plugin/incoming.ts',
     find: "if (entry.stage === 'fulfilling') this.#deliverFulfill(entry)",
     replace: '',
-    by: { sim: 150 }
+    by: { sim: 40 }
   },
   {
     name: 'a restart forgets the Reject that was not answered',
@@ -364,7 +364,7 @@ export const MUTANTS = [
     file: 'src/plugin/outgoing.ts',
     find: 'this.#timers.setFor(entry.id, expiresAt.getTime() + this.#account.graceMs)',
     replace: 'this.#timers.setFor(entry.id, expiresAt.getTime())',
-    by: { sim: 590 }
+    by: { sim: 10 }
   },
   {
     name: 'a Prepare is repeated to a peer that pays twice for it',
@@ -604,7 +604,7 @@ export const MUTANTS = [
     file: 'src/plugin/money.ts',
     find: 'this.#lastNumber = this.#state.last',
     replace: 'this.#lastNumber = 0',
-    by: { sim: 160 }
+    by: { sim: 50 }
   },
   {
     name: 'the claim beside a settlement decreases',
