@@ -9,6 +9,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'v
 import { StoreError } from '../src/core/errors.js'
 import type { Store } from '../src/core/store.js'
 import type { Persistence } from '../src/store/indexed-db.js'
+import { describeLedger } from '../test/contract/ledger.js'
 import { describeFailingWrites, describeStore } from '../test/contract/store.js'
 import type { StoreHarness } from '../test/contract/store.js'
 import { openBrowser } from './support/browser.js'
@@ -60,6 +61,7 @@ async function open(): Promise<StoreHarness> {
 }
 
 describeStore('IndexedDBStore', open)
+describeLedger('IndexedDBStore', open, { runs: 4 })
 
 describeFailingWrites('IndexedDBStore', async () => ({
   ...await open(),

@@ -1,7 +1,7 @@
 /**
  * `npm test`: installs what is missing, runs every check of the project in order, and ends with `N passed, N failed`, and `, N skipped` where
  * a browser is missing that may be.
- * A step counts as one check, one that runs tests as many as it has tests. A failing step does not stop those after it,
+ * A step counts as one check, one that runs tests as many as it has tests, and one that tries deliberate bugs as many as it tries. A failing step does not stop those after it,
  * but what needs a build is not run without one.
  */
 import { spawnSync } from 'node:child_process'
@@ -19,6 +19,7 @@ const STEPS = [
   { name: 'API reference', script: 'node_modules/typedoc/bin/typedoc', args: ['--logLevel', 'Warn'] },
   { name: 'build', script: 'scripts/build.mjs', args: [] },
   { name: 'unit, contract and interop tests', suite: 'unit', config: 'vitest.config.ts' },
+  { name: 'deliberate bugs', script: 'test/mutants/main.mjs', args: ['--of-commit'], figures: 'mutants' },
   { name: 'size', script: 'scripts/size.mjs', args: [], needsBuild: true },
   { name: 'packed package', script: 'scripts/check-package.mjs', args: [], needsBuild: true },
   { name: "users' projects, browser and demo tests", suite: 'e2e', config: 'vitest.e2e.config.ts', needsBuild: true }
@@ -59,8 +60,17 @@ function perform(step) {
   return { name: step.name, ...counts, seconds: (Number(process.hrtime.bigint() - start) / 1e9).toFixed(1) }
 }
 
-function runScript({ script, args }) {
+function runScript({ script, args, figures }) {
+  if (figures !== undefined) return runCounting(script, args, join(WORK, `${figures}.json`))
   return node(script, args) ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 }
+}
+
+/** One that leaves the number of its checks in a file. */
+function runCounting(script, args, file) {
+  rmSync(file, { force: true })
+  const succeeded = node(script, [...args, '--figures', file])
+  const { passed = 0, failed = 0 } = read(file)
+  return { passed, failed: succeeded ? failed : Math.max(failed, 1), skipped: 0 }
 }
 
 function runSuite({ suite, config }) {

@@ -105,10 +105,14 @@ export class UnreachableError extends PaychanError {
 }
 
 /**
- * The two sides' balances differ, and nobody has decided about it: `resolveDispute` does. By its name it is an UnreachableError, which hosts
- * understand: what cannot be sent here now may go another way.
+ * The two sides' balances differ, and nobody has decided about it: `resolveDispute` does. To hosts it is as temporary as an
+ * UnreachableError: what cannot be sent here now may go another way.
  */
-export class DisputeError extends UnreachableError {}
+export class DisputeError extends PaychanError {
+  override readonly name = 'DisputeError'
+  override readonly code = 'T00'
+  override readonly ilpErrorCode = 'T01'
+}
 
 /** The store is empty, but the peer has books of this account: see the option `recover`. */
 export class EmptiedStoreError extends PaychanError {

@@ -72,6 +72,20 @@ describe('a request of ours', () => {
     expect(options.clock.pending).toBe(0)
   })
 
+  it('H27: is not answered by another connection, nor ended with it', async () => {
+    const random = { bytes: (length: number) => new Uint8Array(length).fill(7) }
+    const [one, other] = [await open({ random }), await open({ random })]
+    const request = one.session.request(hello())
+    const packet = await one.peer.next()
+    other.peer.respond(packet, [text('answer', 'stolen')])
+    await settle()
+    other.peer.leave()
+    await settle()
+    expect(other.session.closed).toBe(true)
+    one.peer.respond(packet, [text('answer', 'own')])
+    expect((await request).protocolData).toEqual([text('answer', 'own')])
+  })
+
   it('H26: ends with UnreachableError when there is no answer in time; a late one meets silence (C21)', async () => {
     const { session, peer, clock } = await open()
     const request = session.request(hello(), { timeoutMs: 100 })
@@ -327,6 +341,20 @@ describe('a request of the peer', () => {
 })
 
 describe('the log', () => {
+  it('H32: has the name of a connection escaped, which may be a stranger\'s text', async () => {
+    const options = sessionOptions()
+    const [near, far] = connectionPair({ label: 'evil \x1b[2J\nlabel' })
+    const session = new Session(near, false, options, () => undefined)
+    near.open(session)
+    const peer = new WirePeer(far)
+    session.accept(99, FOREIGN)
+    await peer.next()
+    peer.sendBytes(0xff)
+    await settle()
+    expect(options.log.lines.join()).toContain('evil')
+    expect(options.log.lines.filter(line => /[^\x20-\x7e]/.test(line))).toEqual([])
+  })
+
   it('H47: has a short line for a frame, however large that is and whether it can be read', async () => {
     const { peer, session, options } = await open({ handleRequest: () => Promise.resolve([]) })
     const large = octets('x'.repeat(250), new Uint8Array(60_000).fill(0x41))

@@ -282,6 +282,18 @@ describe('owners', () => {
     expect(await store.get('a')).toBe('1')
   })
 
+  it('whoever was displaced finds that out without writing, by the epoch, which each take-over counts on', async () => {
+    const inner = new MemoryStore()
+    const [first, second] = [open(inner), open(inner)]
+    await first.committer.takeOver()
+    await first.committer.checkNotLost()
+    await second.committer.takeOver()
+    expect([first.committer.owns, first.committer.head?.epoch, second.committer.head?.epoch]).toEqual([true, 1, 2])
+    await expect(first.committer.checkNotLost()).rejects.toThrow(StandbyError)
+    expect([first.committer.owns, first.lost]).toEqual([false, [expect.stringMatching(/^owner-/)]])
+    await second.committer.checkNotLost()
+  })
+
   it('what gathered behind the group that lost the store is refused undecided, also what would write nothing', async () => {
     const store = new MemoryStore()
     const [first, second] = [open(store), open(store)]

@@ -1,279 +1,52 @@
-/**
- * Random histories of logs and trackers against a model that is too simple to be wrong, over a store that fails, hangs, lands late
- * and changes hands; and an auditor that computes the sums on its own after every commit.
- */
-import fc from 'fast-check'
-import { expect, it } from 'vitest'
-import type { Batch } from '../../src/core/store.js'
-import { PaychanError, StandbyError, StoreError } from '../../src/core/errors.js'
+/** Logs and trackers against their model, over each store that Node has. Over IndexedDB: e2e/indexed-db.test.ts. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Store } from '../../src/core/store.js'
+import { wrapKeyValueStore } from '../../src/store/key-value.js'
+import { LmdbStore } from '../../src/store/lmdb.js'
 import { MemoryStore } from '../../src/store/memory.js'
-import { openRecords, storedTransfers } from '../support/stored-transfers.js'
-import { contents, open } from './setup.js'
+import { describeLedger } from '../contract/ledger.js'
+import type { StoreHarness } from '../contract/store.js'
+import { HostStore } from '../support/host-store.js'
 
-type State = 'prepared' | 'fulfilled' | 'cancelled'
+/** Each transfer has its own record there also while it is prepared. */
+class OldLayoutStore extends MemoryStore {
+  readonly opensInOldPackage = true
+}
 
-const [MAXIMUM, MINIMUM] = [60n, -40n]
-const IDS = ['a', 'b', 'c', 'd', 'e', 'f']
+function openMemory(store: Store): Promise<StoreHarness> {
+  return Promise.resolve({ store, reopen: () => Promise.resolve(store), dispose: () => store.close() })
+}
 
-/** What a restart finds in the store of the log named `log`: computed from the transfers alone, and held against the stored sums. */
-function audit(values: Record<string, string>): { incoming: bigint; outgoing: bigint; incomingHeld: bigint; outgoingHeld: bigint } {
-  const sums = { incoming: 0n, outgoing: 0n, incomingHeld: 0n, outgoingHeld: 0n }
-  const open = openRecords(values, 'log')
-  for (const [id, { transfer, isIncoming, state }] of Object.entries(storedTransfers(values, 'log'))) {
-    const amount = BigInt(transfer.amount)
-    if (state === 'fulfilled') sums[isIncoming ? 'incoming' : 'outgoing'] += amount
-    if (state === 'prepared') sums[isIncoming ? 'incomingHeld' : 'outgoingHeld'] += amount
-    expect(id in open).toBe(state === 'prepared')
+async function openPlain(keyPrefix: string): Promise<StoreHarness> {
+  const host = new HostStore()
+  let store = wrapKeyValueStore(host, keyPrefix)
+  const reopen = async (): Promise<Store> => {
+    await store.close()
+    store = wrapKeyValueStore(host, keyPrefix)
+    return store
   }
-  expect(BigInt(values['log:tl:balance:if'] ?? '0')).toBe(sums.incoming)
-  expect(BigInt(values['log:tl:balance:of'] ?? '0')).toBe(sums.outgoing)
-  expect(sums.incoming - sums.outgoing + sums.incomingHeld <= MAXIMUM).toBe(true)
-  expect(sums.incoming - sums.outgoing - sums.outgoingHeld >= MINIMUM).toBe(true)
-  return sums
+  return { store, reopen, dispose: () => store.close() }
 }
 
-/** Audits what it holds after every commit. */
-class AuditedStore extends MemoryStore {
-  readonly opensInOldPackage: boolean
-  broken: unknown
-
-  constructor(opensInOldPackage: boolean) {
-    super()
-    this.opensInOldPackage = opensInOldPackage
+async function openLmdb(): Promise<StoreHarness> {
+  const path = await mkdtemp(join(tmpdir(), 'paychan-model-'))
+  let store = new LmdbStore({ path })
+  const reopen = async (): Promise<Store> => {
+    await store.close()
+    store = new LmdbStore({ path })
+    return store
   }
-
-  override async commit(batch: Batch): Promise<boolean> {
-    const landed = await super.commit(batch)
-    try {
-      audit(await contents(this))
-    } catch (error) {
-      this.broken ??= error
-    }
-    return landed
+  const dispose = async (): Promise<void> => {
+    await store.close()
+    await rm(path, { recursive: true, force: true })
   }
+  return { store, reopen, dispose }
 }
 
-function start(inner: AuditedStore) {
-  const opened = open(inner)
-  const log = opened.backend.getTransferLog({ key: 'log', maximum: String(MAXIMUM), minimum: String(MINIMUM) })
-  return { ...opened, log, tracker: opened.backend.getMaxValueTracker<number>('claims') }
-}
-
-interface Real {
-  inner: AuditedStore
-  now: ReturnType<typeof start>
-}
-
-interface Model {
-  transfers: Map<string, { amount: bigint; isIncoming: boolean; state: State }>
-  best: { value: bigint; data: number | null }
-}
-
-const balanceOf = (model: Model, ...states: Array<[isIncoming: boolean, state: State]>): bigint =>
-  [...model.transfers.values()].filter(({ isIncoming, state }) => states.some(([one, other]) => one === isIncoming && other === state))
-    .reduce((sum, { amount, isIncoming }) => isIncoming ? sum + amount : sum - amount, 0n)
-
-const FAULTS = ['none', 'none', 'none', 'fail', 'landed', 'not landed', 'late'] as const
-type Fault = typeof FAULTS[number]
-
-function strike({ now: { store } }: Real, fault: Fault): void {
-  if (fault === 'fail') store.failNextCommit()
-  if (fault === 'landed') store.loseNextCommit('now')
-  if (fault === 'not landed') store.loseNextCommit('never')
-  if (fault === 'late') store.loseNextCommit('later')
-}
-
-/** Runs one call with a fault at hand; returns the error's name, or undefined, whether it met the fault, and whether that struck down what it wrote. */
-async function attempt(real: Real, fault: Fault, call: () => Promise<unknown>): Promise<{ error: string | undefined; met: boolean; struck: boolean }> {
-  await real.now.committer.takeOver()
-  const before = real.now.store.counts.commit
-  strike(real, fault)
-  const error = await call().then(() => undefined, (thrown: unknown) => (thrown as Error).name)
-  await real.now.store.landLate()
-  const met = real.now.store.counts.commit > before && fault !== 'none'
-  real.now.store.clearFaults()
-  return { error, met, struck: met && fault !== 'landed' }
-}
-
-async function compare(model: Model, { now: { log, tracker }, inner }: Real): Promise<void> {
-  expect(inner.broken).toBeUndefined()
-  expect(await log.getBalance()).toBe(String(balanceOf(model, [true, 'fulfilled'], [false, 'fulfilled'])))
-  expect(await log.getIncomingFulfilledAndPrepared()).toBe(String(balanceOf(model, [true, 'fulfilled'], [true, 'prepared'])))
-  expect(await log.getOutgoingFulfilledAndPrepared()).toBe(String(-balanceOf(model, [false, 'fulfilled'], [false, 'prepared'])))
-  for (const id of IDS) {
-    expect(await log.get(id).then(({ state }) => state, () => undefined)).toBe(model.transfers.get(id)?.state)
-  }
-  expect(await tracker.getMax()).toEqual({ value: String(model.best.value), data: model.best.data })
-}
-
-abstract class Command implements fc.AsyncCommand<Model, Real> {
-  check(): boolean {
-    return true
-  }
-
-  async run(model: Model, real: Real): Promise<void> {
-    await this.act(model, real)
-    await compare(model, real)
-  }
-
-  abstract act(model: Model, real: Real): Promise<void>
-  abstract toString(): string
-}
-
-class Prepare extends Command {
-  constructor(readonly id: string, readonly amount: number, readonly isIncoming: boolean, readonly fault: Fault) { super() }
-
-  async act(model: Model, real: Real): Promise<void> {
-    const amount = BigInt(this.amount)
-    const known = model.transfers.get(this.id)
-    const room = this.isIncoming
-      ? MAXIMUM - balanceOf(model, [true, 'fulfilled'], [false, 'fulfilled'], [true, 'prepared'])
-      : balanceOf(model, [true, 'fulfilled'], [false, 'fulfilled'], [false, 'prepared']) - MINIMUM
-    const { error, met, struck } = await attempt(real, this.fault, () => real.now.log.prepare({ id: this.id, amount: String(this.amount) }, this.isIncoming))
-    if (known !== undefined) {
-      // Where memory does not know the id any more, the store is what tells that it is no new one: by a guard, so that nothing lands.
-      const answers = [known.amount === amount && known.isIncoming === this.isIncoming ? undefined : 'DuplicateIdError', ...met ? ['StoreError'] : []]
-      expect(answers).toContain(error)
-    } else if (amount > room) {
-      expect(error).toBe('NotAcceptedError')
-    } else {
-      expect(error).toBe(struck ? 'StoreError' : undefined)
-      if (!struck) model.transfers.set(this.id, { amount, isIncoming: this.isIncoming, state: 'prepared' })
-    }
-  }
-
-  toString = () => `prepare(${this.id}, ${this.amount}, ${this.isIncoming ? 'in' : 'out'}, ${this.fault})`
-}
-
-class Finish extends Command {
-  constructor(readonly id: string, readonly state: 'fulfilled' | 'cancelled', readonly fault: Fault) { super() }
-
-  async act(model: Model, real: Real): Promise<void> {
-    const known = model.transfers.get(this.id)
-    const { error, struck } = await attempt(real, this.fault, () =>
-      this.state === 'fulfilled' ? real.now.log.fulfill(this.id, 'preimage') : real.now.log.cancel(this.id))
-    if (known === undefined) {
-      expect(error).toBe('TransferNotFoundError')
-    } else if (known.state !== 'prepared') {
-      expect(error).toBe(known.state === this.state ? undefined : this.state === 'fulfilled' ? 'AlreadyRolledBackError' : 'AlreadyFulfilledError')
-    } else {
-      expect(error).toBe(struck ? 'StoreError' : undefined)
-      if (!struck) known.state = this.state
-    }
-  }
-
-  toString = () => `${this.state}(${this.id}, ${this.fault})`
-}
-
-class SetIfMax extends Command {
-  constructor(readonly value: number, readonly fault: Fault) { super() }
-
-  async act(model: Model, real: Real): Promise<void> {
-    const { error, struck } = await attempt(real, this.fault, () => real.now.tracker.setIfMax({ value: String(this.value), data: this.value }))
-    const greater = BigInt(this.value) > model.best.value
-    expect(error).toBe(greater && struck ? 'StoreError' : undefined)
-    if (greater && !struck) model.best = { value: BigInt(this.value), data: this.value }
-  }
-
-  toString = () => `setIfMax(${this.value}, ${this.fault})`
-}
-
-class Restart extends Command {
-  async act(_model: Model, real: Real): Promise<void> {
-    real.now = start(real.inner)
-  }
-
-  toString = () => 'restart'
-}
-
-/** Another owner takes over; the one before is refused from then on, and can tell nothing new. */
-class ChangeHands extends Command {
-  async act(_model: Model, real: Real): Promise<void> {
-    const before = real.now
-    await before.committer.takeOver()
-    real.now = start(real.inner)
-    await real.now.committer.takeOver()
-    await expect(before.log.prepare({ id: 'z', amount: '0' }, true)).rejects.toThrow(StandbyError)
-  }
-
-  toString = () => 'changeHands'
-}
-
-class ReleaseAndTakeOver extends Command {
-  async act(_model: Model, { now: { committer } }: Real): Promise<void> {
-    await committer.takeOver()
-    committer.release()
-    await committer.takeOver()
-  }
-
-  toString = () => 'releaseAndTakeOver'
-}
-
-const id = fc.constantFrom(...IDS)
-const fault = fc.constantFrom(...FAULTS)
-
-it('I2, I3, I5, H1, H4 to H7: a log and a tracker do what the model does, over failures, restarts and changes of owner', async () => {
-  const commands = fc.commands([
-    fc.tuple(id, fc.constantFrom(0, 7, 20, 33), fc.boolean(), fault).map(args => new Prepare(...args)),
-    fc.tuple(id, fc.constantFrom(0, 7, 20, 33), fc.boolean(), fault).map(args => new Prepare(...args)),
-    fc.tuple(id, fc.constantFrom('fulfilled' as const, 'cancelled' as const), fault).map(args => new Finish(...args)),
-    fc.tuple(id, fc.constantFrom('fulfilled' as const, 'cancelled' as const), fault).map(args => new Finish(...args)),
-    fc.tuple(fc.nat(20), fault).map(args => new SetIfMax(...args)),
-    fc.constant(new Restart()), fc.constant(new ChangeHands()), fc.constant(new ReleaseAndTakeOver())
-  ], { maxCommands: 40 })
-  await fc.assert(fc.asyncProperty(fc.boolean(), commands, async (opensInOldPackage, list) => {
-    const inner = new AuditedStore(opensInOldPackage)
-    await fc.asyncModelRun(() => ({
-      model: { transfers: new Map(), best: { value: 0n, data: null } } satisfies Model, real: { inner, now: start(inner) }
-    }), list)
-  }), { numRuns: 150 })
-})
-
-type Call = { kind: 'prepare'; id: string; amount: number; isIncoming: boolean } | { kind: 'fulfilled' | 'cancelled'; id: string }
-
-it('I5, H6, H7: whatever calls are made at once and whichever commits fail, the store is sound after each, and memory equals it', async () => {
-  const call: fc.Arbitrary<Call> = fc.oneof(
-    fc.record({ kind: fc.constant('prepare' as const), id, amount: fc.constantFrom(0, 7, 20, 33), isIncoming: fc.boolean() }),
-    fc.record({ kind: fc.constantFrom('fulfilled' as const, 'cancelled' as const), id })
-  )
-  const rounds = fc.array(fc.record({ calls: fc.array(call, { maxLength: 12 }), faults: fc.array(fault, { maxLength: 4 }) }), { maxLength: 8 })
-  await fc.assert(fc.asyncProperty(fc.boolean(), rounds, async (opensInOldPackage, list) => {
-    const inner = new AuditedStore(opensInOldPackage)
-    const real: Real = { inner, now: start(inner) }
-    await real.now.committer.takeOver()
-    for (const { calls, faults } of list) {
-      for (const one of faults) strike(real, one)
-      const results = await finish(real, calls.map(one => {
-        if (one.kind === 'prepare') return real.now.log.prepare({ id: one.id, amount: String(one.amount) }, one.isIncoming)
-        return one.kind === 'fulfilled' ? real.now.log.fulfill(one.id, 'preimage') : real.now.log.cancel(one.id)
-      }))
-      real.now.store.clearFaults()
-      await real.now.store.landLate()
-      await check(real, calls, results)
-    }
-  }), { numRuns: 200 })
-})
-
-/** Moves the clock until all is answered: a fault may strike the very commit that finds out what became of another. */
-async function finish({ now: { clock } }: Real, calls: Array<Promise<void>>): Promise<Array<PromiseSettledResult<void>>> {
-  const all = Promise.allSettled(calls)
-  await clock.advance(20_000)
-  return all
-}
-
-/** The auditor found nothing; what was answered is so; memory is what a restart finds. */
-async function check({ inner, now }: Real, calls: Call[], results: Array<PromiseSettledResult<void>>): Promise<void> {
-  expect(inner.broken).toBeUndefined()
-  const values = await contents(inner)
-  const sums = audit(values)
-  expect(await now.log.getBalance()).toBe(String(sums.incoming - sums.outgoing))
-  expect(await now.log.getIncomingFulfilledAndPrepared()).toBe(String(sums.incoming + sums.incomingHeld))
-  expect(await now.log.getOutgoingFulfilledAndPrepared()).toBe(String(sums.outgoing + sums.outgoingHeld))
-  for (const [n, { kind, id: called }] of calls.entries()) {
-    const result = results[n]
-    const state = storedTransfers(values, 'log')[called]?.state
-    if (result?.status === 'rejected') expect(result.reason).toBeInstanceOf(PaychanError)
-    else expect([called, kind === 'prepare' ? state !== undefined : state === kind]).toEqual([called, true])
-    if (result?.status === 'rejected' && result.reason instanceof StoreError) expect(result.reason.outcome).toBeUndefined()
-  }
-}
+describeLedger('MemoryStore', () => openMemory(new MemoryStore()), { runs: 100 })
+describeLedger('MemoryStore in the old layout', () => openMemory(new OldLayoutStore()), { runs: 100 })
+describeLedger('a plain store', () => openPlain(''), { runs: 60 })
+describeLedger('a plain store under a prefix', () => openPlain('peer:'), { runs: 60 })
+describeLedger('LmdbStore', openLmdb, { runs: 25 })

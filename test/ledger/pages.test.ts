@@ -38,6 +38,13 @@ describe('pages of open transfers', () => {
     expect(written).toBeLessThan(32 * 45_000)
   })
 
+  it('H5: more of them than are read at once are all found again', async () => {
+    const { ledger, inner } = open()
+    for (const id of named(205)) await prepare(ledger, id, '1', true)
+    expect(await pagesIn(inner, ':paychan:open:')).toBe(205)
+    expect((await sums(open(inner).ledger)).ih).toBe('205')
+  })
+
   it('one that ends leaves the others of its page as they are', async () => {
     const { ledger, inner } = open()
     await Promise.all([prepare(ledger, 'a', '1', true), prepare(ledger, 'b', '2', false), prepare(ledger, 'c', '4', true, { stage: 'checking' })])

@@ -1,9 +1,9 @@
 /** LPI v2's data: ILPv4 packets through the ledger of two whole plugins, whatever happens to the wire and to the processes. */
 import { describe, expect, it } from 'vitest'
-import { lateMessage } from '../../src/btp/inquiry.js'
+import { askMessage, lateMessage, readFates } from '../../src/btp/inquiry.js'
 import type { Packet } from '../../src/btp/packets.js'
 import { json, octets } from '../../src/btp/protocol-data.js'
-import { DataHandlerAlreadyRegisteredError, NoSubscriptionsError } from '../../src/core/errors.js'
+import { DataHandlerAlreadyRegisteredError, InvalidFulfillmentError, NoSubscriptionsError } from '../../src/core/errors.js'
 import type { PluginOptions } from '../../src/plugin/options.js'
 import type { DataHandler } from '../../src/plugin/lpi.js'
 import { codeOf, fulfillOf, ilpPayment, ilpReject } from '../support/ilp.js'
@@ -191,6 +191,14 @@ describe('a Prepare with an amount', () => {
     const lab = await openLab(async () => ilpPayment('another', 0).fulfill)
     expect(endOf(await send(lab, pay(lab)))).toBe('F05')
     expect([isHeld(lab), await lab.balances()]).toEqual([[0, 0], [0, 0]])
+  })
+
+  it('I2: a Fulfill of the peer whose preimage does not match pays nothing', async () => {
+    const { lab, peer } = await openBeside(fulfils, true)
+    peer.script = () => [octets('ilp', ilpPayment('another', 0).fulfill)]
+    const sent = await send(lab, pay(lab))
+    expect(sent.error).toBeInstanceOf(InvalidFulfillmentError)
+    expect([await lab.alice.plugin.getBalance(), lab.held(lab.alice).outgoing]).toEqual(['0', 0])
   })
 
   it.each([
@@ -477,6 +485,16 @@ describe('a restart', () => {
     expect(await stagesOf(lab.bob)).toEqual(['answered'])
     expect(await lab.balances()).toEqual([-20, 20])
   })
+
+  it('of the receiver: what the sender may still object to is closed in its time', async () => {
+    const lab = await openLab(fulfils)
+    expect(endOf(await send(lab, pay(lab)))).toBe('fulfill')
+    expect(await stagesOf(lab.bob)).toEqual(['answered'])
+    await lab.bob.restart()
+    await lab.clock.advance(120_000)
+    expect(endOf(await send(lab, pay(lab)))).toBe('fulfill')
+    expect([await lab.balances(), await stagesOf(lab.bob)]).toEqual([[-20, 20], ['answered']])
+  })
 })
 
 describe('an answer of the host that is large', () => {
@@ -515,6 +533,19 @@ describe('an answer of the host that is large', () => {
     lab.network.cut()
     await lab.reconnect()
     expect([endOf(first), endOf(second), await stagesOf(lab.alice)]).toEqual(['fulfill', 'fulfill', []])
+  })
+})
+
+describe('a question about what has not arrived', () => {
+  it('H11: is answered that it is cancelled, and so it is not taken when it arrives late', async () => {
+    const { lab, peer } = await openBeside(fulfils, true)
+    const id = '00000000-0000-4000-8000-000000000058'
+    const { prepare } = pay(lab)
+    const { protocolData } = await peer.ask({ type: 'message', protocolData: [askMessage([id], true)] })
+    expect(readFates(protocolData).cancelled).toEqual([id])
+    const answer = await peer.ask({ type: 'message', protocolData: [octets('ilp', prepare), json('paychan', { transfer: id })] })
+    expect(answer).toMatchObject({ type: 'error', name: 'AlreadyRolledBackError' })
+    expect([await lab.alice.plugin.getBalance(), lab.alice.plugin.inFlight()]).toEqual(['0', []])
   })
 })
 

@@ -143,6 +143,21 @@ describe('what may be disputed', () => {
     disputable.stop()
   })
 
+  it('is not closed by a question of the session that it was told on, which may have left before the answer came', () => {
+    const closed: string[] = []
+    const [before, now] = [Object.create(null) as Session, Object.create(null) as Session]
+    const account = {
+      clock: new VirtualClock(),
+      session: () => now,
+      ledger: { close: (id: string) => { closed.push(id) }, currentLimits: { maximum: Infinity, minimum: -Infinity } }
+    } as unknown as Account
+    const disputable = new Disputable(account)
+    for (const [id, session] of [['p', before], ['q', now]] as const) disputable.add(id, 1n, { session, expiresAt: account.clock.now() + 1000, position: 0n })
+    disputable.asked([], true, now)
+    expect(closed).toEqual(['p'])
+    disputable.stop()
+  })
+
   it('I9: is no more than can be in flight, where no minimum is set, as by default under LPI v2', async () => {
     const { peer, dispute, pay } = await openBeside({ trustSettlements: true })
     for (let n = 0; n < 50; n++) {

@@ -85,6 +85,9 @@ export class Auditor {
   readonly #due = new Map<string, Due>()
   /** What has come to each side, by its condition. */
   readonly #preimages: Record<SideName, Map<string, string>> = { alice: new Map(), bob: new Map() }
+  /** The transfers whose Prepare has left, and those of which the peer has said that it holds nothing; by side and id. */
+  readonly #offered = new Set<string>()
+  readonly #released = new Set<string>()
   /** Who knows on which wire that there is a session. */
   readonly #sessions = new Set<string>()
   /** What the hosts asked to have settled, what they were told is, and what they heard that the peer has settled. */
@@ -129,6 +132,7 @@ export class Auditor {
     if (isCounted(after) && conditionOf(status.fulfillment ?? '') !== status.condition) this.#world.violate('I2', `${what()} without its preimage`)
     this.#checkPair(payment)
     this.#checkDue(side, payment, after)
+    if (before !== undefined && !before.isIncoming && isHeld(before) && isOver(after)) this.#checkGivenUp(side, before)
   }
 
   /** I1, for one transfer: what its sender counts its receiver has the preimage of, and counts or is about to; and the other way round. */
@@ -151,6 +155,15 @@ export class Auditor {
     if (!isCounted(after) && due.era === era && due.storeFailures === storeFailures) {
       this.#world.violate('I4', `${this.#called(side, payment)} is ${stageOf(after)}, though its Fulfill came in time`)
     }
+  }
+
+  /** I4: whoever sent it waits for the peer's word or the end of its time: a Fulfill may be on its way. */
+  #checkGivenUp(side: SideName, status: Status): void {
+    const { id, expiresAt } = status
+    const { now, graceMs } = this.#look(side)
+    const key = `${side} ${id}`
+    if (now >= expiresAt + graceMs || !this.#offered.has(key) || this.#released.has(key)) return
+    this.#world.violate('I4', `${this.#called(side, status)} is given up before its time, and the peer has not let go of it`)
   }
 
   /** I2: the stored sums are those of the transfers. */
@@ -223,7 +236,10 @@ export class Auditor {
   #checkRequest(from: SideName, packet: RequestPacket): void {
     const { statuses, settlements } = this.books[from]
     switch (packet.type) {
-      case 'prepare': this.#mustBe(from, packet, statuses.has(packet.transferId)); break
+      case 'prepare':
+        this.#offered.add(`${from} ${packet.transferId}`)
+        this.#mustBe(from, packet, statuses.has(packet.transferId))
+        break
       case 'fulfill': this.#mustBe(from, packet, ['fulfilling', 'fulfilled'].includes(statuses.get(packet.transferId)?.stage ?? '')); break
       case 'reject': this.#mustBe(from, packet, isOver(statuses.get(packet.transferId))); break
       case 'transfer': {
@@ -240,7 +256,9 @@ export class Auditor {
     const primary = packet.protocolData[0]?.protocolName
     if (primary === 'ilp') {
       const id = transferOf(packet.protocolData)
-      if (id !== undefined) this.#mustBe(from, packet, statuses.has(id))
+      if (id === undefined) return
+      this.#offered.add(`${from} ${id}`)
+      this.#mustBe(from, packet, statuses.has(id))
     } else if (primary === 'claim') {
       const claim = jsonOf(packet.protocolData, 'claim')
       this.#mustBe(from, packet, claimsMade.has(JSON.stringify(claim)))
@@ -301,6 +319,7 @@ export class Auditor {
     if (isLogin(packet, request)) this.#sessions.add(`${wire} ${to}`)
     // Whoever does not know yet that it is logged in takes nothing.
     if (!this.#sessions.has(`${wire} ${to}`)) return
+    for (const id of releasedBy(packet, request)) this.#released.add(`${to} ${id}`)
     if (packet.type === 'fulfill') this.#expect(to, packet.transferId, packet.fulfillment)
     if (packet.type !== 'response' || request?.type !== 'message') return
     const reply = ilpOf(packet.protocolData)
@@ -463,4 +482,14 @@ function transferOf(protocolData: readonly SubProtocol[]): string | undefined {
 /** The number of a settlement. */
 function settlementOf(protocolData: readonly SubProtocol[]): number | undefined {
   return (jsonOf(protocolData, 'paychan') as { settlement?: number } | undefined)?.settlement
+}
+
+/** Of which transfers a packet says that its sender holds nothing: a Reject, an Error to a Prepare, what it answers a question with. */
+function releasedBy(packet: Packet, request: RequestPacket | undefined): readonly string[] {
+  if (packet.type === 'reject') return [packet.transferId]
+  if (request?.type === 'prepare') return packet.type === 'error' ? [request.transferId] : []
+  if (request?.type !== 'message') return []
+  const asked = transferOf(request.protocolData)
+  if (packet.type === 'error' || ilpOf(packet.protocolData)?.type === 'reject') return asked === undefined ? [] : [asked]
+  return (jsonOf(packet.protocolData, 'paychan') as { cancelled?: string[] } | undefined)?.cancelled ?? []
 }

@@ -1,6 +1,6 @@
 /**
  * `npm run sim -- --seeds N`, `--minutes N` or `--seed N`: plays seeds, in a thread that main.mjs watches, and tells it what to print.
- * `--from N` is the first seed, 1 by default; `--kill side:point:turns` makes a death there all that goes wrong.
+ * `--from N` is the first seed, 1 by default; `--first` ends with the first that fails; `--kill side:point:turns` makes a death there all that goes wrong.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { Figures, report } from './figures.js'
@@ -11,7 +11,16 @@ import type { KillAt } from './world.js'
 export type Said = { begins: number } | { line: string } | { prints: string } | { ends: number }
 
 const say = (said: Said): void => { parentPort?.postMessage(said) }
-const { seed, seeds, minutes, from, killAt } = workerData as { seed?: number; seeds?: number; minutes?: number; from: number; killAt?: KillAt }
+interface Asked {
+  seed?: number
+  seeds?: number
+  minutes?: number
+  from: number
+  killAt?: KillAt
+  endsAtFirst: boolean
+}
+
+const { seed, seeds, minutes, from, killAt, endsAtFirst } = workerData as Asked
 
 const figures = new Figures()
 const until = minutes === undefined ? Infinity : Date.now() + minutes * 60_000
@@ -22,7 +31,9 @@ for (let one = first; one <= last && Date.now() < until; one++) {
   // Of one seed alone the trace is told as it comes: should the run never end, there is no other.
   const result = await run(one, { killAt, trace: seed === undefined ? undefined : line => { say({ line }) } })
   figures.add(result)
-  if (result.violations.length > 0) say({ prints: await report(one, { killAt }) })
+  if (result.violations.length === 0) continue
+  say({ prints: await report(one, { killAt }) })
+  if (endsAtFirst) break
 }
 say({ prints: figures.line })
 say({ ends: figures.violations > 0 ? 1 : 0 })

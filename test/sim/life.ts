@@ -12,10 +12,12 @@ import type { SideName, World } from './world.js'
 /** The most turns between a point and the death that was due at it. */
 export const MOST_TURNS = 12
 
+/** A clock that is ahead by more is put forward no further: a payment of ten seconds must have its time still. */
+const MOST_SKEW_MS = 1000
+
 export class Life {
   isAlive = true
-  /** How much this life's clock is ahead. */
-  readonly skewMs: number
+  #skewMs: number
   readonly #world: World
   readonly #side: SideName
   readonly #onDeath: () => void
@@ -29,7 +31,7 @@ export class Life {
     this.#side = side
     this.#isFirst = options.isFirst
     this.#left = options.points
-    this.skewMs = options.skewMs
+    this.#skewMs = options.skewMs
     this.#onDeath = options.onDeath
   }
 
@@ -66,7 +68,19 @@ export class Life {
   }
 
   get now(): number {
-    return this.#world.clock.now() + this.skewMs
+    return this.#world.clock.now() + this.#skewMs
+  }
+
+  /** How much this life's clock is ahead. */
+  get skewMs(): number {
+    return this.#skewMs
+  }
+
+  /** The time of day is put forward, or the machine has slept. Timers do not hear of it: they count what passes. */
+  jump(aheadMs: number): void {
+    if (!this.isAlive || this.#skewMs >= MOST_SKEW_MS) return
+    this.#world.count('clock jump')
+    this.#skewMs += aheadMs
   }
 
   get clock(): Clock {

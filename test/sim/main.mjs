@@ -4,6 +4,7 @@
  *   npm run sim -- --seeds 10000     so many seeds; --from N begins elsewhere than at 1
  *   npm run sim -- --minutes 30      for so long
  *   npm run sim -- --seed 4711       that one, again; its trace is printed when it fails
+ *   npm run sim -- --first              ends with the first seed that fails
  *   npm run sim -- --seed 7 --kill alice:21:3    nothing goes wrong but that alice dies three turns after the 21st point of her first life
  *
  * The last line is the figures. The exit code is 1 where a rule was violated, or a seed did not end.
@@ -59,7 +60,9 @@ worker.on('message', said => {
 /** What was asked for on the command line. */
 function options() {
   const text = { type: 'string' }
-  const { values: { kill, ...values } } = parseArgs({ options: { seed: text, seeds: text, minutes: text, from: text, kill: text } })
+  const { values: { kill, first, ...values } } = parseArgs({
+    options: { seed: text, seeds: text, minutes: text, from: text, kill: text, first: { type: 'boolean', default: false } }
+  })
   const numbers = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Number(value)]))
   for (const [name, number] of Object.entries(numbers)) {
     if (!(number >= 0)) throw new RangeError(`--${name} must be a number`)
@@ -67,5 +70,5 @@ function options() {
   const isBounded = ['seed', 'seeds', 'minutes'].some(name => name in numbers)
   const [side, point, turns] = kill?.split(':') ?? []
   const killAt = kill === undefined ? undefined : { side, point: Number(point), turns: Number(turns) }
-  return { from: FIRST, ...(isBounded ? {} : { seeds: SEEDS }), ...numbers, killAt }
+  return { from: FIRST, ...(isBounded ? {} : { seeds: SEEDS }), ...numbers, killAt, endsAtFirst: first }
 }

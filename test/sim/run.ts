@@ -140,7 +140,7 @@ class Run {
   #strike(): void {
     const { fate, clock } = this.#world
     const peer = this.#peers[fate.pick(SIDES)]
-    switch (fate.upTo(6)) {
+    switch (fate.upTo(7)) {
       case 0:
       case 1: this.#world.count('cut'); this.#wires.cut(); break
       case 2: this.#world.count('freeze'); this.#wires.freeze(); break
@@ -151,6 +151,7 @@ class Run {
         clock.setTimer(fate.upTo(2500), () => { this.#wires.isUp = true })
         break
       case 4: this.#world.count('failed store'); peer.disk.breakFor(fate.upTo(1500)); break
+      case 5: peer.life.jump(1 + fate.upTo(4000)); break
       default: peer.stop()
     }
   }

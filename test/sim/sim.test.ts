@@ -3,7 +3,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import { Figures, report } from './figures.js'
-import { WRONG } from './mutants.js'
+import { WRONG } from './wrong.js'
 import { MOST_TURNS } from './life.js'
 import { run } from './run.js'
 import { FAULTS } from './world.js'

@@ -12,11 +12,11 @@ export const otherSide = (side: SideName): SideName => side === 'alice' ? 'bob' 
 
 /** What strikes, as the figures name it. */
 export const FAULTS = [
-  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'disconnect', 'slow module', 'failed module'
+  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'clock jump', 'disconnect', 'slow module', 'failed module'
 ] as const
 export type Fault = (typeof FAULTS)[number]
 
-/** What is done wrong on purpose, so that a run has something to find (see mutants.ts). */
+/** What is done wrong on purpose, so that a run has something to find (see wrong.ts). */
 export interface Mutant {
   /** A commit is answered when it is given to the disk, which takes it later, or never if the process dies. */
   acknowledgesEarly?: boolean

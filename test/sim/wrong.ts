@@ -1,4 +1,7 @@
-/** Peers, disks and modules that are wrong on purpose: what the simulator must find. */
+/**
+ * Peers, disks and modules that are wrong on purpose: what the simulator must find in each run of its tests. They are wrong in what they are
+ * given, or in what no small patch of the sources can be; deliberate bugs of the sources are in test/mutants.
+ */
 import { DataIncoming } from '../../src/plugin/data-incoming.js'
 import { Outgoing } from '../../src/plugin/outgoing.js'
 import type { Mutant } from './world.js'
