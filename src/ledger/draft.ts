@@ -89,8 +89,8 @@ export interface Memory<T extends LoggedTransfer> {
   readonly limits: Limits
   readonly inFlight: number
   readonly pages: OpenPages
-  /** Final transfers about which nothing is left to be done, and which lie in the pages still. */
-  readonly closing: ReadonlySet<string>
+  /** Final transfers about which nothing is left to be done, and which lie in the pages still; with those that get a record now. */
+  readonly closing: ReadonlyMap<string, Entry<T> | undefined>
   /** See `Ledger.withhold`. */
   withheld(at: number): Amount
   knows(id: string): boolean
@@ -303,9 +303,13 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     const leaving = this.#leaving
     // Before what is closing joins them, which arrives nowhere.
     const arriving = [...leaving].filter(id => this.#entries.get(id)?.open !== undefined)
-    for (const id of this.#memory.closing) {
+    for (const [id, kept] of this.#memory.closing) {
       // Unless something has become open about it since.
-      if (this.get(id)?.open === undefined) leaving.add(id)
+      if (this.get(id)?.open !== undefined) continue
+      leaving.add(id)
+      if (kept === undefined) continue
+      this.#group.put(this.#keys.transfer(id), recordOf(kept, kept))
+      this.#prepared.push([kept.open?.at ?? 0, id])
     }
     this.#memory.pages.write(this.#group, { leaving, arriving, record: id => this.#openRecord(id) })
   }

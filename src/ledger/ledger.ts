@@ -77,7 +77,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #olderCache = new Map<string, Entry<T>>()
   #readings = new Map<string, Reading<T>>()
   /** Final ones of which the store still has what was kept while they were open. */
-  #closing = new Set<string>()
+  #closing = new Map<string, Entry<T> | undefined>()
   /** Ids of which the store has to be asked before a change of theirs is decided. */
   #unread = new Set<string>()
 
@@ -102,7 +102,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#cache = new Map()
     this.#olderCache = new Map()
     this.#readings = new Map()
-    this.#closing = new Set()
+    this.#closing = new Map()
     this.#unread = new Set()
   }
 
@@ -527,22 +527,23 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 
   /**
    * Nothing is left to be done about a final transfer: `open` lists it no more. What was kept for that in the store goes along with
-   * a later commit, so a restart before that lists it again.
+   * a later commit, so a restart before that lists it again. `isInDoubt`: whether the peer may still ask about it, so that it gets a record
+   * if it has none.
    */
-  close(id: string): void {
+  close(id: string, isInDoubt = false): void {
     const entry = this.#open.get(id)
     if (entry === undefined || STATE_OF[entry.stage] === 'prepared') return
     this.#open.delete(id)
     this.#inFlight -= inFlightOf(entry)
     this.#remember(entry)
-    this.#closing.add(id)
+    this.#closing.set(id, isInDoubt && !entry.isKept ? entry : undefined)
     this.#committer.submitLater(this.#keys.openPrefix, this.#deleteClosed)
   }
 
   /** A draft deletes by itself what is closing. */
   readonly #deleteClosed = (group: Group): void => {
     this.#draftIn(group)
-    const closing = [...this.#closing]
+    const closing = [...this.#closing.keys()]
     group.onDurable(() => { for (const id of closing) this.#closing.delete(id) })
   }
 

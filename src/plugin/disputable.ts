@@ -99,7 +99,7 @@ export class Disputable {
       const known = this.#fulfilled.get(id)
       if (known === undefined) continue
       if (known.session !== session || known.number >= number) return
-      this.#close(id)
+      this.#close(id, false)
     }
   }
 
@@ -113,7 +113,7 @@ export class Disputable {
     for (const id of ids) this.#asked.ids.add(id)
     if (!isLast) return
     for (const [id, known] of this.#fulfilled) {
-      if (known.session !== session && !this.#asked.ids.has(id)) this.#close(id)
+      if (known.session !== session && !this.#asked.ids.has(id)) this.#close(id, false)
     }
     this.#asked.ids.clear()
   }
@@ -133,16 +133,17 @@ export class Disputable {
     return Math.max(expiresAt, this.#account.clock.now()) + OBJECTION_MS
   }
 
-  #close(id: string): void {
+  /** `isInDoubt`: an objection is refused from now on, but it may be asked about, and then the preimage is told. */
+  #close(id: string, isInDoubt: boolean): void {
     this.drop(id)
-    this.#account.ledger.close(id)
+    this.#account.ledger.close(id, isInDoubt)
   }
 
   #makeRoom(newest: string): void {
     const { maximum } = this.#account.ledger.currentLimits
     const most = typeof maximum === 'bigint' && typeof this.#lowest === 'bigint' ? 2n * (maximum - this.#lowest) : Infinity
     while (this.#fulfilled.size > 1 && (this.#fulfilled.size > MOST_REMEMBERED || this.#sum > most)) {
-      this.#close(this.#oldestTold(newest) ?? newest)
+      this.#close(this.#oldestTold(newest) ?? newest, true)
     }
   }
 
@@ -178,7 +179,7 @@ export class Disputable {
     const current = this.#account.session()
     this.#lowest = Infinity
     for (const [id, { session, closesAt, position }] of this.#fulfilled) {
-      if (session !== undefined && session === current && session.lastHeard >= closesAt) this.#close(id)
+      if (session !== undefined && session === current && session.lastHeard >= closesAt) this.#close(id, false)
       else if (position < this.#lowest) this.#lowest = position
     }
     if (this.#fulfilled.size > 0) this.#sweepLater()

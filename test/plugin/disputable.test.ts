@@ -152,7 +152,7 @@ describe('what may be disputed', () => {
       ledger: { close: (id: string) => { closed.push(id) }, currentLimits: { maximum: Infinity, minimum: -Infinity } }
     } as unknown as Account
     const disputable = new Disputable(account)
-    for (const [id, session] of [['p', before], ['q', now]] as const) disputable.add(id, 1n, { session, expiresAt: account.clock.now() + 1000, position: 0n })
+    for (const [id, session] of [['p', before], ['q', now]] as const) disputable.add(id, 1n, { session, number: 0, expiresAt: account.clock.now() + 1000, position: 0n })
     disputable.asked([], true, now)
     expect(closed).toEqual(['p'])
     disputable.stop()
