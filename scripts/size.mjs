@@ -12,7 +12,7 @@ import { root } from './setup.mjs'
 const read = name => readFileSync(join(root, 'dist', name), 'utf8')
 
 /** For who loads everything in a page. The README names it. */
-const LIMIT = 55_000
+const LIMIT = 60_000
 
 /** Most bytes, gzipped, of each thing that somebody loads. */
 const ENTRIES = [
