@@ -46,9 +46,10 @@ import { Requests } from './requests.js'
 import { Rpc } from './rpc.js'
 import { Settlement } from './settlement.js'
 import type { Records } from './settlement.js'
-import type { HolderState } from './sibling-messages.js'
+import type { HolderState, KnownIdentity } from './sibling-messages.js'
 import { askBalance, askLimit } from './side-protocols.js'
 import { Succession } from './succession.js'
+import type { Tenure } from './tenure.js'
 
 /** A transfer that has not come to its end. */
 export interface InFlightTransfer {
@@ -164,7 +165,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       ...traffic,
       requests: this.#requests,
       emit: account.emit,
-      succession: this.#succession,
+      tenure: this.#succession ?? this.#leaseOf(owner),
       onRole: role => {
         this.#relay?.roleChanged(role)
         this.emit('role', role)
@@ -270,6 +271,35 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     })
   }
 
+  /** Where those that share the store cannot be heard. What this instance is asked while it stands by, nobody carries out for it. */
+  #leaseOf(id: string): Tenure | undefined {
+    const { store, storeTimeoutMs } = this.#settings
+    let lastHead: string | undefined
+    return store?.shared === undefined ? undefined : this.#environment.lease?.({
+      store,
+      storeTimeoutMs,
+      id,
+      clock: this.#environment.clock,
+      log: this.#log,
+      state: () => this.#holderState(),
+      onHeld: () => { this.#lifecycle.succeed() },
+      onLost: () => { this.#lifecycle.standBy() },
+      onNews: ({ identity, head }) => {
+        if (identity !== undefined) this.#learn(identity)
+        if (head !== lastHead) this.#ledger.refresh().catch((error: unknown) => { this.#log.debug(`the store cannot be read now: ${messageOf(error)}`) })
+        lastHead = head
+      }
+    })
+  }
+
+  #learn(known: KnownIdentity): void {
+    try {
+      this.#identity.borrow(known)
+    } catch (error) {
+      this.#log.warn(`whoever holds the connection has other options than this instance: ${messageOf(error)}`)
+    }
+  }
+
   #holderState(): HolderState {
     const { head } = this.#committer
     if (this.role !== 'holder' || head === undefined) return {}
@@ -295,13 +325,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       checkNotLost: () => this.#committer.checkNotLost(),
       post: said => { succession.post(said) },
       announce: () => { succession.announce() },
-      learn: known => {
-        try {
-          this.#identity.borrow(known)
-        } catch (error) {
-          this.#log.warn(`whoever holds the connection has other options than this instance: ${messageOf(error)}`)
-        }
-      },
+      learn: known => { this.#learn(known) },
       refresh: () => this.#ledger.refresh(),
       emit: (event, args) => { this.emit(event, ...args as never) }
     })

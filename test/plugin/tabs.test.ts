@@ -182,8 +182,8 @@ describe('a tab that stands by', () => {
   it('refuses ILPv4 packets and settlements, which only the holder sends', async () => {
     const [world, , second] = await open(2)
     const { prepare } = ilpPayment('standby', world.lab.clock.now() + 10_000)
-    await expect(second!.plugin.sendData(prepare)).rejects.toMatchObject({ name: 'UnreachableError', ilpErrorCode: 'T01' })
-    await expect(second!.plugin.sendMoney('5')).rejects.toMatchObject({ name: 'UnreachableError' })
+    await expect(second!.plugin.sendData(prepare)).rejects.toMatchObject({ name: 'StandbyError', ilpErrorCode: 'T00' })
+    await expect(second!.plugin.sendMoney('5')).rejects.toMatchObject({ name: 'StandbyError' })
     expect(await second!.plugin.history()).toEqual([])
   })
 
