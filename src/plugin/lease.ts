@@ -304,12 +304,12 @@ export class Lease implements Tenure {
   async #read(): Promise<Found> {
     const { store, clock, storeTimeoutMs } = this.#options
     // In one reading, so that the two belong together.
-    const found = new Map(await callStore(clock, storeTimeoutMs, () => store.list(LEASE_KEY, { limit: 2 })))
+    const found = new Map(await callStore(clock, storeTimeoutMs, 'read', () => store.list(LEASE_KEY, { limit: 2 })))
     return { text: found.get(LEASE_KEY), isWaitedFor: found.has(WAITING_KEY) }
   }
 
   #commit(batch: Batch): Promise<boolean> {
     const { store, clock, storeTimeoutMs } = this.#options
-    return callStore(clock, storeTimeoutMs, () => store.commit(batch))
+    return callStore(clock, storeTimeoutMs, 'write', () => store.commit(batch))
   }
 }

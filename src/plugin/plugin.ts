@@ -109,13 +109,13 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     this.#environment = environment
     this.#settings = parseOptions(options, services, { module: module !== undefined, token: module?.getAuthToken !== undefined })
     const { clock, random } = environment
-    const { log, listener } = this.#settings
+    const { log, listener, storeTimeoutMs } = this.#settings
     this.#log = log === undefined ? environment.debugLogger(logNameOf(module?.pluginName)) : environment.hostLogger(log)
     this.#acceptor = listener === undefined ? undefined : this.#acceptorOf(listener)
     const owner = toHex(random.bytes(16))
     this.#committer = new Committer({
       store: this.#storeOf(),
-      clock,
+      storeTimeoutMs, clock,
       log: this.#log,
       owner,
       onLost: () => { this.#lifecycle.standBy() }
@@ -224,7 +224,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       read: name => this.#committer.get(`:paychan:${name}`),
       write: (name, value) => this.#committer.submit(group => { put(group, name, value) }),
       put,
-      submit: decide => this.#committer.submit(decide)
+      submit: (decide, options) => this.#committer.submit(decide, options)
     }
   }
 
@@ -348,10 +348,10 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
         const packet = ilp === undefined ? undefined : checkIlp(ilp)
         this.#incoming.fulfill(parseTransferId(transferId, 'transferId'), checkFulfillment(fulfillment), packet, { resolve, reject })
       }),
-      rejectIncomingTransfer: async (_again, transferId, reason) => {
+      rejectIncomingTransfer: (_again, transferId, reason) => new Promise((resolve, reject) => {
         ready()
-        await this.#incoming.reject(parseTransferId(transferId, 'transferId'), reason)
-      },
+        this.#incoming.reject(parseTransferId(transferId, 'transferId'), reason, { resolve, reject })
+      }),
       sendRequest: async (_again, message) => {
         ready()
         return this.#requests.ask(checkMessage(message, this.#addresses()))

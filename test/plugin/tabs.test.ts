@@ -541,7 +541,7 @@ describe('a call of a tab that stands by, when the holder goes', () => {
     const release = world.store.holdCommits()
     world.store.failNextCommit()
     const sent = watch(second!.plugin.sendTransfer(world.payment({ expiresInMs: 120_000 }).transfer))
-    await world.advance(30_000)
+    await world.advance(9900)
     release()
     await world.advance(10_000)
     expect([sent.state, sent.error?.outcome]).toEqual(['rejected', undefined])
