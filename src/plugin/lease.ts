@@ -19,7 +19,7 @@ import type { Batch, Store } from '../core/store.js'
 import { waitAtMost } from '../core/timers.js'
 import { Deferred } from './deferred.js'
 import { parseMessage } from './sibling-messages.js'
-import type { HolderState } from './sibling-messages.js'
+import type { HolderState, KnownIdentity } from './sibling-messages.js'
 import type { Tenure } from './tenure.js'
 
 const LEASE_KEY = 'paychan:lease'
@@ -58,8 +58,10 @@ export interface LeaseOptions {
   readonly onHeld: () => void
   /** Another one may have it by now, or has it. */
   readonly onLost: () => void
-  /** What the holder tells of itself. */
-  readonly onNews: (state: HolderState) => void
+  /** What the holder knows about the two sides. */
+  readonly learn: (identity: KnownIdentity) => void
+  /** Reads anew what is in flight. */
+  readonly refresh: () => Promise<void>
 }
 
 /** What stands in the store. */
@@ -76,6 +78,8 @@ export class Lease implements Tenure {
   #turn = 0
   /** The record as it was seen last; while this one holds, as it wrote it. */
   #text: string | undefined
+  /** The holder's, as it told last: it changes with all that the holder writes. */
+  #head: string | undefined
   /** How often it was seen unchanged since. */
   #silentLooks = 0
   #beats = 0
@@ -193,8 +197,15 @@ export class Lease implements Tenure {
     // Only what has changed while this one looked was written by somebody who is there.
     if (isFirst || text === undefined || this.#isFree(text)) return
     const message = parseMessage(text)
-    if (message?.type === 'here') this.#options.onNews(message)
+    if (message?.type === 'here') this.#meet(message)
     this.#decide()
+  }
+
+  #meet({ identity, head }: HolderState): void {
+    const { learn, refresh, log } = this.#options
+    if (identity !== undefined) learn(identity)
+    if (head !== this.#head) refresh().catch((error: unknown) => { log.debug(`the store cannot be read now: ${messageOf(error)}`) })
+    this.#head = head
   }
 
   /** Whether a record stands for nobody, or for this one, or for a process that has died: as after `kill -9` and a new start. */

@@ -414,5 +414,5 @@ function claimData(claim: string | undefined): SubProtocol[] {
 function parseState(text: string): State {
   const { v, last, sending, claimed, credited } = (parseIfJson(text) ?? {}) as Partial<State> & { v?: unknown }
   if (v === 1 && typeof last === 'number' && Array.isArray(sending)) return { last, sending, credited, ...(claimed === undefined ? {} : { claimed }) }
-  throw new StoreError(`the record under '${MONEY_RECORD}' is of no known version`)
+  throw new StoreError(`the record under ':paychan:${MONEY_RECORD}' is of no known version`)
 }

@@ -254,18 +254,33 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   // ---- those that share the store
 
-  #successionOf(id: string): Succession | undefined {
-    const shared = this.#settings.store?.shared
-    const siblings = shared === undefined ? undefined : this.#environment.siblings?.()
-    return siblings && new Succession({
-      siblings,
-      name: `ilp-plugin-paychan:${String(shared)}`,
+  /** What an instance needs to find its place among those that share the store, however it hears of them. */
+  #placeOf(id: string) {
+    return {
       id,
       clock: this.#environment.clock,
       log: this.#log,
       state: () => this.#holderState(),
       onHeld: () => { this.#lifecycle.succeed() },
       onLost: () => { this.#lifecycle.standBy() },
+      learn: (known: KnownIdentity) => {
+        try {
+          this.#identity.borrow(known)
+        } catch (error) {
+          this.#log.warn(`whoever holds the connection has other options than this instance: ${messageOf(error)}`)
+        }
+      },
+      refresh: () => this.#ledger.refresh()
+    }
+  }
+
+  #successionOf(id: string): Succession | undefined {
+    const shared = this.#settings.store?.shared
+    const siblings = shared === undefined ? undefined : this.#environment.siblings?.()
+    return siblings && new Succession({
+      ...this.#placeOf(id),
+      siblings,
+      name: `ilp-plugin-paychan:${String(shared)}`,
       onRival: () => { this.#committer.checkNotLost().catch((error: unknown) => { this.#log.debug(messageOf(error)) }) },
       onMessage: message => this.#relay?.receive(message)
     })
@@ -274,30 +289,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
   /** Where those that share the store cannot be heard. What this instance is asked while it stands by, nobody carries out for it. */
   #leaseOf(id: string): Tenure | undefined {
     const { store, storeTimeoutMs } = this.#settings
-    let lastHead: string | undefined
-    return store?.shared === undefined ? undefined : this.#environment.lease?.({
-      store,
-      storeTimeoutMs,
-      id,
-      clock: this.#environment.clock,
-      log: this.#log,
-      state: () => this.#holderState(),
-      onHeld: () => { this.#lifecycle.succeed() },
-      onLost: () => { this.#lifecycle.standBy() },
-      onNews: ({ identity, head }) => {
-        if (identity !== undefined) this.#learn(identity)
-        if (head !== lastHead) this.#ledger.refresh().catch((error: unknown) => { this.#log.debug(`the store cannot be read now: ${messageOf(error)}`) })
-        lastHead = head
-      }
-    })
-  }
-
-  #learn(known: KnownIdentity): void {
-    try {
-      this.#identity.borrow(known)
-    } catch (error) {
-      this.#log.warn(`whoever holds the connection has other options than this instance: ${messageOf(error)}`)
-    }
+    return store?.shared === undefined ? undefined : this.#environment.lease?.({ ...this.#placeOf(id), store, storeTimeoutMs })
   }
 
   #holderState(): HolderState {
@@ -314,9 +306,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   #relayOf(succession: Succession, id: string): Relay {
     return new Relay({
-      id,
-      clock: this.#environment.clock,
-      log: this.#log,
+      ...this.#placeOf(id),
       timeoutMs: this.#settings.answerTimeoutMs,
       local: this.#local,
       settled: () => this.#lifecycle.settled(),
@@ -325,8 +315,6 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       checkNotLost: () => this.#committer.checkNotLost(),
       post: said => { succession.post(said) },
       announce: () => { succession.announce() },
-      learn: known => { this.#learn(known) },
-      refresh: () => this.#ledger.refresh(),
       emit: (event, args) => { this.emit(event, ...args as never) }
     })
   }

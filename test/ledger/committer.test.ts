@@ -260,7 +260,7 @@ describe('a store that hangs', () => {
   }
 
   it.each([['lands', 'resolved', ['a', 'c']], ['fails', 'rejected', ['c']]] as const)(
-    'tells whoever does not wait that the outcome is unknown, and decides nothing before it is known; then the truth counts: it %s', async (how, state, written) => {
+    'H7: tells whoever does not wait that the outcome is unknown, and decides nothing before it is known; then the truth counts: it %s', async (how, state, written) => {
       const { committer, store, clock } = open()
       await committer.takeOver()
       const applied: string[] = []

@@ -2,13 +2,14 @@
 import { describe, expect, it } from 'vitest'
 import { Lease } from '../../src/plugin/lease.js'
 import type { Processes } from '../../src/plugin/lease.js'
-import type { HolderState } from '../../src/plugin/sibling-messages.js'
+import type { HolderState, KnownIdentity } from '../../src/plugin/sibling-messages.js'
 import type { Batch, ListOptions, Store } from '../../src/core/store.js'
 import { MemoryStore } from '../../src/store/memory.js'
 import { watch } from '../support/lab.js'
 import { MemoryLog } from '../support/memory-log.js'
 import { VirtualClock, settle } from '../support/virtual-clock.js'
 
+const identity: KnownIdentity = { info: { prefix: 'test.' }, account: 'test.client', peerAccount: 'test.server' }
 const LEASE_KEY = 'paychan:lease'
 /** What may pass from the last sign of life until another one holds. */
 const TAKEOVER_MS = 2500
@@ -72,7 +73,8 @@ class Machine {
   readonly clock = new WallClock()
   readonly log = new MemoryLog()
   readonly events: string[] = []
-  readonly news: HolderState[] = []
+  readonly learnt: KnownIdentity[] = []
+  refreshed = 0
   readonly lease: Lease
   state: HolderState = {}
   isStopped = false
@@ -88,7 +90,11 @@ class Machine {
       state: () => this.state,
       onHeld: () => { this.events.push('held') },
       onLost: () => { this.events.push('lost') },
-      onNews: state => { this.news.push(state) }
+      learn: identity => { this.learnt.push(identity) },
+      refresh: () => {
+        this.refreshed++
+        return Promise.resolve()
+      }
     }, processes)
   }
 }
@@ -154,22 +160,24 @@ describe('the first', () => {
 
   it('writes once a second while somebody waits, and tells what it knows', async () => {
     const [world, first, second] = await pair()
-    first.state = { epoch: 3, head: 'h' }
+    first.state = { epoch: 3, head: 'h', identity }
     const before = first.store.commits
     await world.advance(30_000)
     expect(first.store.commits - before).toBeGreaterThan(27)
     expect(first.store.commits - before).toBeLessThanOrEqual(30)
-    expect(second.news.at(-1)).toMatchObject({ epoch: 3, head: 'h' })
+    expect(second.learnt.at(-1)).toEqual(identity)
+    // Once for each change of what is stored.
+    expect(second.refreshed).toBe(1)
     expect([first.events, second.events]).toEqual([['held'], []])
   })
 
   it('tells news at once where somebody waits', async () => {
     const [world, first, second] = await pair()
     await world.advance(100)
-    first.state = { epoch: 4 }
+    first.state = { epoch: 4, identity }
     first.lease.announce()
     await world.advance(260)
-    expect(second.news.at(-1)).toMatchObject({ epoch: 4 })
+    expect(second.learnt).toEqual([identity])
   })
 
   it('has it at once also where the one before has let go', async () => {
