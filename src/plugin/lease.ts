@@ -80,8 +80,10 @@ export class Lease implements Tenure {
   #text: string | undefined
   /** The holder's, as it told last: it changes with all that the holder writes. */
   #head: string | undefined
-  /** How often it was seen unchanged since. */
+  /** How often the record was seen unchanged since. */
   #silentLooks = 0
+  /** Whether the record was there, at the last look, that makes the holder beat. */
+  #wasWaitedFor = false
   #beats = 0
   /** The turn of which a beat is under way. */
   #beating: number | undefined
@@ -129,11 +131,12 @@ export class Lease implements Tenure {
     this.#decided.resolve()
   }
 
-  /** Resolves when what was held is released, as far as the store takes it. */
+  /** Resolves when nothing of this one is left in the store, as far as that takes it. */
   async #stop(): Promise<void> {
-    const [wasHeld, text] = [this.isHeld, this.#text]
+    const [place, text] = [this.#place, this.#text]
     this.#turnTo('out')
-    if (wasHeld) await this.#release(text)
+    if (place === 'held') await this.#remove(LEASE_KEY, text)
+    if (place === 'waiting') await this.#remove(WAITING_KEY, this.#options.id)
   }
 
   #turnTo(place: 'out' | 'waiting' | 'held'): number {
@@ -143,11 +146,12 @@ export class Lease implements Tenure {
     return ++this.#turn
   }
 
-  async #release(text: string | undefined): Promise<void> {
+  async #remove(key: string, text: string | undefined): Promise<void> {
     try {
-      await this.#commit({ deletes: [LEASE_KEY], guards: [[LEASE_KEY, text]] })
+      await this.#commit({ deletes: [key], guards: [[key, text]] })
     } catch (error) {
-      this.#options.log.debug(`the lease was not released, and ends by itself: ${messageOf(error)}`)
+      // A lease ends by itself, and the mark of somebody who waits goes with the next one.
+      this.#options.log.debug(`the store did not let go of ${key}: ${messageOf(error)}`)
     }
   }
 
@@ -157,6 +161,7 @@ export class Lease implements Tenure {
     const turn = this.#turnTo('waiting')
     this.#text = undefined
     this.#silentLooks = 0
+    this.#wasWaitedFor = false
     if (pauseMs === 0) void this.#look(turn)
     else this.#lookIn(pauseMs, turn)
   }
@@ -187,9 +192,11 @@ export class Lease implements Tenure {
 
   #see({ text, isWaitedFor }: Found): void {
     const isFirst = this.#text === undefined
+    const isKnownToWait = isWaitedFor && this.#wasWaitedFor
+    this.#wasWaitedFor = isWaitedFor
     if (text === this.#text) {
-      // A holder that does not know that somebody waits is silent, and may be well.
-      if (isWaitedFor) this.#silentLooks++
+      // A holder that did not know all the time that somebody waits was silent, and may be well.
+      if (isKnownToWait) this.#silentLooks++
       return
     }
     this.#text = text
@@ -233,7 +240,7 @@ export class Lease implements Tenure {
     if (!isTaken) return
     if (turn !== this.#turn) {
       cancelEnd()
-      await this.#release(text)
+      await this.#remove(LEASE_KEY, text)
       return
     }
     // Where it took so long that another one may have it again, this one finds its own record at the next look, if not.

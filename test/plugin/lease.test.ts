@@ -5,6 +5,7 @@ import type { Processes } from '../../src/plugin/lease.js'
 import type { HolderState, KnownIdentity } from '../../src/plugin/sibling-messages.js'
 import type { Batch, ListOptions, Store } from '../../src/core/store.js'
 import { MemoryStore } from '../../src/store/memory.js'
+import { chooser } from '../support/chooser.js'
 import { watch } from '../support/lab.js'
 import { MemoryLog } from '../support/memory-log.js'
 import { VirtualClock, settle } from '../support/virtual-clock.js'
@@ -78,6 +79,7 @@ class Machine {
   readonly lease: Lease
   state: HolderState = {}
   isStopped = false
+  stoppedMs = 0
 
   constructor(readonly name: string, disk: Store, processes?: Processes) {
     this.store = new Access(disk)
@@ -112,7 +114,10 @@ class World {
   /** Real time passes for all that are not stopped, and never two of them hold that know of it. */
   async advance(ms: number): Promise<void> {
     for (let passed = 0; passed < ms; passed += 10) {
-      for (const { isStopped, clock } of this.machines) if (!isStopped) await clock.advance(10)
+      for (const machine of this.machines) {
+        if (machine.isStopped) machine.stoppedMs += 10
+        else await machine.clock.advance(10)
+      }
       expect(this.holders.length).toBeLessThan(2)
     }
   }
@@ -189,11 +194,20 @@ describe('the first', () => {
     expect(await world.join(second)).toBe(0)
   })
 
-  it('leaves no timer behind when it lets go', async () => {
-    const [, first, second] = await pair()
-    await first.lease.leave()
+  it('writes no more when those that waited have left', async () => {
+    const [world, first, second] = await pair()
     await second.lease.leave()
-    expect([first.clock.pending, second.clock.pending]).toEqual([0, 0])
+    await world.advance(1000)
+    const before = first.store.commits
+    await world.advance(60_000)
+    expect(first.store.commits).toBe(before)
+  })
+
+  it('leaves no timer and no record behind when it lets go', async () => {
+    const [world, first, second] = await pair()
+    await second.lease.leave()
+    await first.lease.leave()
+    expect([first.clock.pending, second.clock.pending, await world.disk.list('')]).toEqual([0, 0, []])
   })
 })
 
@@ -440,5 +454,77 @@ describe('a holder', () => {
     expect(world.holders).toEqual(['machine 2'])
     await world.advance(10_000)
     expect([world.holders, first.events, second.events]).toEqual([['machine 2'], ['held'], ['held']])
+  })
+})
+
+describe('whatever happens', () => {
+  /** Hosts of the three, which do what a plugin does. */
+  class Hosts {
+    readonly world = new World()
+    readonly machines = [this.world.make(), this.world.make(), this.world.make()]
+    readonly #wanting = new Set<Machine>()
+
+    join(machine: Machine): void {
+      if (machine.isStopped || this.#wanting.has(machine)) return
+      this.#wanting.add(machine)
+      // A store that fails at the first look ends it, and the host may try again.
+      machine.lease.join().catch(() => { this.#wanting.delete(machine) })
+    }
+
+    leave(machine: Machine): void {
+      if (!machine.isStopped && this.#wanting.delete(machine)) void machine.lease.leave()
+    }
+
+    /** What is overdue runs before anything else, once: a look, or a beat and the end of the hold. */
+    async wake(machine: Machine): Promise<void> {
+      if (!machine.isStopped) return
+      await machine.clock.advance(Math.min(machine.stoppedMs, machine.lease.isHeld ? 2010 : 250))
+      machine.isStopped = false
+      machine.stoppedMs = 0
+    }
+
+    /** Who has closed what it served gets in line again. */
+    requeue(): void {
+      for (const machine of this.machines) {
+        if (machine.isStopped || machine.events.at(-1) !== 'lost') continue
+        machine.events.push('closed')
+        if (this.#wanting.has(machine)) machine.lease.requeue(0)
+      }
+    }
+  }
+
+  it.each(Array.from({ length: 10 }, () => Math.trunc(Math.random() * 2 ** 31)))('no two hold that run, and in the end one does (seed %d)', async seed => {
+    const { upTo, pick } = chooser(seed)
+    const hosts = new Hosts()
+    const { world, machines } = hosts
+    const deeds: ReadonlyArray<(machine: Machine) => unknown> = [
+      machine => { machine.isStopped = true },
+      machine => hosts.wake(machine),
+      ({ store }) => { store.state = pick(['fails', 'hangs'] as const) },
+      ({ store }) => { store.writes = pick(['fails', 'hangs'] as const) },
+      ({ store }) => { store.recover() },
+      ({ store }) => { store.recover() },
+      ({ clock }) => { clock.aheadMs += upTo(1e7) - 5e6 },
+      machine => { hosts.leave(machine) },
+      machine => { hosts.join(machine) },
+      machine => { hosts.join(machine) }
+    ]
+    let held = 0
+    for (let step = 0; step < 150; step++) {
+      await pick(deeds)(pick(machines))
+      hosts.requeue()
+      await world.advance(10 * upTo(100))
+      held += world.holders.length
+    }
+    for (const machine of machines) {
+      await hosts.wake(machine)
+      machine.store.recover()
+    }
+    await settle()
+    hosts.requeue()
+    for (const machine of machines) hosts.join(machine)
+    await world.advance(TAKEOVER_MS + 500)
+    expect(world.holders).toHaveLength(1)
+    expect(held).toBeGreaterThan(20)
   })
 })
