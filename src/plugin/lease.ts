@@ -66,8 +66,10 @@ export interface LeaseOptions {
 
 /** What stands in the store. */
 interface Found {
+  /** The holder's record. */
   readonly text: string | undefined
-  readonly isWaitedFor: boolean
+  /** That of somebody who waits. */
+  readonly mark: string | undefined
 }
 
 export class Lease implements Tenure {
@@ -82,9 +84,11 @@ export class Lease implements Tenure {
   #head: string | undefined
   /** How often the record was seen unchanged since. */
   #silentLooks = 0
-  /** Whether the record was there, at the last look, that makes the holder beat. */
-  #wasWaitedFor = false
-  #beats = 0
+  /** The mark as it was seen at the last look, and as this one wrote it last. */
+  #mark: string | undefined
+  #ownMark: string | undefined
+  /** So that no two records of this one are the same. */
+  #writes = 0
   /** The turn of which a beat is under way. */
   #beating: number | undefined
   #cancelTimer: CancelTimer = () => undefined
@@ -136,7 +140,7 @@ export class Lease implements Tenure {
     const [place, text] = [this.#place, this.#text]
     this.#turnTo('out')
     if (place === 'held') await this.#remove(LEASE_KEY, text)
-    if (place === 'waiting') await this.#remove(WAITING_KEY, this.#options.id)
+    if (place === 'waiting' && this.#ownMark !== undefined) await this.#remove(WAITING_KEY, this.#ownMark)
   }
 
   #turnTo(place: 'out' | 'waiting' | 'held'): number {
@@ -161,7 +165,8 @@ export class Lease implements Tenure {
     const turn = this.#turnTo('waiting')
     this.#text = undefined
     this.#silentLooks = 0
-    this.#wasWaitedFor = false
+    this.#mark = undefined
+    this.#ownMark = undefined
     if (pauseMs === 0) void this.#look(turn)
     else this.#lookIn(pauseMs, turn)
   }
@@ -177,8 +182,8 @@ export class Lease implements Tenure {
       if (turn !== this.#turn) return
       this.#see(found)
       if (this.#isFree(found.text) || this.#silentLooks >= SILENT_LOOKS) await this.#take(turn, found.text)
-      // Whoever has taken the lease has taken this away too.
-      else if (!found.isWaitedFor) await this.#commit({ puts: [[WAITING_KEY, this.#options.id]] })
+      // Whoever has taken the lease, and whoever has waited and left, takes it away.
+      else if (found.mark === undefined) await this.#markWaiting()
     } catch (error) {
       if (turn !== this.#turn) return
       if (!this.#isDecided) {
@@ -190,13 +195,18 @@ export class Lease implements Tenure {
     if (turn === this.#turn) this.#lookIn(LOOK_MS, turn)
   }
 
-  #see({ text, isWaitedFor }: Found): void {
+  async #markWaiting(): Promise<void> {
+    this.#ownMark = `${this.#options.id} ${++this.#writes}`
+    await this.#commit({ puts: [[WAITING_KEY, this.#ownMark]] })
+  }
+
+  #see({ text, mark }: Found): void {
     const isFirst = this.#text === undefined
-    const isKnownToWait = isWaitedFor && this.#wasWaitedFor
-    this.#wasWaitedFor = isWaitedFor
+    // A holder that may have found no mark in between was silent, and may be well.
+    const wasMarked = mark !== undefined && mark === this.#mark
+    this.#mark = mark
     if (text === this.#text) {
-      // A holder that did not know all the time that somebody waits was silent, and may be well.
-      if (isKnownToWait) this.#silentLooks++
+      this.#silentLooks = wasMarked ? this.#silentLooks + 1 : 0
       return
     }
     this.#text = text
@@ -292,12 +302,12 @@ export class Lease implements Tenure {
   }
 
   async #renew(turn: number): Promise<boolean> {
-    const { text, isWaitedFor } = await this.#read()
+    const { text, mark } = await this.#read()
     if (turn !== this.#turn) return false
     if (text !== this.#text && (text === undefined || parseMessage(text)?.from !== this.#options.id)) return false
     // One of its own that it does not know is that of a beat which failed, and landed all the same.
     this.#text = text
-    if (!isWaitedFor) return true
+    if (mark === undefined) return true
     const next = this.#record()
     const isRenewed = await this.#commit({ puts: [[LEASE_KEY, next]], guards: [[LEASE_KEY, text]] })
     if (isRenewed && turn === this.#turn) this.#text = next
@@ -316,14 +326,14 @@ export class Lease implements Tenure {
   /** A message as siblings have it, so that it is read as one; different each time. */
   #record(): string {
     const { id, state } = this.#options
-    return JSON.stringify({ v: 1, from: id, type: 'here', beat: ++this.#beats, process: this.#processes?.own, ...state() })
+    return JSON.stringify({ v: 1, from: id, type: 'here', beat: ++this.#writes, process: this.#processes?.own, ...state() })
   }
 
   async #read(): Promise<Found> {
     const { store, clock, storeTimeoutMs } = this.#options
     // In one reading, so that the two belong together.
     const found = new Map(await callStore(clock, storeTimeoutMs, 'read', () => store.list(LEASE_KEY, { limit: 2 })))
-    return { text: found.get(LEASE_KEY), isWaitedFor: found.has(WAITING_KEY) }
+    return { text: found.get(LEASE_KEY), mark: found.get(WAITING_KEY) }
   }
 
   #commit(batch: Batch): Promise<boolean> {

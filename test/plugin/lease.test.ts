@@ -287,6 +287,17 @@ describe('whoever waits', () => {
     expect([world.holders, first.events, second.events]).toEqual([['machine 1'], ['held'], []])
   })
 
+  it('begins to count anew when the mark of who waits has changed: the holder may have found none in between', async () => {
+    const [world, first, second] = await pair()
+    first.isStopped = true
+    await world.advance(1200)
+    await world.disk.commit({ puts: [['paychan:lease:waiting', 'put back by another one']] })
+    await world.advance(2000)
+    expect(second.lease.isHeld).toBe(false)
+    await world.advance(1000)
+    expect(second.lease.isHeld).toBe(true)
+  })
+
   it('of two one takes it, and the other goes on waiting', async () => {
     const [world, first, second] = await pair()
     const third = world.make()
