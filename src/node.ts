@@ -3,10 +3,12 @@
  */
 import { hashBy } from './core/hashes.js'
 import type { Environment } from './plugin/environment.js'
+import { Lease } from './plugin/lease.js'
 import { pluginsFor } from './plugin/make-plugin.js'
 import type { LedgerPlugin } from './plugin/plugin.js'
 import { debugLogger, hostLogger } from './platform/debug-log.js'
 import { nodeSha256 } from './platform/node-hash.js'
+import { nodeProcesses } from './platform/node-processes.js'
 import { systemClock } from './platform/system-clock.js'
 import { systemRandom } from './platform/system-random.js'
 import { IndexedDBStore } from './store/indexed-db.js'
@@ -26,6 +28,7 @@ const environment: Environment = {
   hostLogger,
   wrapKeyValueStore,
   memoryStore: () => new MemoryStore(),
+  lease: options => new Lease(options, nodeProcesses),
   createListener: options => new BtpListener(options)
 }
 

@@ -1,5 +1,6 @@
 /**
- * The siblings port: what the instances that share one store have between them, as the tabs of one wallet do. Imports nothing.
+ * The siblings port: what the instances that share one store have between them, as the tabs of one wallet do. Processes, which have
+ * nothing but the store itself, agree by a lease in it, and need no such port. Imports nothing.
  *
  * It only helps: which of them may write is decided by the store itself, in the guard of each commit. So an adapter may grant a
  * hold to two at once, or lose a message, and all that comes of it is that somebody has to ask again.
@@ -14,10 +15,7 @@ export interface HoldEvents {
 }
 
 export interface HoldOptions {
-  /**
-   * Takes the hold from whoever has it, before all that wait. Default false: it is granted in turn. Where a hold that its owner does
-   * not renew ends by itself, as a lease does, this may wait for that.
-   */
+  /** Takes the hold from whoever has it, before all that wait. Default false: it is granted in turn. */
   steal?: boolean
 }
 

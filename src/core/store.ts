@@ -37,8 +37,9 @@ export interface Store {
    */
   readonly opensInOldPackage?: boolean
   /**
-   * Names what this store's data are, where instances in other tabs, workers or processes may have the same: they find each other by
-   * it, one of them holds the connection, and the others stand by. Absent: nobody else has them, or nobody can tell.
+   * Names what this store's data are, where instances in other tabs, workers or processes may have the same: one of them holds the
+   * connection, and the others stand by. In browsers they find each other by this name; in Node by a lease that they keep in the store,
+   * in records of their own. Absent: nobody else has them, or nobody can tell.
    */
   readonly shared?: string
   /** The value of a key; `undefined` where there is none. */

@@ -14,7 +14,8 @@ import { StandbyError, StoreError, messageOf } from '../core/errors.js'
 import { parseIfJson } from '../core/json.js'
 import type { Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
-import type { ListOptions, Store } from '../core/store.js'
+import { callStore, inTime } from '../core/patience.js'
+import type { Batch, ListOptions, Store } from '../core/store.js'
 import { sleep, waitAtMost } from '../core/timers.js'
 
 const HEAD_KEY = 'paychan:head'
@@ -60,6 +61,11 @@ export interface Change<T> {
   readonly decide: Decide<T>
   readonly resolve: (value: T) => void
   readonly reject: (error: unknown) => void
+  /**
+   * Given by whoever does not wait longer for a store than that it hangs: called, once or more often, when it may yet have been made, and
+   * answered later all the same. Where it has not been decided by then it is rejected instead, and never made. Must not throw.
+   */
+  readonly overdue?: ((error: StoreError) => void) | undefined
 }
 
 /** What a change decided: a value, or what it threw. */
@@ -82,7 +88,7 @@ class GroupInProgress implements Group {
   readonly #seals: Array<() => void> = []
   readonly #applies: Array<() => void> = []
   readonly #log: Logger
-  #isAnswered = false
+  isAnswered = false
 
   /** Decides the changes in their order, and those that were put off. */
   constructor(changes: ReadonlyArray<Change<unknown>>, later: ReadonlyMap<string, Decide<void>>, log: Logger) {
@@ -140,7 +146,7 @@ class GroupInProgress implements Group {
 
   landed(): void {
     for (const apply of this.#applies) apply()
-    if (this.#isAnswered) return
+    if (this.isAnswered) return
     for (let index = 0; index < this.changes.length; index++) {
       const [change, decision] = [this.changes[index], this.#decisions[index]]
       this.#tell(decision?.threw === true ? change?.reject : change?.resolve, decision?.value)
@@ -158,8 +164,8 @@ class GroupInProgress implements Group {
 
   /** Nobody is told twice: what lands after it was given up only becomes known here. */
   failed(error: unknown): void {
-    if (this.#isAnswered) return
-    this.#isAnswered = true
+    if (this.isAnswered) return
+    this.isAnswered = true
     for (const { reject } of this.changes) this.#tell(reject, error)
   }
 }
@@ -169,6 +175,8 @@ const owners = new WeakMap<Store, Committer>()
 
 export interface CommitterOptions {
   store: Store
+  /** How long the store is waited for, in milliseconds. */
+  storeTimeoutMs: number
   clock: Clock
   log: Logger
   /** Names this owner in the head: random, unique to this instance. */
@@ -199,12 +207,21 @@ export class Committer {
 
   /** As the store's. What a store throws when it is read may be anything, and a peer that is told of it must know that it passes. @throws StoreError */
   get(key: string): Promise<string | undefined> {
-    return guarded(() => this.#options.store.get(key))
+    return this.#read(() => this.#options.store.get(key))
   }
 
   /** As the store's. @throws StoreError */
   list(prefix: string, options: ListOptions): Promise<Array<[key: string, value: string]>> {
-    return guarded(() => this.#options.store.list(prefix, options))
+    return this.#read(() => this.#options.store.list(prefix, options))
+  }
+
+  #read<T>(call: () => Promise<T>): Promise<T> {
+    return callStore(this.#options.clock, this.#options.storeTimeoutMs, 'read', call)
+  }
+
+  #write(batch: Batch): Promise<boolean> {
+    const { store, clock, storeTimeoutMs } = this.#options
+    return inTime(clock, storeTimeoutMs, 'write', () => store.commit(batch))
   }
 
   /** As the store's. */
@@ -256,7 +273,7 @@ export class Committer {
   }
 
   async #take(): Promise<void> {
-    const { store } = this.#options
+    const { store, clock, storeTimeoutMs } = this.#options
     // What is still under way belongs to the time before: it is answered first, and applied before anything is read anew.
     await this.#untilIdle()
     const before = await this.get(HEAD_KEY)
@@ -264,7 +281,7 @@ export class Committer {
       throw new StandbyError(TAKEN_OVER)
     }
     const head = this.#nextHead(before === undefined ? 1 : parseEpoch(before) + 1)
-    const taken = await guarded(() => store.commit({ puts: [[HEAD_KEY, head.text]], guards: [[HEAD_KEY, before]] }))
+    const taken = await callStore(clock, storeTimeoutMs, 'write', () => store.commit({ puts: [[HEAD_KEY, head.text]], guards: [[HEAD_KEY, before]] }))
     if (!taken) throw new StandbyError(TAKEN_OVER)
     this.#head = head
     this.#lost = false
@@ -312,10 +329,10 @@ export class Committer {
    * Queues a change; resolves with what it decided when it is durable. A change that writes nothing is answered when all that
    * it may have looked at is durable.
    * @throws what `decide` throws; StoreError when the commit failed (`outcome: 'unknown'` when the store was given up before that
-   *   could be found out); StandbyError when the store has another owner (`outcome: 'unknown'` when the change may have landed before)
+   *   could be found out, or where it is not `isPatient` and the store hangs); StandbyError when the store has another owner (`outcome: 'unknown'` when the change may have landed before)
    */
-  submit<T>(decide: Decide<T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => { this.enqueue({ decide, resolve, reject }) })
+  submit<T>(decide: Decide<T>, { isPatient = true } = {}): Promise<T> {
+    return new Promise<T>((resolve, reject) => { this.enqueue({ decide, resolve, reject, overdue: isPatient ? undefined : reject }) })
   }
 
   /** As `submit`, for who needs no promise. */
@@ -348,7 +365,7 @@ export class Committer {
 
   #giveUp(): void {
     this.#group?.failed(new StoreError('the store was given up before it told whether it wrote', { outcome: 'unknown' }))
-    for (const { reject } of this.#queue.splice(0)) reject(new StoreError('the store does not answer: nothing was changed'))
+    for (const { reject } of this.#queue.splice(0)) reject(notDecided())
   }
 
   async #untilIdle(): Promise<void> {
@@ -401,13 +418,14 @@ export class Committer {
     })
     const guards: Array<[string, string | undefined]> = [[HEAD_KEY, current.text]]
     for (const [key] of group.expectations) guards.push([key, undefined])
+    const begunAt = this.#options.clock.now()
     try {
-      const landed = await this.#options.store.commit({ puts, deletes, guards })
+      const landed = await this.#write({ puts, deletes, guards })
       if (landed) this.#landed(group, current, next)
       else if (await this.#isExpected(group, current)) this.#decideAgain(group)
       else this.#lose(group, current, new StandbyError(TAKEN_OVER))
     } catch (cause) {
-      if (cause instanceof StoreError && cause.outcome === 'unknown') await this.#findOut(group, current, next, cause)
+      if (cause instanceof StoreError && cause.outcome === 'unknown') await this.#findOut(group, current, next, cause, begunAt)
       else this.#failed(group, cause)
     }
   }
@@ -420,7 +438,8 @@ export class Committer {
   #decideAgain(group: GroupInProgress): void {
     for (const [, onPresent] of group.expectations) onPresent()
     this.#putOffAgain(group)
-    this.#queue.unshift(...group.changes)
+    // Unless they were given up: nobody waits for them any more, and they must not be made behind their callers' backs.
+    if (!group.isAnswered) this.#queue.unshift(...group.changes)
   }
 
   #landed(group: GroupInProgress, current: Head, next: Head): void {
@@ -444,16 +463,19 @@ export class Committer {
   }
 
   /**
-   * Reads the head back until it tells what became of a group of unknown outcome; nobody is answered, and nothing else is decided,
-   * before that. Where the group has not landed, another head is written in its place, so that it never will.
+   * Reads the head back until it tells what became of a group of unknown outcome; nothing else is decided before that, and nobody is
+   * answered but those who will not wait any longer. Where the group has not landed, another head is written in its place, so that it
+   * never will.
    */
-  async #findOut(group: GroupInProgress, current: Head, next: Head, cause: StoreError): Promise<void> {
-    const { store, clock, log } = this.#options
+  async #findOut(group: GroupInProgress, current: Head, next: Head, cause: StoreError, begunAt: number): Promise<void> {
+    const { clock, log, storeTimeoutMs } = this.#options
     log.error('the store failed before it told whether it wrote: reading it back')
     const fence = this.#nextHead(current.epoch)
+    const tellOverdue = (): void => { if (clock.now() - begunAt >= storeTimeoutMs) this.#tellOverdue(group) }
+    tellOverdue()
     for (;;) {
       try {
-        const found = await store.get(HEAD_KEY)
+        const found = await this.get(HEAD_KEY)
         if (found === next.text) {
           this.#landed(group, current, next)
           return
@@ -467,14 +489,24 @@ export class Committer {
           this.#lose(group, current, new StandbyError(TAKEN_OVER, { cause, outcome: 'unknown' }))
           return
         }
-        await store.commit({ puts: [[HEAD_KEY, fence.text]], guards: [[HEAD_KEY, current.text]] })
+        await this.#write({ puts: [[HEAD_KEY, fence.text]], guards: [[HEAD_KEY, current.text]] })
       } catch {
+        tellOverdue()
         if (this.#head !== current) {
           group.failed(new StoreError('the store was given up before it told whether it wrote', { cause, outcome: 'unknown' }))
           return
         }
         await sleep(clock, READ_BACK_MS)
       }
+    }
+  }
+
+  /** The store hangs. What waits behind the group has not been decided: whoever does not wait for it any longer takes it back. */
+  #tellOverdue(group: GroupInProgress): void {
+    for (const { overdue } of group.changes) overdue?.(new StoreError('the store does not answer: it may yet have written', { outcome: 'unknown' }))
+    for (const change of this.#queue.splice(0)) {
+      if (change.overdue === undefined) this.#queue.push(change)
+      else change.reject(notDecided())
     }
   }
 
@@ -485,13 +517,8 @@ export class Committer {
   }
 }
 
-/** Calls a store, which may throw whatever it likes. @throws StoreError */
-async function guarded<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call()
-  } catch (cause) {
-    throw cause instanceof StoreError ? cause : new StoreError(`the store failed: ${messageOf(cause)}`, { cause })
-  }
+function notDecided(): StoreError {
+  return new StoreError('the store does not answer: nothing was changed')
 }
 
 function parseEpoch(text: string): number {

@@ -7,6 +7,7 @@
  */
 import type { Amount, Limit } from '../core/amounts.js'
 import { InvalidFieldsError } from '../core/errors.js'
+import type { StoreError } from '../core/errors.js'
 import type { Committer, Group } from './committer.js'
 import { Draft, HISTORY_SPAN_MS, STORED_SUMS, hold, inFlightOf, positionOf } from './draft.js'
 import type { Adopted, Entry, Limits, Memory, Sums, View } from './draft.js'
@@ -22,6 +23,9 @@ import type { Stage } from './stages.js'
 const CACHE_LIMIT = 256
 /** Records read at once. */
 const PAGE = 100
+
+/** Hears that the store hangs: see `Change.overdue`. */
+type Overdue = ((error: StoreError) => void) | undefined
 
 /** What a change returns that has to know first what the store has. */
 const UNREAD = Symbol('unread')
@@ -360,15 +364,18 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return new Promise<R>((resolve, reject) => { this.#change(id, decide, resolve, reject) })
   }
 
-  /** As `change`, for who needs no promise: calls one of the two, in the turn in which others hear of the same commit. They must not throw. */
-  changeThen<R>(id: string, decide: (view: View<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void): void {
-    this.#change(id, decide, resolve, reject)
+  /**
+   * As `change`, for who needs no promise: calls one of the two, in the turn in which others hear of the same commit. They must not throw.
+   * `overdue`: as that of the committer's changes.
+   */
+  changeThen<R>(id: string, decide: (view: View<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void, overdue?: Overdue): void {
+    this.#change(id, decide, resolve, reject, overdue)
   }
 
-  #change<R>(id: string, decide: (draft: Draft<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void): void {
+  #change<R>(id: string, decide: (draft: Draft<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void, overdue?: Overdue): void {
     const reading = this.#readings.get(id)
-    if (reading === undefined && this.#isReady()) this.#enqueue(id, decide, resolve, reject)
-    else this.#changeAfterReading(id, decide, resolve, reject)
+    if (reading === undefined && this.#isReady()) this.#enqueue(id, decide, resolve, reject, overdue)
+    else this.#changeAfterReading(id, decide, resolve, reject, overdue)
   }
 
   /** Whether memory holds what is open, so that changes can be decided. */
@@ -381,7 +388,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   /** Changes of one id queue behind its reading, which lasts until the last of them is answered. */
-  #changeAfterReading<R>(id: string, decide: (draft: Draft<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void): void {
+  #changeAfterReading<R>(id: string, decide: (draft: Draft<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void, overdue: Overdue): void {
     const reading = this.#readings.get(id) ?? this.#startReading(id)
     const leave = (): void => {
       if (--reading.waiting > 0 || this.#readings.get(id) !== reading) return
@@ -393,18 +400,19 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       if (!this.#isReady() || !this.#knows(id)) {
         // What was read before the store changed hands is of no use, to nobody who waits for it: each would find it again, for ever.
         if (this.#readings.get(id) === reading) this.#readings.delete(id)
-        this.#changeAfterReading(id, decide, resolve, reject)
+        this.#changeAfterReading(id, decide, resolve, reject, overdue)
         return
       }
-      this.#enqueue(id, decide, value => { leave(); resolve(value) }, error => { leave(); reject(error) })
+      this.#enqueue(id, decide, value => { leave(); resolve(value) }, error => { leave(); reject(error) }, overdue)
     }, (error: unknown) => { leave(); reject(error) })
   }
 
-  #enqueue<R>(id: string, decide: (draft: Draft<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void): void {
+  #enqueue<R>(id: string, decide: (draft: Draft<T>) => R, resolve: (value: R) => void, reject: (error: unknown) => void, overdue: Overdue): void {
     this.#committer.enqueue({
+      overdue,
       decide: group => this.#decide(group, id, decide),
       resolve: result => {
-        if (result === UNREAD) this.#changeAfterReading(id, decide, resolve, reject)
+        if (result === UNREAD) this.#changeAfterReading(id, decide, resolve, reject, overdue)
         else resolve(result)
       },
       reject: error => {
@@ -589,7 +597,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       await this.#committer.submit(group => {
         if (left.every(moment => moment === null)) group.delete(key)
         else group.put(key, historyPageOf(left))
-      })
+      }, { isPatient: false })
     }
     return outcomes.filter(outcome => outcome === 'pruned').length
   }
@@ -603,7 +611,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       draft.erase(entry)
       return 'pruned'
     }
-    return new Promise((resolve, reject) => { this.#change(id, decide, resolve, reject) })
+    return new Promise((resolve, reject) => { this.#change(id, decide, resolve, reject, reject) })
   }
 }
 

@@ -144,6 +144,7 @@ export class DataOutgoing {
     if (this.#flights.size >= maxInFlight) throw new UnreachableError('too much is in flight')
     const id = randomTransferId(random)
     const transfer = transferOfPrepare(this.#account, id, prepare, false)
+    let isGivenUp = false
     ledger.changeThen(id, view => createOutgoing(this.#account, view, id, transfer, 'sent'), () => {
       if (this.#life.isOver) {
         reject(stoppedError(id))
@@ -152,9 +153,14 @@ export class DataOutgoing {
       this.#inquirer.begin()
       const flight = this.#begin({ id, executionCondition: prepare.executionCondition, expiresAt, resolve, reject })
       this.#timers.setFor(id, expiresAt)
-      this.#carry(flight, packet)
+      // A host that was told of a failure rejects what came before the packet.
+      if (isGivenUp) this.#cancel(flight)
+      else this.#carry(flight, packet)
     }, error => {
       if (error instanceof InsufficientBalanceError) this.#onOwed(true)
+      reject(error)
+    }, error => {
+      isGivenUp = true
       reject(error)
     })
   }

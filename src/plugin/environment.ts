@@ -7,6 +7,8 @@ import type { Random } from '../core/random.js'
 import type { Siblings } from '../core/siblings.js'
 import type { KeyValueStore, Store } from '../core/store.js'
 import type { Acceptor, Connection, Dial } from '../core/transport.js'
+import type { LeaseOptions } from './lease.js'
+import type { Tenure } from './tenure.js'
 
 export interface Environment {
   readonly clock: Clock
@@ -21,6 +23,8 @@ export interface Environment {
   memoryStore(): Store
   /** How instances over one store find each other. Absent, or without a result, where they cannot. */
   readonly siblings?: () => Siblings | undefined
+  /** How they agree on who holds the connection where they cannot hear each other: in a store that says that it is shared. */
+  readonly lease?: (options: LeaseOptions) => Tenure
   /** Makes a listener of the option `listener`. Absent where nobody can listen: in browsers. @throws InvalidFieldsError */
   readonly createListener?: (options: object) => Acceptor
 }

@@ -186,7 +186,7 @@ export class Incoming {
         this.#deliverFulfill(entry)
       }
       this.#answered(entry, life, waiter)
-    }, waiter.reject)
+    }, waiter.reject, waiter.reject)
   }
 
   #fulfilling(view: View<Transfer>, known: Entry<Transfer>, condition: string, details: { fulfillment: string; ilp?: string }): Entry<Transfer> {
@@ -298,24 +298,25 @@ export class Incoming {
 
   // ---- reject
 
-  /** Rejects a held transfer. Resolves when the sender has answered, or has let it expire. */
-  async reject(id: string, reason: RejectionReason | undefined): Promise<void> {
+  /** Rejects a held transfer. The waiter hears when the sender has answered, or has let it expire. */
+  reject(id: string, reason: RejectionReason | undefined, waiter: Waiter): void {
     const { ledger, clock, address, emit } = this.#account
     const life = this.#life
     const packet = toBase64url(rejectionReasonToIlpError(reason, address(), new Date(clock.now())))
-    const { before, entry } = await ledger.change(id, view => {
+    ledger.changeThen(id, view => {
       const known = received(view.get(id), id, 'reject')
       if (known.stage === 'fulfilled' || known.stage === 'fulfilling') throw new AlreadyFulfilledError(`transfer ${id} is fulfilled`)
       if (known.info.state === 'cancelled') return { before: known.stage, entry: known }
       if (known.stage === 'checking') throw new NotAcceptedError(`transfer ${id} is not prepared yet`)
       return { before: known.stage, entry: view.move(known, 'rejecting', { ilp: packet }) }
-    })
-    if (before === 'held') {
-      this.#timers.cancel(id)
-      emit('incoming_reject', hostCopy(entry), rejectionMessage(this.#account, packet, address()))
-      this.#deliverReject(entry)
-    }
-    await new Promise<void>((resolve, reject) => { this.#answered(entry, life, { resolve, reject }) })
+    }, ({ before, entry }) => {
+      if (before === 'held') {
+        this.#timers.cancel(id)
+        emit('incoming_reject', hostCopy(entry), rejectionMessage(this.#account, packet, address()))
+        this.#deliverReject(entry)
+      }
+      this.#answered(entry, life, waiter)
+    }, waiter.reject, waiter.reject)
   }
 
   #deliverReject(entry: Entry<Transfer>): void {

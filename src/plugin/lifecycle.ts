@@ -32,8 +32,8 @@ import type { Outgoing } from './outgoing.js'
 import type { Reconcile } from './reconcile.js'
 import type { Requests } from './requests.js'
 import type { Settlement } from './settlement.js'
-import type { Succession } from './succession.js'
 import { askInfo } from './side-protocols.js'
+import type { Tenure } from './tenure.js'
 
 const CONNECT_TIMEOUT_MS = 5000
 const LEDGER_ID_KEY = 'paychan:id'
@@ -68,8 +68,8 @@ export interface Parts {
   readonly reconcile: Reconcile
   readonly requests: Requests
   readonly emit: Account['emit']
-  /** Where the store is shared with others that can be heard. */
-  readonly succession: Succession | undefined
+  /** Where the store is shared with others. */
+  readonly tenure: Tenure | undefined
   readonly onRole: (role: Role) => void
   /** Shows a packet to the host. */
   readonly observe: (direction: 'in' | 'out', packet: Packet) => void
@@ -184,7 +184,7 @@ export class Lifecycle {
     const deadline = this.#parts.environment.clock.now() + timeoutMs
     return this.#try(attempt => this.#join(attempt, deadline), error => {
       // Who was first here has been overtaken by another: that one holds now.
-      void this.#shut(error, { stays: this.#parts.succession !== undefined && error instanceof StandbyError })
+      void this.#shut(error, { stays: this.#parts.tenure !== undefined && error instanceof StandbyError })
     })
   }
 
@@ -202,9 +202,9 @@ export class Lifecycle {
   async #join(attempt: Deferred<void>, deadline: number): Promise<void> {
     if (this.#parts.settings.server !== undefined) await this.#parts.authenticator.checkPresent()
     this.#mustBeCurrent(attempt)
-    await this.#parts.succession?.join()
+    await this.#parts.tenure?.join()
     this.#mustBeCurrent(attempt)
-    if (this.#parts.succession?.isHeld !== false) {
+    if (this.#parts.tenure?.isHeld !== false) {
       await this.#establish(attempt, deadline)
       return
     }
@@ -223,7 +223,7 @@ export class Lifecycle {
 
   /** Takes over, where this instance stands by and the hold is its own now. */
   succeed(): void {
-    if (this.#phase !== 'standby' || this.#disconnecting !== undefined || this.#parts.succession?.isHeld !== true) return
+    if (this.#phase !== 'standby' || this.#disconnecting !== undefined || this.#parts.tenure?.isHeld !== true) return
     this.#parts.log.info('taking over: whoever held the connection is gone')
     this.#try(attempt => this.#establish(attempt, undefined), error => {
       this.#parts.log.warn(`taking over failed, trying again: ${printable(error.message)}`)
@@ -327,7 +327,7 @@ export class Lifecycle {
     // Not before: what a module throws until here is the attempt's failure.
     this.#attempt = undefined
     this.#setRole('holder')
-    this.#parts.succession?.announce()
+    this.#parts.tenure?.announce()
     this.#letGo()
     if (link.session !== undefined) this.#greet()
   }
@@ -600,11 +600,11 @@ export class Lifecycle {
     this.#parts.committer.release()
     if (this.#stays) {
       this.#wait()
-      this.#parts.succession?.requeue(pauseMs)
+      this.#parts.tenure?.requeue(pauseMs)
       attempt?.resolve()
       return
     }
-    this.#parts.succession?.leave()
+    await this.#parts.tenure?.leave()
     this.#phase = 'idle'
     attempt?.reject(reason)
   }
@@ -624,7 +624,7 @@ export class Lifecycle {
   standBy(): void {
     this.#parts.log.warn('standing by: another process or tab has taken the store over')
     const isWanted = this.#role !== 'disconnected' || this.#attempt !== undefined
-    void this.#shut(new StandbyError('another process or tab has taken the store over'), { stays: this.#parts.succession !== undefined && isWanted })
+    void this.#shut(new StandbyError('another process or tab has taken the store over'), { stays: this.#parts.tenure !== undefined && isWanted })
   }
 
   /** No retry mends this (C53). */
@@ -642,9 +642,10 @@ export class Lifecycle {
     if (this.#fatal !== undefined) throw new UnreachableError(`this instance cannot be used any more: ${this.#fatal.message}`, { cause: this.#fatal })
   }
 
-  /** @throws UnreachableError after a fatal error, and while it is not connected */
+  /** @throws UnreachableError after a fatal error, and while it is not connected; StandbyError while another instance is */
   mustBeReady(): void {
     this.mustBeUsable()
+    if (this.#role === 'standby') throw new StandbyError('another process or tab holds the connection')
     if (this.#phase !== 'ready') throw new UnreachableError('call connect() first')
   }
 }

@@ -59,7 +59,7 @@ export interface MoneyRecords {
   read(name: string): Promise<string | undefined>
   put(group: Group, name: string, value: string): void
   /** Resolves when it is durable. @throws StoreError, StandbyError */
-  submit(decide: (group: Group) => void): Promise<void>
+  submit(decide: (group: Group) => void, options?: { isPatient?: boolean }): Promise<void>
 }
 
 /** What is stored of both directions. Never changed in place. */
@@ -188,7 +188,7 @@ export class Money {
     await this.#options.records.submit(group => {
       const draft = this.#draftIn(group)
       draft.state = { ...draft.state, last: Math.max(draft.state.last, settlement.number), sending: [...draft.state.sending, settlement] }
-    }).finally(() => { this.#beginning-- })
+    }, { isPatient: false }).finally(() => { this.#beginning-- })
     if (life.isOver) throw stoppedError(`of settlement ${settlement.number}`)
     await this.#enqueue(settlement, life)
   }
@@ -429,5 +429,5 @@ function parseState(text: string): State {
   if (v === 1 && typeof last === 'number' && Array.isArray(sending)) {
     return { last, sending, credited, ...(claimed === undefined ? {} : { claimed }), ...(latest === undefined ? {} : { latest }) }
   }
-  throw new StoreError(`the record under '${MONEY_RECORD}' is of no known version`)
+  throw new StoreError(`the record under ':paychan:${MONEY_RECORD}' is of no known version`)
 }

@@ -78,6 +78,8 @@ export interface PluginOptions {
   heartbeatMs?: number
   /** How long a probe may stay unanswered before the connection is given up. Default 10000; from 100 to 3600000. */
   heartbeatTimeoutMs?: number
+  /** How long the store is waited for. A call of the host then ends in a StoreError. Default 10000; from 100 to 3600000. */
+  storeTimeoutMs?: number
   /** The shortest delay before dialling again. Default 200; from 1 to 3600000. */
   reconnectMinMs?: number
   /** The longest delay before dialling again. Default 30000; from 1 to 3600000. */
@@ -136,6 +138,7 @@ export interface Settings {
   answerTimeoutMs: number
   heartbeatMs: number
   heartbeatTimeoutMs: number
+  storeTimeoutMs: number
   reconnectMinMs: number
   reconnectMaxMs: number
   maxInFlight: number
@@ -154,6 +157,7 @@ const NUMBERS = {
   answerTimeoutMs: [5000, 1, HOUR],
   heartbeatMs: [20_000, 1000, HOUR],
   heartbeatTimeoutMs: [10_000, 100, HOUR],
+  storeTimeoutMs: [10_000, 100, HOUR],
   reconnectMinMs: [200, 1, HOUR],
   reconnectMaxMs: [30_000, 1, HOUR],
   // What may be disputed afterwards is remembered for so many.

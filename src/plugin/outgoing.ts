@@ -89,16 +89,33 @@ export class Outgoing {
       if (Date.parse(transfer.expiresAt) <= clock.now()) throw new InvalidFieldsError(`expiresAt of transfer ${id} is past`)
       return createOutgoing(this.#account, view, id, transfer, 'offered')
     }
+    let isGivenUp = false
     ledger.changeThen(id, decide, entry => {
       if (this.#life.isOver) {
         waiter.reject(stoppedError(id))
         return
       }
+      if (isGivenUp) {
+        this.#withdraw(id)
+        return
+      }
       // Of several calls that were decided together, whichever gets here first begins.
       const flight = this.#flights.get(id) ?? (ledger.peek(id)?.stage === 'offered' ? this.#begin(entry, false) : undefined)
-      if (flight === undefined || flight.isAcknowledged) waiter.resolve()
+      if (flight === undefined && ledger.peek(id)?.stage === 'cancelled') waiter.reject(rolledBack(id))
+      else if (flight === undefined || flight.isAcknowledged) waiter.resolve()
       else flight.waiting.push(waiter)
-    }, waiter.reject)
+    }, waiter.reject, error => {
+      isGivenUp = true
+      waiter.reject(error)
+    })
+  }
+
+  /** A host that was told of a failure may have undone what came before the transfer: it is not sent any more, unless it was asked for again. */
+  #withdraw(id: string): void {
+    void changeTransfer(this.#account, this.#life, id, view => {
+      const entry = view.get(id)
+      return entry?.stage === 'offered' && !this.#flights.has(id) ? view.move(entry, 'cancelled', { report: 'cancel' }) : undefined
+    }).then(cancelled => { if (cancelled !== undefined) this.#report(cancelled) })
   }
 
   #mustBeConnected(): void {
@@ -186,7 +203,7 @@ export class Outgoing {
       throw new InvalidFulfillmentError(`the fulfillment does not match the condition of transfer ${id}`)
     }
     if (entry.info.state === 'fulfilled') return undefined
-    if (entry.info.state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${id} is rolled back`)
+    if (entry.info.state === 'cancelled') throw rolledBack(id)
     const expiresAt = this.#flights.get(id)?.expiresAt.getTime() ?? Date.parse(entry.info.transfer.expiresAt)
     if (arrivedAt > expiresAt + this.#account.graceMs) throw new AlreadyRolledBackError(`transfer ${id} has expired`)
     const { fulfillment } = packet
@@ -276,7 +293,11 @@ function checkRepeat(known: Entry<Transfer>, transfer: Transfer, again: boolean)
   if (isIncoming || (state !== 'prepared' && !again) || !sameTransfer(known.info.transfer, transfer)) {
     throw new DuplicateIdError(`id ${known.id} was used before`)
   }
-  if (state === 'cancelled') throw new AlreadyRolledBackError(`transfer ${known.id} is rolled back`)
+  if (state === 'cancelled') throw rolledBack(known.id)
+}
+
+function rolledBack(id: string): AlreadyRolledBackError {
+  return new AlreadyRolledBackError(`transfer ${id} is rolled back`)
 }
 
 function prepareBody({ id, transfer, expiresAt }: Flight): RequestBody {

@@ -47,9 +47,10 @@ import { Requests } from './requests.js'
 import { Rpc } from './rpc.js'
 import { Settlement } from './settlement.js'
 import type { Records } from './settlement.js'
-import type { HolderState } from './sibling-messages.js'
+import type { HolderState, KnownIdentity } from './sibling-messages.js'
 import { askBalance, askLimit } from './side-protocols.js'
 import { Succession } from './succession.js'
+import type { Tenure } from './tenure.js'
 
 /** A transfer that has not come to its end. */
 export interface InFlightTransfer {
@@ -110,13 +111,13 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     this.#environment = environment
     this.#settings = parseOptions(options, services, { module: module !== undefined, token: module?.getAuthToken !== undefined })
     const { clock, random } = environment
-    const { log, listener } = this.#settings
+    const { log, listener, storeTimeoutMs } = this.#settings
     this.#log = log === undefined ? environment.debugLogger(logNameOf(module?.pluginName)) : environment.hostLogger(log)
     this.#acceptor = listener === undefined ? undefined : this.#acceptorOf(listener)
     const owner = toHex(random.bytes(16))
     this.#committer = new Committer({
       store: this.#storeOf(),
-      clock,
+      storeTimeoutMs, clock,
       log: this.#log,
       owner,
       onLost: () => { this.#lifecycle.standBy() }
@@ -162,7 +163,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       reconcile,
       requests: this.#requests,
       emit: account.emit,
-      succession: this.#succession,
+      tenure: this.#succession ?? this.#leaseOf(owner),
       onRole: role => {
         this.#relay?.roleChanged(role)
         this.emit('role', role)
@@ -221,7 +222,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       read: name => this.#committer.get(`:paychan:${name}`),
       write: (name, value) => this.#committer.submit(group => { put(group, name, value) }),
       put,
-      submit: decide => this.#committer.submit(decide)
+      submit: (decide, options) => this.#committer.submit(decide, options)
     }
   }
 
@@ -253,21 +254,42 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   // ---- those that share the store
 
-  #successionOf(id: string): Succession | undefined {
-    const shared = this.#settings.store?.shared
-    const siblings = shared === undefined ? undefined : this.#environment.siblings?.()
-    return siblings && new Succession({
-      siblings,
-      name: `ilp-plugin-paychan:${String(shared)}`,
+  /** What an instance needs to find its place among those that share the store, however it hears of them. */
+  #placeOf(id: string) {
+    return {
       id,
       clock: this.#environment.clock,
       log: this.#log,
       state: () => this.#holderState(),
       onHeld: () => { this.#lifecycle.succeed() },
       onLost: () => { this.#lifecycle.standBy() },
+      learn: (known: KnownIdentity) => {
+        try {
+          this.#identity.borrow(known)
+        } catch (error) {
+          this.#log.warn(`whoever holds the connection has other options than this instance: ${messageOf(error)}`)
+        }
+      },
+      refresh: () => this.#ledger.refresh()
+    }
+  }
+
+  #successionOf(id: string): Succession | undefined {
+    const shared = this.#settings.store?.shared
+    const siblings = shared === undefined ? undefined : this.#environment.siblings?.()
+    return siblings && new Succession({
+      ...this.#placeOf(id),
+      siblings,
+      name: `ilp-plugin-paychan:${String(shared)}`,
       onRival: () => { this.#committer.checkNotLost().catch((error: unknown) => { this.#log.debug(messageOf(error)) }) },
       onMessage: message => this.#relay?.receive(message)
     })
+  }
+
+  /** Where those that share the store cannot be heard. What this instance is asked while it stands by, nobody carries out for it. */
+  #leaseOf(id: string): Tenure | undefined {
+    const { store, storeTimeoutMs } = this.#settings
+    return store?.shared === undefined ? undefined : this.#environment.lease?.({ ...this.#placeOf(id), store, storeTimeoutMs })
   }
 
   #holderState(): HolderState {
@@ -284,9 +306,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   #relayOf(succession: Succession, id: string): Relay {
     return new Relay({
-      id,
-      clock: this.#environment.clock,
-      log: this.#log,
+      ...this.#placeOf(id),
       timeoutMs: this.#settings.answerTimeoutMs,
       local: this.#local,
       settled: () => this.#lifecycle.settled(),
@@ -295,14 +315,6 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       checkNotLost: () => this.#committer.checkNotLost(),
       post: said => { succession.post(said) },
       announce: () => { succession.announce() },
-      learn: known => {
-        try {
-          this.#identity.borrow(known)
-        } catch (error) {
-          this.#log.warn(`whoever holds the connection has other options than this instance: ${messageOf(error)}`)
-        }
-      },
-      refresh: () => this.#ledger.refresh(),
       emit: (event, args) => { this.emit(event, ...args as never) }
     })
   }
@@ -324,10 +336,10 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
         const packet = ilp === undefined ? undefined : checkIlp(ilp)
         this.#incoming.fulfill(parseTransferId(transferId, 'transferId'), checkFulfillment(fulfillment), packet, { resolve, reject })
       }),
-      rejectIncomingTransfer: async (_again, transferId, reason) => {
+      rejectIncomingTransfer: (_again, transferId, reason) => new Promise((resolve, reject) => {
         ready()
-        await this.#incoming.reject(parseTransferId(transferId, 'transferId'), reason)
-      },
+        this.#incoming.reject(parseTransferId(transferId, 'transferId'), reason, { resolve, reject })
+      }),
       sendRequest: async (_again, message) => {
         ready()
         return this.#requests.ask(checkMessage(message, this.#addresses()))

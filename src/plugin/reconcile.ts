@@ -334,7 +334,7 @@ export class Reconcile {
 
   #parse(text: string): void {
     const { v, open, accepted } = (parseIfJson(text) ?? {}) as { v?: unknown; open?: Array<[SumName, Numbers]>; accepted?: Array<[SumName, string]> }
-    if (v !== 1 || !Array.isArray(open) || !Array.isArray(accepted)) throw new StoreError(`the record under '${RECORD}' is of no known version`)
+    if (v !== 1 || !Array.isArray(open) || !Array.isArray(accepted)) throw new StoreError(`the record under ':paychan:${RECORD}' is of no known version`)
     for (const [name, numbers] of open) this.#open.set(name, numbers)
     for (const [name, amount] of accepted) this.#accepted.set(name, BigInt(amount))
   }

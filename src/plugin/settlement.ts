@@ -334,7 +334,7 @@ function parseOutgoing(text: string): Outgoing {
   const isSound = value?.v === 1 && typeof value.sum === 'string' && /^[0-9]+$/.test(value.sum) &&
     (claim === undefined || (typeof claim?.sum === 'string' && typeof claim.text === 'string'))
   if (isSound) return value as Outgoing
-  throw new StoreError(`the record under '${OUTGOING_RECORD}' is of no known version`)
+  throw new StoreError(`the record under ':paychan:${OUTGOING_RECORD}' is of no known version`)
 }
 
 /** Of a version that is not known, or does not parse: then the peer gets the claim once more. */

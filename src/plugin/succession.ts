@@ -4,8 +4,6 @@
  * All of them queue for one hold. Those that wait challenge the one that has it: a tab that is closed frees its hold, but one that
  * hangs keeps it, and nothing else tells. Whoever is challenged answers where the message arrives, without a timer, since those of a
  * hidden tab may be held back for a minute. Whoever gets no answer steals the hold.
- *
- * Nothing here decides who may write: that is the epoch in the store. Two that believe to hold are found out by it.
  */
 import type { CancelTimer, Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
@@ -13,6 +11,7 @@ import type { Channel, HoldEvents, LetGo, Siblings } from '../core/siblings.js'
 import { Deferred } from './deferred.js'
 import { formatMessage, parseMessage } from './sibling-messages.js'
 import type { HolderState, Said, SiblingMessage } from './sibling-messages.js'
+import type { Tenure } from './tenure.js'
 
 /** How long after an answer the holder is challenged again, and how long an answer is waited for. Together with the way to the peer: 2 s. */
 const CHALLENGE_MS = 500
@@ -40,7 +39,7 @@ export interface SuccessionOptions {
   readonly onMessage: (message: SiblingMessage) => void
 }
 
-export class Succession {
+export class Succession implements Tenure {
   readonly #options: SuccessionOptions
   #channel: Channel | undefined
   #letGo: LetGo = () => undefined
@@ -63,7 +62,6 @@ export class Succession {
     return this.#hasSiblings
   }
 
-  /** Gets in line. Resolves when the hold is had (`isHeld`), or when another one has said that it has it. */
   async join(): Promise<void> {
     const { siblings, name } = this.#options
     this.#decided = new Deferred()
@@ -72,14 +70,13 @@ export class Succession {
     await this.#decided.promise
   }
 
-  /** Gives the hold up and gets in line again, at the end, after a pause in milliseconds. */
   requeue(pauseMs: number): void {
     this.#stop()
     if (pauseMs === 0) this.#queue()
     else this.#cancelTimer = this.#options.clock.setTimer(pauseMs, () => { this.#queue() })
   }
 
-  /** Gives the hold up, or the place in line; nobody is heard or told anything any more. */
+  /** Nobody is heard or told anything any more. */
   leave(): void {
     this.#stop()
     this.#channel?.close()
@@ -88,7 +85,6 @@ export class Succession {
     this.#decided.resolve()
   }
 
-  /** Tells all others that this one holds. */
   announce(): void {
     this.post({ type: 'here', ...this.#options.state() })
   }

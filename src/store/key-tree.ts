@@ -191,10 +191,10 @@ export async function* keysOf(read: ReadPage, prefix: string, from: string, id =
  * Reads the text of a page.
  * @throws StoreError when it is none of ours
  */
-export function parsePage(id: number, text: string): Page {
+export function parsePage(key: string, text: string): Page {
   const page = parseIfJson(text) as Partial<Page> | null | undefined
   if (page?.version !== 1 || !Array.isArray(page.keys) || (page.children !== undefined && !Array.isArray(page.children))) {
-    throw new StoreError(`page ${id} of the store's index is damaged, or was written by a newer version`)
+    throw new StoreError(`the record under '${key}' is damaged, or was written by a newer version`)
   }
   return page as Page
 }

@@ -252,7 +252,7 @@ class JournaledStore implements Store {
     let page = this.#pages.get(id)
     if (page === undefined) {
       const text = await this.#read(pageKey(id))
-      page = text === undefined ? undefined : parsePage(id, text)
+      page = text === undefined ? undefined : parsePage(pageKey(id), text)
     }
     this.#cachePage(id, page)
     return page
@@ -288,7 +288,7 @@ function parseJournal(text: string): Journal | undefined {
   const journal = parseIfJson(text) as Partial<Journal> | null | undefined
   if (journal === undefined) return undefined
   if (journal?.version !== 1 || typeof journal.id !== 'number' || !Array.isArray(journal.writes)) {
-    throw new StoreError("the store's journal is damaged, or was written by a newer version")
+    throw new StoreError(`the record under '${JOURNAL_KEY}' is damaged, or was written by a newer version`)
   }
   return journal as Journal
 }

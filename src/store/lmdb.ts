@@ -4,8 +4,9 @@
  * The package `lmdb` is an optional peer, loaded when the store is first used, so that whoever does not use it need not have it.
  */
 import { Buffer } from 'node:buffer'
+import { realpathSync } from 'node:fs'
 import { open as openFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type * as Lmdb from 'lmdb'
 import { InvalidFieldsError, messageOf, StoreError } from '../core/errors.js'
 import type { Batch, ListOptions, Store } from '../core/store.js'
@@ -32,6 +33,16 @@ export class LmdbStore implements Store {
   /** @throws InvalidFieldsError for an unknown option, and for a path that is not a string or is empty */
   constructor(options: LmdbStoreOptions) {
     this.#path = checkOptions(options)
+  }
+
+  /** Other processes, and other objects in this one, may have the same folder. */
+  get shared(): string {
+    try {
+      return `lmdb:${realpathSync(this.#path)}`
+    } catch {
+      // It is not there yet.
+      return `lmdb:${resolve(this.#path)}`
+    }
   }
 
   async get(key: string): Promise<string | undefined> {

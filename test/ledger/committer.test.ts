@@ -2,8 +2,10 @@
 import { describe, expect, it, vi } from 'vitest'
 import { StandbyError, StoreError } from '../../src/core/errors.js'
 import { Committer } from '../../src/ledger/committer.js'
+import type { Group } from '../../src/ledger/committer.js'
 import { MemoryStore } from '../../src/store/memory.js'
 import { FaultyStore } from '../support/faulty-store.js'
+import { watch } from '../support/lab.js'
 import { settle } from '../support/virtual-clock.js'
 import { contents, open } from './setup.js'
 
@@ -250,6 +252,113 @@ describe('a store that fails', () => {
   })
 })
 
+describe('a store that hangs', () => {
+  /** Counts what is applied, and has it written. */
+  const adding = (applied: string[], name: string) => (group: Group) => {
+    group.put(name, '')
+    group.onDurable(() => { applied.push(name) })
+  }
+
+  it.each([['lands', 'resolved', ['a', 'c']], ['fails', 'rejected', ['c']]] as const)(
+    'H7: tells whoever does not wait that the outcome is unknown, and decides nothing before it is known; then the truth counts: it %s', async (how, state, written) => {
+      const { committer, store, clock } = open()
+      await committer.takeOver()
+      const applied: string[] = []
+      const release = store.holdCommits()
+      if (how === 'fails') store.failNextCommit()
+      const impatient = watch(committer.submit(adding(applied, 'a'), { isPatient: false }))
+      const patient = watch(committer.submit(() => 'patient'))
+      await settle()
+      const behind = watch(committer.submit(adding(applied, 'b'), { isPatient: false }))
+      const behindPatient = watch(committer.submit(adding(applied, 'c')))
+      await clock.advance(9999)
+      expect([impatient.state, behind.state]).toEqual(['pending', 'pending'])
+      await clock.advance(1)
+      expect(impatient).toMatchObject({ state: 'rejected', error: { name: 'StoreError', outcome: 'unknown' } })
+      // It was not decided, and is not made any more.
+      expect([behind.state, behind.error?.name, behind.error?.outcome]).toEqual(['rejected', 'StoreError', undefined])
+      await clock.advance(60_000)
+      expect([applied, patient.state, behindPatient.state]).toEqual([[], 'pending', 'pending'])
+      release()
+      await clock.advance(1000)
+      expect([patient.state, behindPatient.state, applied]).toEqual([state, 'resolved', written])
+      expect(Object.keys(await contents(store))).toEqual([...written, 'paychan:head'])
+      await committer.submit(adding(applied, 'd'))
+      expect([applied.at(-1), clock.pending]).toEqual(['d', 0])
+    })
+
+  it.each(['now', 'never'] as const)('goes on where the store works and only an answer of it is lost for ever (the commit lands %s)', async lands => {
+    const inner = new MemoryStore()
+    const { committer, store, clock } = open(inner)
+    await committer.takeOver()
+    const applied: string[] = []
+    store.swallowNextCommit(lands)
+    const change = watch(committer.submit(adding(applied, 'a')))
+    await clock.advance(10_000)
+    expect([change.state, applied]).toEqual(lands === 'now' ? ['resolved', ['a']] : ['rejected', []])
+    await committer.submit(adding(applied, 'b'))
+    expect(Object.keys(await contents(inner))).toEqual([...applied, 'paychan:head'])
+  })
+
+  it('a reading, and a take-over, end in a StoreError', async () => {
+    const { committer, store, clock } = open()
+    const release = store.holdGet('paychan:head')
+    const taking = watch(committer.takeOver())
+    const reading = watch(committer.get('paychan:head'))
+    await clock.advance(10_000)
+    expect([taking.error?.name, reading.error?.name, reading.error?.outcome]).toEqual(['StoreError', 'StoreError', undefined])
+    release()
+    const releaseCommits = store.holdCommits()
+    const writing = watch(committer.takeOver())
+    await clock.advance(10_000)
+    expect(writing).toMatchObject({ state: 'rejected', error: { name: 'StoreError', outcome: 'unknown' } })
+    releaseCommits()
+    await committer.takeOver()
+    await committer.submit(put('a', '1'))
+    expect(clock.pending).toBe(0)
+  })
+
+  it('can be taken over again once it has been given up, and what lands late of the time before is in what is read then', async () => {
+    const { committer, store, clock } = open()
+    await committer.takeOver()
+    const applied: string[] = []
+    const release = store.holdCommits()
+    const change = watch(committer.submit(adding(applied, 'a')))
+    const settled = watch(committer.settle())
+    await clock.advance(5000)
+    committer.release()
+    expect([settled.state, change.error?.outcome]).toEqual(['resolved', 'unknown'])
+    const taking = watch(committer.takeOver())
+    await clock.advance(1000)
+    release()
+    await clock.advance(20_000)
+    expect([taking.state, applied]).toEqual(['resolved', ['a']])
+    await committer.submit(put('b', '1'))
+    expect(Object.keys(await contents(store))).toEqual(['a', 'b', 'paychan:head'])
+  })
+
+  it('makes nothing behind the back of callers that were given up: what the store refuses after that is not decided again', async () => {
+    const { committer, store, clock } = open()
+    await store.commit({ puts: [['taken', '1']] })
+    await committer.takeOver()
+    let decided = 0
+    const release = store.holdCommits()
+    const change = watch(committer.submit(group => {
+      decided++
+      if (decided === 1) group.expectAbsent('taken', () => undefined)
+      group.put('a', '')
+    }))
+    const settled = watch(committer.settle())
+    await clock.advance(5000)
+    expect([settled.state, change.error?.outcome]).toEqual(['resolved', 'unknown'])
+    release()
+    await clock.advance(1000)
+    expect(decided).toBe(1)
+    expect(Object.keys(await contents(store))).toEqual(['paychan:head', 'taken'])
+    await committer.submit(put('b', '1'))
+  })
+})
+
 describe('owners', () => {
   it('a change that writes nothing, but must own the store, is refused once another owner has it', async () => {
     const store = new MemoryStore()
@@ -430,7 +539,7 @@ describe('owners', () => {
     const inner = new MemoryStore()
     const other = open(inner)
     const store = new FaultyStore(inner)
-    const committer = new Committer({ store, clock: other.clock, log: other.log, owner: 'me', onLost: () => { throw new RangeError('careless') } })
+    const committer = new Committer({ store, storeTimeoutMs: 10_000, clock: other.clock, log: other.log, owner: 'me', onLost: () => { throw new RangeError('careless') } })
     await committer.takeOver()
     await other.committer.takeOver()
     await expect(committer.submit(put('a', '1'))).rejects.toThrow(StandbyError)

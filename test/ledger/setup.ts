@@ -25,7 +25,7 @@ export function open(inner: Store = new MemoryStore(), { maximum = 'Infinity', m
   const log = new MemoryLog()
   const lost: string[] = []
   const owner = `owner-${++owners}`
-  const committer = new Committer({ store, clock, log, owner, onLost: () => { lost.push(owner) } })
+  const committer = new Committer({ store, storeTimeoutMs: 10_000, clock, log, owner, onLost: () => { lost.push(owner) } })
   const limits = { maximum: parseLimit(maximum, 'maximum'), minimum: parseLimit(minimum, 'minimum') }
   const ledger = new Ledger<Transfer>(committer, '', limits)
   const backend = new Backend(committer, clock)

@@ -100,7 +100,7 @@ const WRONG: Array<[field: string, changes: object]> = [
   ['_log', { _log: 'console' }],
   ['maxInFlightAmount', { maxInFlightAmount: 1000 }],
   ['maxInFlightAmount', { maxInFlightAmount: '-1' }],
-  ...['expiryMarginMs', 'graceMs', 'answerTimeoutMs', 'heartbeatMs', 'heartbeatTimeoutMs', 'reconnectMinMs', 'reconnectMaxMs', 'maxInFlight', 'maxRequests', 'maxBufferedBytes']
+  ...['expiryMarginMs', 'graceMs', 'answerTimeoutMs', 'heartbeatMs', 'heartbeatTimeoutMs', 'storeTimeoutMs', 'reconnectMinMs', 'reconnectMaxMs', 'maxInFlight', 'maxRequests', 'maxBufferedBytes']
     .flatMap((name): Array<[string, object]> => ['5', -1, NaN, 1e10, {}].map(value => [name, { [name]: value }])),
   ['reconnectMinMs', { reconnectMinMs: 2000, reconnectMaxMs: 1000 }]
 ]

@@ -1,8 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import PaychanPlugin, { MemoryStore, errors } from '../../src/node.js'
+import PaychanPlugin, { LmdbStore, MemoryStore, errors } from '../../src/node.js'
 import type { LedgerPlugin, Store } from '../../src/node.js'
 import { HostStore } from '../support/host-store.js'
-import { Cable, clientOptions, keep, makeClient, makeServer, nextEvent, pay, payment, recordEvents } from '../support/hosts.js'
+import { Cable, afterTest, clientOptions, keep, makeClient, makeServer, nextEvent, pay, payment, recordEvents } from '../support/hosts.js'
 
 /** The same data through an object of its own: another process, or another tab. */
 function elsewhere(store: MemoryStore): Store {
@@ -82,7 +85,7 @@ describe('two plugins over one store object', () => {
   })
 })
 
-describe('two plugins over the same data, each in its own process', () => {
+describe('two plugins over the same data, by stores that do not know that they share it', () => {
   it('no write of the first lands once the second has taken over, and it stands by', async () => {
     const peer = await server()
     const cable = await Cable.lay(() => peer.port)
@@ -130,5 +133,52 @@ describe('two plugins over the same data, each in its own process', () => {
     await expect(client.connect({ timeout: 100 })).rejects.toBeInstanceOf(errors.UnreachableError)
     expect(first.isConnected()).toBe(false)
     await expect.poll(() => first.port).toBeUndefined()
+  })
+})
+
+describe('two plugins over one lmdb file', () => {
+  /** Two plugins, each over a store object of its own, or over the same. */
+  async function pair(isOneObject: boolean): Promise<[LedgerPlugin, LedgerPlugin, LedgerPlugin]> {
+    const path = mkdtempSync(join(tmpdir(), 'paychan-standby-'))
+    afterTest(() => { rmSync(path, { recursive: true, force: true }) })
+    const peer = await server()
+    const store = new LmdbStore({ path })
+    const other = isOneObject ? store : new LmdbStore({ path })
+    afterTest(() => Promise.all([store.close(), other.close()]))
+    const make = (one: LmdbStore): LedgerPlugin => makeClient(peer, { store: one, maxBalance: '1000', minBalance: '-1000' })
+    const [first, second] = [make(store), make(other)]
+    await first.connect()
+    await pay(first, peer, '5')
+    const seen = recordEvents(second, 'connect', 'role')
+    await second.connect()
+    expect([first.role, second.role, second.isConnected(), seen]).toEqual(['holder', 'standby', false, ['role']])
+    return [peer, first, second]
+  }
+
+  it.each([['two store objects', false], ['one', true]])('the second stands by until the first lets go, with %s in one process', async (_what, isOneObject) => {
+    const [peer, first, second] = await pair(isOneObject)
+    expect([await second.getBalance(), second.getAccount(), second.getInfo()]).toEqual(['-5', first.getAccount(), first.getInfo()])
+    const { transfer } = payment(peer.getAccount())
+    for (const call of [second.sendTransfer(transfer), second.sendRequest({ to: peer.getAccount() }), second.prune({ before: Date.now() }), second.sendMoney('1'), second.addSocket({})]) {
+      await expect(call).rejects.toBeInstanceOf(errors.StandbyError)
+    }
+    // It sees what the first does.
+    await first.sendTransfer(transfer)
+    await expect.poll(() => second.inFlight().length, { timeout: 2000 }).toBe(1)
+    const isUp = nextEvent(second, 'connect')
+    await first.disconnect()
+    await isUp
+    expect([second.role, first.role]).toEqual(['holder', 'disconnected'])
+    await pay(second, peer, '6')
+    expect([await second.getBalance(), await peer.getBalance(), second.inFlight().length]).toEqual(['-11', '11', 1])
+  })
+
+  it('one that stands by can be disconnected, and the lease stays where it is', async () => {
+    const [peer, first, second] = await pair(false)
+    await second.disconnect()
+    expect(second.role).toBe('disconnected')
+    await pay(first, peer, '6')
+    await second.connect()
+    expect([first.role, second.role, await second.getBalance()]).toEqual(['holder', 'standby', '-11'])
   })
 })

@@ -182,8 +182,8 @@ describe('a tab that stands by', () => {
   it('refuses ILPv4 packets and settlements, which only the holder sends', async () => {
     const [world, , second] = await open(2)
     const { prepare } = ilpPayment('standby', world.lab.clock.now() + 10_000)
-    await expect(second!.plugin.sendData(prepare)).rejects.toMatchObject({ name: 'UnreachableError', ilpErrorCode: 'T01' })
-    await expect(second!.plugin.sendMoney('5')).rejects.toMatchObject({ name: 'UnreachableError' })
+    await expect(second!.plugin.sendData(prepare)).rejects.toMatchObject({ name: 'StandbyError', ilpErrorCode: 'T00' })
+    await expect(second!.plugin.sendMoney('5')).rejects.toMatchObject({ name: 'StandbyError' })
     expect(await second!.plugin.history()).toEqual([])
   })
 
@@ -541,7 +541,7 @@ describe('a call of a tab that stands by, when the holder goes', () => {
     const release = world.store.holdCommits()
     world.store.failNextCommit()
     const sent = watch(second!.plugin.sendTransfer(world.payment({ expiresInMs: 120_000 }).transfer))
-    await world.advance(30_000)
+    await world.advance(9900)
     release()
     await world.advance(10_000)
     expect([sent.state, sent.error?.outcome]).toEqual(['rejected', undefined])

@@ -10,7 +10,7 @@ class Pages {
   readonly read = (id: number): Promise<Page | undefined> => {
     this.reads++
     const text = this.texts.get(id)
-    return Promise.resolve(text === undefined ? undefined : deepFreeze(parsePage(id, text)))
+    return Promise.resolve(text === undefined ? undefined : deepFreeze(parsePage(`page ${id}`, text)))
   }
 
   async change(adds: readonly string[], removes: readonly string[]): Promise<KeyTreeChange> {
@@ -67,7 +67,7 @@ it('agrees with a sorted set, keeps its pages bounded, and leaves none behind', 
         expect(await pages.keys()).toEqual(sorted)
         expect(await pages.keys('a:')).toEqual(sorted.filter(key => key.startsWith('a:')))
         expect(await pages.keys('', name(from))).toEqual(sorted.filter(key => key >= name(from)))
-        for (const [id, text] of pages.texts) expect(parsePage(id, text).keys.length).toBeLessThanOrEqual(PAGE_KEYS)
+        for (const [id, text] of pages.texts) expect(parsePage(`page ${id}`, text).keys.length).toBeLessThanOrEqual(PAGE_KEYS)
         expect(await pages.reachable()).toBe(Math.max(1, pages.texts.size))
       }
     }),

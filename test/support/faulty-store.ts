@@ -11,6 +11,7 @@ export type Release = () => void
 type Fault =
   | { kind: 'fail'; error: Error }
   | { kind: 'unknown'; lands: 'now' | 'never' | 'later' }
+  | { kind: 'swallowed'; lands: 'now' | 'never' }
 
 /** Wraps a store. Without a word from the test it does what the wrapped one does. */
 export class FaultyStore implements Store {
@@ -46,6 +47,11 @@ export class FaultyStore implements Store {
    */
   loseNextCommit(lands: 'now' | 'never' | 'later'): void {
     this.#faults.push({ kind: 'unknown', lands })
+  }
+
+  /** The next commit is never answered, whether it lands or not. Everything else works. */
+  swallowNextCommit(lands: 'now' | 'never'): void {
+    this.#faults.push({ kind: 'swallowed', lands })
   }
 
   /** The commits that were to land later reach the store now. Returns whether each of them landed. */
@@ -115,6 +121,7 @@ export class FaultyStore implements Store {
     if (fault?.kind === 'fail') throw fault.error
     if (fault === undefined) return this.#inner.commit(batch)
     if (fault.lands === 'now') await this.#inner.commit(batch)
+    if (fault.kind === 'swallowed') return new Promise(() => undefined)
     if (fault.lands === 'later') this.#late.push(batch)
     throw new StoreError('the store does not answer', { outcome: 'unknown' })
   }

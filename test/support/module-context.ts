@@ -19,7 +19,7 @@ export async function startModule(module: AnyModule, store: Store, options: obje
   validateModule(module)
   const clock = new VirtualClock()
   const log = new MemoryLog()
-  const committer = new Committer({ store, clock, log, owner, onLost: () => undefined })
+  const committer = new Committer({ store, storeTimeoutMs: 10_000, clock, log, owner, onLost: () => undefined })
   await committer.takeOver()
   const limits = { maximum: parseLimit('Infinity', 'maximum'), minimum: parseLimit('-Infinity', 'minimum') }
   const transferLog = new TransferLog(new Ledger(committer, '', limits), () => clock.now())

@@ -1,0 +1,39 @@
+/**
+ * Calls to a store, which may throw whatever it likes, or never answer. Imports core.
+ */
+import type { Clock } from './clock.js'
+import { StoreError, messageOf } from './errors.js'
+
+/**
+ * Calls a store, and waits for it no longer than that, in milliseconds.
+ * @throws what the store throws; StoreError when it does not answer, with `outcome: 'unknown'` where it may yet write
+ */
+export function inTime<T>(clock: Clock, limitMs: number, kind: 'read' | 'write', call: () => Promise<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const cancel = clock.setTimer(limitMs, () => {
+      reject(new StoreError('the store does not answer', kind === 'read' ? {} : { outcome: 'unknown' }))
+    }, { keepsProcessAlive: true })
+    const fail = (thrown: unknown): void => {
+      cancel()
+      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- it goes on as it came
+      reject(thrown)
+    }
+    try {
+      call().then(value => {
+        cancel()
+        resolve(value)
+      }, fail)
+    } catch (thrown) {
+      fail(thrown)
+    }
+  })
+}
+
+/** As `inTime`. @throws StoreError, whatever the store throws */
+export async function callStore<T>(...args: Parameters<typeof inTime<T>>): Promise<T> {
+  try {
+    return await inTime(...args)
+  } catch (cause) {
+    throw cause instanceof StoreError ? cause : new StoreError(`the store failed: ${messageOf(cause)}`, { cause })
+  }
+}

@@ -1,0 +1,142 @@
+/** A store that hangs under a plugin: whom it keeps waiting, who is told, and what comes of it in the end. */
+import { describe, expect, it } from 'vitest'
+import { Lab, asks, watch } from '../support/lab.js'
+import { ilpPayment } from '../support/ilp.js'
+
+/** How long the store is waited for. */
+const TIMEOUT_MS = 10_000
+
+describe('a transfer that is sent', () => {
+  it('is told to be of unknown outcome, is not offered any more when it lands late, and its hold goes', async () => {
+    const lab = await Lab.open()
+    const release = lab.alice.store.holdCommits()
+    const { transfer, id } = lab.payment({ expiresInMs: 600_000 })
+    const sent = watch(lab.alice.plugin.sendTransfer(transfer))
+    await lab.clock.advance(TIMEOUT_MS - 1)
+    expect(sent.state).toBe('pending')
+    await lab.clock.advance(1)
+    expect(sent).toMatchObject({ state: 'rejected', error: { name: 'StoreError', outcome: 'unknown' } })
+    release()
+    await lab.clock.advance(2000)
+    expect(lab.network.count(asks('prepare', 'alice'))).toBe(0)
+    expect([lab.held(lab.alice).outgoing, lab.alice.story]).toEqual([0, ['outgoing_cancel']])
+    await expect(lab.alice.plugin.getFulfillment(id)).rejects.toMatchObject({ name: 'AlreadyRolledBackError' })
+    await lab.prepared()
+    expect(await lab.balances()).toEqual([0, 0])
+  })
+
+  it('counts while its outcome is unknown: nothing else is taken beside it beyond the limit', async () => {
+    const lab = await Lab.open({ alice: { options: { minBalance: '-15' } } })
+    const release = lab.alice.store.holdCommits()
+    const first = watch(lab.alice.plugin.sendTransfer(lab.payment({ amount: '10', expiresInMs: 600_000 }).transfer))
+    await lab.clock.advance(TIMEOUT_MS)
+    expect(first.error?.outcome).toBe('unknown')
+    const second = watch(lab.alice.plugin.sendTransfer(lab.payment({ amount: '10', expiresInMs: 600_000 }).transfer))
+    await lab.clock.advance(2000)
+    expect(second.state).toBe('pending')
+    release()
+    await lab.clock.advance(2000)
+    // The first has landed, and was withdrawn: only then there was room.
+    expect([second.state, lab.held(lab.alice).outgoing, lab.network.count(asks('prepare', 'alice'))]).toEqual(['resolved', 10, 1])
+    expect(lab.alice.story).toEqual(['outgoing_cancel', 'outgoing_prepare'])
+  })
+
+  it('is not begun behind the back of a host that asks for it again: both calls agree that it is rolled back', async () => {
+    const lab = await Lab.open()
+    const release = lab.alice.store.holdCommits()
+    const { transfer } = lab.payment({ expiresInMs: 600_000 })
+    const sent = watch(lab.alice.plugin.sendTransfer(transfer))
+    await lab.clock.advance(TIMEOUT_MS)
+    expect(sent.error?.outcome).toBe('unknown')
+    const again = watch(lab.alice.plugin.sendTransfer(transfer))
+    release()
+    await lab.clock.advance(2000)
+    expect(again).toMatchObject({ state: 'rejected', error: { name: 'AlreadyRolledBackError' } })
+    expect([lab.network.count(asks('prepare', 'alice')), lab.alice.story]).toEqual([0, ['outgoing_cancel']])
+    await expect(lab.alice.plugin.sendTransfer(lab.payment().transfer)).resolves.toBeUndefined()
+  })
+
+  it('as a packet, is not sent either, so that whoever was told rejects what came before it in safety', async () => {
+    const lab = await Lab.open({ alice: { services: {} }, bob: { services: {} } })
+    const release = lab.alice.store.holdCommits()
+    const { prepare } = ilpPayment('hangs', lab.clock.now() + 600_000)
+    const sent = watch(lab.alice.plugin.sendData(prepare))
+    await lab.clock.advance(TIMEOUT_MS)
+    expect(sent).toMatchObject({ state: 'rejected', error: { name: 'StoreError', outcome: 'unknown', ilpErrorCode: 'T00' } })
+    const asked = lab.network.count(asks('message', 'alice'))
+    release()
+    await lab.clock.advance(2000)
+    expect([lab.network.count(asks('message', 'alice')) - asked, lab.alice.plugin.inFlight()]).toEqual([0, []])
+  })
+})
+
+describe('a transfer that comes', () => {
+  it('is answered, and reported, when it is known to have landed; the peer is not told of a failure before', async () => {
+    const lab = await Lab.open()
+    const release = lab.bob.store.holdCommits()
+    const sent = watch(lab.alice.plugin.sendTransfer(lab.payment({ expiresInMs: 600_000 }).transfer))
+    await lab.clock.advance(60_000)
+    expect([sent.state, lab.bob.story, lab.held(lab.alice).outgoing]).toEqual(['pending', [], 10])
+    release()
+    await lab.clock.advance(60_000)
+    expect([sent.state, lab.bob.story]).toEqual(['resolved', ['incoming_prepare']])
+  })
+
+  it('is fulfilled all the same where that lands late, and its host was told that it is unknown', async () => {
+    const lab = await Lab.open()
+    const { id, fulfillment } = await lab.prepared({ expiresInMs: 600_000 })
+    const release = lab.bob.store.holdCommits()
+    const fulfilled = watch(lab.bob.plugin.fulfillCondition(id, fulfillment))
+    await lab.clock.advance(TIMEOUT_MS)
+    expect(fulfilled.error?.outcome).toBe('unknown')
+    expect(lab.network.count(asks('fulfill', 'bob'))).toBe(0)
+    release()
+    await lab.clock.advance(2000)
+    expect(await lab.balances()).toEqual([-10, 10])
+    expect(lab.bob.story).toEqual(['incoming_prepare', 'incoming_fulfill'])
+    await lab.bob.plugin.fulfillCondition(id, fulfillment)
+  })
+
+  it('is rejected all the same', async () => {
+    const lab = await Lab.open()
+    const { id } = await lab.prepared({ expiresInMs: 600_000 })
+    const release = lab.bob.store.holdCommits()
+    const rejected = watch(lab.bob.plugin.rejectIncomingTransfer(id))
+    await lab.clock.advance(TIMEOUT_MS)
+    expect(rejected.error?.outcome).toBe('unknown')
+    release()
+    await lab.clock.advance(2000)
+    expect([lab.held(lab.alice).outgoing, lab.held(lab.bob).incoming]).toEqual([0, 0])
+    expect(lab.bob.story).toEqual(['incoming_prepare', 'incoming_reject'])
+  })
+
+  it('is booked by its sender when that is known to have landed, once', async () => {
+    const lab = await Lab.open()
+    const { id, fulfillment } = await lab.prepared({ expiresInMs: 600_000 })
+    const release = lab.alice.store.holdCommits()
+    const fulfilled = watch(lab.bob.plugin.fulfillCondition(id, fulfillment))
+    await lab.clock.advance(60_000)
+    expect([fulfilled.state, lab.held(lab.alice).outgoing]).toEqual(['pending', 10])
+    release()
+    await lab.clock.advance(60_000)
+    expect([fulfilled.state, await lab.balances()]).toEqual(['resolved', [-10, 10]])
+    expect(lab.alice.story).toEqual(['outgoing_prepare', 'outgoing_fulfill'])
+  })
+})
+
+describe('other calls', () => {
+  it('end in a StoreError: connect, a reading, prune; and work as soon as the store does', async () => {
+    const lab = await Lab.open()
+    await lab.alice.plugin.disconnect()
+    const release = lab.alice.store.holdGet('paychan:head')
+    const connecting = watch(lab.alice.plugin.connect())
+    await lab.clock.advance(TIMEOUT_MS)
+    expect(connecting).toMatchObject({ state: 'rejected', error: { name: 'StoreError' } })
+    release()
+    await lab.alice.plugin.connect()
+    const releaseCommits = lab.alice.store.holdCommits()
+    await lab.clock.advance(2000)
+    releaseCommits()
+    await lab.prepared()
+  })
+})
