@@ -210,8 +210,8 @@ export const MUTANTS = [
     name: 'a group is answered before it is durable',
     rule: 'I7',
     file: 'src/ledger/committer.ts',
-    find: 'const landed = await this.#options.store.commit({ puts, deletes, guards })\n      if (landed) this.#landed(group, current, next)',
-    replace: 'this.#landed(group, current, next)\n      const landed = await this.#options.store.commit({ puts, deletes, guards })\n      if (landed) return',
+    find: 'const landed = await this.#write({ puts, deletes, guards })\n      if (landed) this.#landed(group, current, next)',
+    replace: 'this.#landed(group, current, next)\n      const landed = await this.#write({ puts, deletes, guards })\n      if (landed) return',
     by: { sim: 10 }
   },
   {
@@ -234,7 +234,7 @@ export const MUTANTS = [
     name: 'a group that did not land may land yet',
     rule: 'H7',
     file: 'src/ledger/committer.ts',
-    find: 'await store.commit({ puts: [[HEAD_KEY, fence.text]], guards: [[HEAD_KEY, current.text]] })',
+    find: 'await this.#write({ puts: [[HEAD_KEY, fence.text]], guards: [[HEAD_KEY, current.text]] })',
     replace: 'this.#failed(group, cause)\n        return',
     by: { sim: 320 }
   },
