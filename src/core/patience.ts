@@ -6,17 +6,16 @@ import { StoreError, messageOf } from './errors.js'
 
 /**
  * Calls a store, and waits for it no longer than that, in milliseconds.
- * @throws what the store throws; StoreError when it does not answer, with `outcome: 'unknown'` where it may yet write
+ * @throws StoreError, whatever the store throws; when it does not answer with `outcome: 'unknown'`, where it may yet write
  */
-export function inTime<T>(clock: Clock, limitMs: number, kind: 'read' | 'write', call: () => Promise<T>): Promise<T> {
+export function callStore<T>(clock: Clock, limitMs: number, kind: 'read' | 'write', call: () => Promise<T>): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const cancel = clock.setTimer(limitMs, () => {
       reject(new StoreError('the store does not answer', kind === 'read' ? {} : { outcome: 'unknown' }))
     }, { keepsProcessAlive: true })
-    const fail = (thrown: unknown): void => {
+    const fail = (cause: unknown): void => {
       cancel()
-      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- it goes on as it came
-      reject(thrown)
+      reject(cause instanceof StoreError ? cause : new StoreError(`the store failed: ${messageOf(cause)}`, { cause }))
     }
     try {
       call().then(value => {
@@ -27,13 +26,4 @@ export function inTime<T>(clock: Clock, limitMs: number, kind: 'read' | 'write',
       fail(thrown)
     }
   })
-}
-
-/** As `inTime`. @throws StoreError, whatever the store throws */
-export async function callStore<T>(...args: Parameters<typeof inTime<T>>): Promise<T> {
-  try {
-    return await inTime(...args)
-  } catch (cause) {
-    throw cause instanceof StoreError ? cause : new StoreError(`the store failed: ${messageOf(cause)}`, { cause })
-  }
 }

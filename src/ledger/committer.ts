@@ -14,7 +14,7 @@ import { StandbyError, StoreError, messageOf } from '../core/errors.js'
 import { parseIfJson } from '../core/json.js'
 import type { Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
-import { callStore, inTime } from '../core/patience.js'
+import { callStore } from '../core/patience.js'
 import type { Batch, ListOptions, Store } from '../core/store.js'
 import { sleep, waitAtMost } from '../core/timers.js'
 
@@ -221,7 +221,7 @@ export class Committer {
 
   #write(batch: Batch): Promise<boolean> {
     const { store, clock, storeTimeoutMs } = this.#options
-    return inTime(clock, storeTimeoutMs, 'write', () => store.commit(batch))
+    return callStore(clock, storeTimeoutMs, 'write', () => store.commit(batch))
   }
 
   /** As the store's. */
@@ -273,7 +273,7 @@ export class Committer {
   }
 
   async #take(): Promise<void> {
-    const { store, clock, storeTimeoutMs } = this.#options
+    const { store } = this.#options
     // What is still under way belongs to the time before: it is answered first, and applied before anything is read anew.
     await this.#untilIdle()
     const before = await this.get(HEAD_KEY)
@@ -281,7 +281,7 @@ export class Committer {
       throw new StandbyError(TAKEN_OVER)
     }
     const head = this.#nextHead(before === undefined ? 1 : parseEpoch(before) + 1)
-    const taken = await callStore(clock, storeTimeoutMs, 'write', () => store.commit({ puts: [[HEAD_KEY, head.text]], guards: [[HEAD_KEY, before]] }))
+    const taken = await this.#write({ puts: [[HEAD_KEY, head.text]], guards: [[HEAD_KEY, before]] })
     if (!taken) throw new StandbyError(TAKEN_OVER)
     this.#head = head
     this.#lost = false
@@ -455,7 +455,7 @@ export class Committer {
 
   #failed(group: GroupInProgress, cause: unknown): void {
     this.#putOffAgain(group)
-    group.failed(new StoreError(`the store failed, nothing was changed: ${messageOf(cause)}`, { cause }))
+    group.failed(new StoreError(`nothing was changed: ${messageOf(cause)}`, { cause }))
   }
 
   #putOffAgain(group: GroupInProgress): void {
@@ -503,7 +503,7 @@ export class Committer {
 
   /** The store hangs. What waits behind the group has not been decided: whoever does not wait for it any longer takes it back. */
   #tellOverdue(group: GroupInProgress): void {
-    for (const { overdue } of group.changes) overdue?.(new StoreError('the store does not answer: it may yet have written', { outcome: 'unknown' }))
+    for (const { overdue } of group.changes) overdue?.(new StoreError('the store does not answer', { outcome: 'unknown' }))
     for (const change of this.#queue.splice(0)) {
       if (change.overdue === undefined) this.#queue.push(change)
       else change.reject(notDecided())

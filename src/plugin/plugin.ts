@@ -369,7 +369,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    * Connects: takes the store over, listens or dials, learns the ledger's info, connects the module, and takes up what is in flight.
    * A listener's resolves when it listens; a client's when it is authenticated. Calls while one is under way share it; when
    * connected it does nothing. A failed connect can be repeated. Where another tab or process over the same store holds the connection,
-   * and can be heard, this one stands by (`role`), and its connect resolves when it can read.
+   * this one stands by (`role`), and its connect resolves when it can read: in Node after a second or so, or where the other one is dead
+   * or hangs after 2.5 s, as who takes over.
    *
    * @param options `timeout`: milliseconds to reach the peer, default (and 0) 5000; `Infinity` is valid. The module's own connect
    *   takes its time beyond that
@@ -394,7 +395,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   /**
    * Whether this instance holds the connection to the peer, or stands by while another tab or process that shares its store does. What
-   * is asked of one that stands by is carried out by the one that holds; what is read is read from the store.
+   * is asked of one that stands by is carried out by the one that holds, among tabs; among processes it is refused with StandbyError. What
+   * is read is read from the store.
    */
   get role(): Role {
     return this.#lifecycle.role
@@ -537,7 +539,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    * @throws InvalidFieldsError naming the field; AccountNotFoundError; DuplicateIdError; InsufficientBalanceError when our own limit
    *   does not allow it; NotAcceptedError when the peer refuses; UnreachableError without a session (then nothing was stored), or when
    *   it expired unanswered, or with `outcome: 'unknown'` at a disconnect; AlreadyRolledBackError where another tab has carried it on, and it
-   *   came to nothing; StoreError
+   *   came to nothing; StandbyError; StoreError, with `outcome: 'unknown'` where the store hangs: then it is not sent any more
    */
   sendTransfer(transfer: OutgoingTransfer): Promise<void> {
     return this.#carry('sendTransfer', transfer)
