@@ -10,17 +10,16 @@
  * than that, by a timer of its own that began before it asked; so it has stopped when the lease is taken, unless its whole process stood
  * still. Then it wakes up late, and the epoch in the guard of each commit keeps whatever it still does from landing.
  */
-import type { CancelTimer, Clock } from '../core/clock.js'
+import type { CancelTimer } from '../core/clock.js'
 import { messageOf } from '../core/errors.js'
 import { isObject, parseIfJson } from '../core/json.js'
-import type { Logger } from '../core/log.js'
 import { callStore } from '../core/patience.js'
 import type { Batch, Store } from '../core/store.js'
 import { waitAtMost } from '../core/timers.js'
 import { Deferred } from './deferred.js'
 import { parseMessage } from './sibling-messages.js'
 import type { HolderState, KnownIdentity } from './sibling-messages.js'
-import type { Tenure } from './tenure.js'
+import type { Tenure, TenureOptions } from './tenure.js'
 
 const LEASE_KEY = 'paychan:lease'
 const WAITING_KEY = 'paychan:lease:waiting'
@@ -44,20 +43,10 @@ export interface Processes {
   isGone(name: string): boolean
 }
 
-export interface LeaseOptions {
+export interface LeaseOptions extends TenureOptions {
   readonly store: Store
   /** How long the store is waited for, in milliseconds. */
   readonly storeTimeoutMs: number
-  /** Names this instance: random. */
-  readonly id: string
-  readonly clock: Clock
-  readonly log: Logger
-  /** What the others are told of this one while it holds. */
-  readonly state: () => HolderState
-  /** The lease was had, after all or at once. */
-  readonly onHeld: () => void
-  /** Another one may have it by now, or has it. */
-  readonly onLost: () => void
   /** What the holder knows about the two sides. */
   readonly learn: (identity: KnownIdentity) => void
   /** Reads anew what is in flight. */

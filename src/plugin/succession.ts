@@ -5,13 +5,12 @@
  * hangs keeps it, and nothing else tells. Whoever is challenged answers where the message arrives, without a timer, since those of a
  * hidden tab may be held back for a minute. Whoever gets no answer steals the hold.
  */
-import type { CancelTimer, Clock } from '../core/clock.js'
-import type { Logger } from '../core/log.js'
+import type { CancelTimer } from '../core/clock.js'
 import type { Channel, HoldEvents, LetGo, Siblings } from '../core/siblings.js'
 import { Deferred } from './deferred.js'
 import { formatMessage, parseMessage } from './sibling-messages.js'
-import type { HolderState, Said, SiblingMessage } from './sibling-messages.js'
-import type { Tenure } from './tenure.js'
+import type { Said, SiblingMessage } from './sibling-messages.js'
+import type { Tenure, TenureOptions } from './tenure.js'
 
 /** How long after an answer the holder is challenged again, and how long an answer is waited for. Together with the way to the peer: 2 s. */
 const CHALLENGE_MS = 500
@@ -20,20 +19,10 @@ const ANSWER_MS = 750
 /** Where an instance stands: not in line, waiting, waiting for a hold that it steals, or with the hold. */
 type Place = 'out' | 'queued' | 'stealing' | 'held'
 
-export interface SuccessionOptions {
+export interface SuccessionOptions extends TenureOptions {
   readonly siblings: Siblings
   /** What is shared. */
   readonly name: string
-  /** Names this instance among the others. */
-  readonly id: string
-  readonly clock: Clock
-  readonly log: Logger
-  /** What the others are told of this one while it holds. */
-  readonly state: () => HolderState
-  /** The hold was granted, after all or at once. */
-  readonly onHeld: () => void
-  /** The hold was stolen. */
-  readonly onLost: () => void
   /** Another one says that it holds, while this one does. */
   readonly onRival: () => void
   readonly onMessage: (message: SiblingMessage) => void

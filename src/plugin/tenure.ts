@@ -1,9 +1,25 @@
 /**
  * Which of the instances over one store holds the connection: they agree on it by the siblings port, as tabs do, or by a lease in the
- * store, as processes do. Imports nothing.
+ * store, as processes do. Imports core.
  *
  * Nothing here decides who may write: that is the epoch in the store. Two that believe to hold are found out by it.
  */
+import type { Clock } from '../core/clock.js'
+import type { Logger } from '../core/log.js'
+import type { HolderState } from './sibling-messages.js'
+
+export interface TenureOptions {
+  /** Names this instance among the others: random. */
+  readonly id: string
+  readonly clock: Clock
+  readonly log: Logger
+  /** What the others are told of this one while it holds. */
+  readonly state: () => HolderState
+  /** The hold was had, after all or at once. */
+  readonly onHeld: () => void
+  /** Another one has it, or may have it by now. */
+  readonly onLost: () => void
+}
 
 export interface Tenure {
   readonly isHeld: boolean

@@ -46,6 +46,17 @@ async function openBeside(options: Partial<PluginOptions>, module?: AnyModule) {
   return { lab, peer, pay, dispute }
 }
 
+/** By itself, with two sessions of which the later is the one now. */
+function alone() {
+  const closed: string[] = []
+  const [before, now] = [Object.create(null) as Session, Object.create(null) as Session]
+  const clock = new VirtualClock()
+  const ledger = { close: (id: string) => { closed.push(id) }, currentLimits: { maximum: Infinity, minimum: -Infinity } }
+  const disputable = new Disputable({ clock, session: () => now, ledger } as unknown as Account)
+  const tell = (id: string, session: Session): void => { disputable.add(id, 1n, { session, number: 0, expiresAt: clock.now() + 1000, position: 0n }) }
+  return { disputable, before, now, closed, tell }
+}
+
 describe('what may be disputed', () => {
   it('is not closed by time on a connection that is dead and not yet known to be: the sender may be in doubt still', async () => {
     const lab = new Lab({ alice: { services: {} }, bob: { services: {}, options: { heartbeatMs: 120_000 } } })
@@ -129,30 +140,17 @@ describe('what may be disputed', () => {
   })
 
   it('is not closed by a question of the session before, whose answer took long, when it was told on the session now', () => {
-    const closed: string[] = []
-    const [before, now] = [Object.create(null) as Session, Object.create(null) as Session]
-    const account = {
-      clock: new VirtualClock(),
-      session: () => now,
-      ledger: { close: (id: string) => { closed.push(id) }, currentLimits: { maximum: Infinity, minimum: -Infinity } }
-    } as unknown as Account
-    const disputable = new Disputable(account)
-    disputable.add('p', 1n, { session: now, number: 0, expiresAt: account.clock.now() + 1000, position: 0n })
+    const { disputable, before, now, closed, tell } = alone()
+    tell('p', now)
     disputable.asked([], true, before)
     expect(closed).toEqual([])
     disputable.stop()
   })
 
   it('is not closed by a question of the session that it was told on, which may have left before the answer came', () => {
-    const closed: string[] = []
-    const [before, now] = [Object.create(null) as Session, Object.create(null) as Session]
-    const account = {
-      clock: new VirtualClock(),
-      session: () => now,
-      ledger: { close: (id: string) => { closed.push(id) }, currentLimits: { maximum: Infinity, minimum: -Infinity } }
-    } as unknown as Account
-    const disputable = new Disputable(account)
-    for (const [id, session] of [['p', before], ['q', now]] as const) disputable.add(id, 1n, { session, number: 0, expiresAt: account.clock.now() + 1000, position: 0n })
+    const { disputable, before, now, closed, tell } = alone()
+    tell('p', before)
+    tell('q', now)
     disputable.asked([], true, now)
     expect(closed).toEqual(['p'])
     disputable.stop()
