@@ -20,7 +20,7 @@ const seen = { drops: 0, failures: [] }
 
 function dial(name, services) {
   const plugin = new PaychanPlugin({
-    server: `btp+ws://:${secrets[name]}@127.0.0.1:${port}`, prefix: `test.${name}.`, info: {}, maxBalance: 'Infinity', store: new MemoryStore(), reconnectMaxMs: 500
+    server: `btp+ws://:${secrets[name]}@127.0.0.1:${port}`, prefix: `test.${name}.`, info: {}, maxBalance: 'Infinity', store: new MemoryStore(), packetHistory: true, reconnectMaxMs: 500
   }, ...services)
   plugin.on('disconnect', () => { seen.drops++ })
   return plugin

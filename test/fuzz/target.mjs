@@ -79,6 +79,7 @@ function open(name, services, Plugin = PaychanPlugin) {
     incomingSecret: secrets[name],
     prefix: `test.${name}.`,
     info: {},
+    packetHistory: true,
     maxBalance: attacked ? String(MAXIMUM) : 'Infinity',
     minBalance: attacked ? String(-MAXIMUM) : '-Infinity',
     store: new LmdbStore({ path: join(folder, name) }),

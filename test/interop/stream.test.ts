@@ -45,7 +45,7 @@ interface Path {
 type Shelf = 'LmdbStore' | "the connector's store"
 
 function clientOf(port: number): LedgerPlugin {
-  return keep(new PaychanPlugin({ server: `btp+ws://:${SECRET}@127.0.0.1:${port}`, store: new MemoryStore(), reconnectMaxMs: 200 }, {}))
+  return keep(new PaychanPlugin({ server: `btp+ws://:${SECRET}@127.0.0.1:${port}`, store: new MemoryStore(), packetHistory: true, reconnectMaxMs: 200 }, {}))
 }
 
 /** A sender, two connectors that are peers, and a receiver, all connected, with routes between them. */

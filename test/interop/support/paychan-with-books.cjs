@@ -6,7 +6,7 @@ const PaychanLmdbPlugin = require('./paychan-lmdb.cjs')
 module.exports = class {
   constructor(options, services) {
     const Plugin = options.path === undefined ? PaychanPlugin : PaychanLmdbPlugin
-    const plugin = new Plugin(options, services)
+    const plugin = new Plugin({ ...options, packetHistory: true }, services)
     return Object.assign(plugin, { getAdminInfo: () => booksOf(plugin) })
   }
 }
