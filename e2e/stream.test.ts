@@ -74,7 +74,7 @@ it('C54, C56: a page pays 100 packets by STREAM through two connectors to a rece
   const to = { destinationAccount, sharedSecret: sharedSecret.toString('base64') }
   const paid = await page.evaluate(
     ([options, to]) => (globalThis as unknown as PageGlobals).payByStream(options, to, 100_000),
-    [{ server: server(ports.page), reconnectMaxMs: 200 }, to] as const
+    [{ server: server(ports.page), packetHistory: true, reconnectMaxMs: 200 }, to] as const
   )
   expect(paid).toMatchObject({ totalSent: '100000', totalDelivered: '100000', balance: '-100000', peerBalance: '-100000', inFlight: [] })
   expect(paid['packets']).toBeGreaterThanOrEqual(100)

@@ -47,7 +47,7 @@ export class Account {
       maxBalance: LIMIT,
       minBalance: `-${LIMIT}`,
       store: this.#store,
-      // What goes wrong is shown, as when a second `npm start` takes the store; DEBUG=ilp-plugin-* shows everything instead.
+      // What goes wrong is shown, as when another `npm start` has the store; DEBUG=ilp-plugin-* shows everything instead.
       ...(process.env['DEBUG'] === undefined ? { _log: { trace: ignore, debug: ignore, info: ignore, warn: tell, error: tell } } : {})
     })
     this.#payments = new Payments(this.#plugin, {

@@ -4,7 +4,8 @@
  * where it runs.
  */
 export const PREFIX = 'test.crash.'
-export const OPTIONS = { maxBalance: '1000000000', minBalance: '-1000000000', reconnectMinMs: 10, reconnectMaxMs: 100 }
+/** What each packet has come to is compared in the end. */
+export const OPTIONS = { packetHistory: true, maxBalance: '1000000000', minBalance: '-1000000000', reconnectMinMs: 10, reconnectMaxMs: 100 }
 
 const LONG_MS = 10 * 60_000
 /** Transfers that nobody fulfills live so long. */

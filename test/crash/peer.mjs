@@ -15,8 +15,6 @@ const module = isV2 ? undefined : makeModule(server === undefined ? 'server' : '
 const Plugin = isV2 ? PaychanPlugin : makePaymentChannelPlugin(module)
 const plugin = new Plugin({
   ...OPTIONS,
-  // What each transfer has come to is compared in the end.
-  packetHistory: true,
   store: new LmdbStore({ path }),
   ...(server === undefined ? { listener: { port, host: '127.0.0.1' }, incomingSecret: 'secret' } : { server })
 }, ...(isV2 ? [{}] : []))
