@@ -9,6 +9,8 @@ import type { Connection, DataAndMoneyStream, Server } from 'ilp-protocol-stream
 
 /** How long it may take to reach the connector, in milliseconds. */
 const TIMEOUT_MS = 20_000
+/** How long a demo that is about to end may keep the store, in milliseconds. */
+const TAKEOVER_MS = 10_000
 /** The most that is taken by one stream, in base units. */
 const RECEIVE_MAX = Number.MAX_SAFE_INTEGER
 
@@ -44,6 +46,7 @@ export class Receiver {
     const store = new LmdbStore({ path: folder })
     const plugin = new PaychanPlugin({ server, store, reconnectMaxMs: 2000 }, {})
     await plugin.connect({ timeout: TIMEOUT_MS })
+    if (!plugin.isConnected()) await takeover(plugin, folder)
     const streams = await createServer({ plugin })
     streams.on('connection', (connection: Connection) => {
       take(connection, (amount, packets) => {
@@ -63,6 +66,18 @@ export class Receiver {
     await this.#plugin.disconnect()
     await this.#store.close()
   }
+}
+
+/**
+ * Resolves when a plugin that stands by has become the one that is connected.
+ * @throws Error when whoever has the store keeps it
+ */
+async function takeover(plugin: LedgerPlugin, folder: string): Promise<void> {
+  const signal = AbortSignal.timeout(TAKEOVER_MS)
+  await new Promise<void>((resolve, reject) => {
+    plugin.once('connect', resolve)
+    signal.addEventListener('abort', () => { reject(new Error(`another demo uses ${folder}: end it, or choose another folder with --data`)) })
+  })
 }
 
 /** Takes all that comes; `onEnd` is told how much that was. */
