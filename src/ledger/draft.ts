@@ -5,6 +5,7 @@
 import { formatAmount, parseAmount } from '../core/amounts.js'
 import type { Amount, Limit } from '../core/amounts.js'
 import { DuplicateIdError, NotAcceptedError, StoreError, UnreachableError } from '../core/errors.js'
+import type { PassingMap } from '../core/passing-map.js'
 import type { Group } from './committer.js'
 import type { OpenPages } from './open-pages.js'
 import { headOf, historyPageOf, isImplied, openRecordOf } from './records.js'
@@ -90,7 +91,7 @@ export interface Memory<T extends LoggedTransfer> {
   readonly inFlight: number
   readonly pages: OpenPages
   /** Final transfers about which nothing is left to be done, and which lie in the pages still; with those that get a record now. */
-  readonly closing: ReadonlyMap<string, Entry<T> | undefined>
+  readonly closing: Pick<PassingMap<string, Entry<T> | undefined>, 'keys' | 'get'>
   /** See `Ledger.withhold`. */
   withheld(at: number): Amount
   knows(id: string): boolean
@@ -303,10 +304,11 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     const leaving = this.#leaving
     // Before what is closing joins them, which arrives nowhere.
     const arriving = [...leaving].filter(id => this.#entries.get(id)?.open !== undefined)
-    for (const [id, kept] of this.#memory.closing) {
+    for (const id of this.#memory.closing.keys()) {
       // Unless something has become open about it since.
       if (this.get(id)?.open !== undefined) continue
       leaving.add(id)
+      const kept = this.#memory.closing.get(id)
       if (kept === undefined) continue
       this.#group.put(this.#keys.transfer(id), recordOf(kept, kept))
       this.#prepared.push([kept.open?.at ?? 0, id])

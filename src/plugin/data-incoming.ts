@@ -12,6 +12,7 @@ import {
 import { formatAmount } from '../core/amounts.js'
 import type { Amount } from '../core/amounts.js'
 import { conditionOf, randomTransferId } from '../core/ids.js'
+import { PassingMap } from '../core/passing-map.js'
 import { Timers } from '../core/timers.js'
 import { amountTooLargeData, parseIlpReply, writeIlpFulfill, writeIlpReject } from '../btp/ilp-packets.js'
 import type { IlpPrepare } from '../btp/ilp-packets.js'
@@ -74,7 +75,7 @@ interface End {
 
 export class DataIncoming {
   readonly #account: Account
-  readonly #handlings = new Map<string, Handling>()
+  readonly #handlings = new PassingMap<string, Handling>()
   readonly #timers: Timers<string>
   readonly #disputable: Disputable
   /** Ids that the sender was told are cancelled, the latest last: none of them is taken any more, should it still be on its way. */
@@ -96,7 +97,7 @@ export class DataIncoming {
   /** Takes up what the store holds. Whoever had the packets that are held is gone with the life before: they are cancelled. */
   resume(): void {
     this.#life = { isOver: false }
-    for (const { id, stage, amount } of [...this.#account.ledger.open]) {
+    for (const { id, stage, amount } of this.#account.ledger.open) {
       if (stage === 'handed') void this.#cancel(id)
       if (stage === 'answered') this.#disputable.add(id, amount)
     }

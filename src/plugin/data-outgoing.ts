@@ -12,6 +12,7 @@ import {
 } from '../core/errors.js'
 import type { PaychanError } from '../core/errors.js'
 import { conditionOf, randomTransferId } from '../core/ids.js'
+import { PassingMap } from '../core/passing-map.js'
 import { Timers } from '../core/timers.js'
 import { parseIlpReply } from '../btp/ilp-packets.js'
 import type { IlpPrepare } from '../btp/ilp-packets.js'
@@ -64,7 +65,7 @@ interface DataOutgoingOptions {
 
 export class DataOutgoing {
   readonly #account: Account
-  readonly #flights = new Map<string, Flight>()
+  readonly #flights = new PassingMap<string, Flight>()
   readonly #timers: Timers<string>
   readonly #inquirer: Inquirer
   /** From one `resume` to the next `stop`: what waits across both must not carry on in the next one. */
@@ -86,7 +87,7 @@ export class DataOutgoing {
       log: account.log,
       session: account.session,
       hasBegun: isOnlyFace,
-      unresolved: session => [...this.#flights.values()].filter(flight => flight.session !== session).map(({ id }) => id),
+      unresolved: session => this.#flights.values().filter(flight => flight.session !== session).map(({ id }) => id),
       learn: fates => { this.#learn(fates) }
     })
   }
@@ -99,7 +100,7 @@ export class DataOutgoing {
   /** Takes up what the store holds: nobody waits for these answers any more, but the sums do. */
   resume(): void {
     this.#life = { isOver: false }
-    for (const { id, info, stage } of [...this.#account.ledger.open]) {
+    for (const { id, info, stage } of this.#account.ledger.open) {
       if (stage !== 'sent' && stage !== 'unsure') continue
       const { executionCondition, expiresAt } = info.transfer
       const flight = this.#begin({ id, executionCondition, expiresAt: Date.parse(expiresAt), resolve: ignore, reject: ignore })

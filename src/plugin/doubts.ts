@@ -103,7 +103,7 @@ export class Doubts {
   }
 
   #othersInTheAir(): boolean {
-    return [...this.#account.ledger.open].some(({ stage, id }) => stage === 'fulfilling' && !this.#doubts.has(id))
+    return this.#account.ledger.open.some(({ stage, id }) => stage === 'fulfilling' && !this.#doubts.has(id))
   }
 
   #pause(delayMs: number): Promise<void> {

@@ -53,7 +53,7 @@ export class Incoming {
   /** Takes up what the store holds: the module is asked again, expiries are armed, Fulfills and Rejects are sent again. */
   resume(): void {
     this.#life = { isOver: false }
-    for (const entry of [...this.#account.ledger.open]) {
+    for (const entry of this.#account.ledger.open) {
       if (!entry.info.isIncoming) continue
       if (entry.stage === 'checking') this.#check(entry).catch(() => undefined)
       if (entry.stage === 'held') this.#armExpiry(entry)

@@ -554,7 +554,7 @@ export class Lifecycle {
     const { clock } = this.#parts.environment
     const until = clock.now() + drainMs
     const isBusy = (): boolean => this.#fatal === undefined && this.#parts.committer.owns &&
-      (this.#pending > 0 || [...this.#parts.ledger.open].some(({ info }) => info.state === 'prepared'))
+      (this.#pending > 0 || this.#parts.ledger.open.some(({ info }) => info.state === 'prepared'))
     while (clock.now() < until && isBusy()) {
       await sleep(clock, Math.min(DRAIN_POLL_MS, until - clock.now()), { keepsProcessAlive: true })
     }

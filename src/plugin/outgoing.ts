@@ -11,6 +11,7 @@ import {
   NotAcceptedError, UnreachableError, isTemporary, messageOf
 } from '../core/errors.js'
 import type { PaychanError } from '../core/errors.js'
+import { PassingMap } from '../core/passing-map.js'
 import { Timers } from '../core/timers.js'
 import type { FulfillPacket, RejectPacket, SubProtocol } from '../btp/packets.js'
 import { find, toProtocolData } from '../btp/protocol-data.js'
@@ -36,7 +37,7 @@ interface Flight {
 
 export class Outgoing {
   readonly #account: Account
-  readonly #flights = new Map<string, Flight>()
+  readonly #flights = new PassingMap<string, Flight>()
   readonly #timers: Timers<string>
   /** From one `resume` to the next `stop`: what waits across both must not carry on in the next one. */
   #life = { isOver: false }
@@ -54,7 +55,7 @@ export class Outgoing {
   /** Takes up what the store holds: expiries are armed, offers are repeated, events that may have been lost are raised again. */
   resume(): void {
     this.#life = { isOver: false }
-    for (const entry of [...this.#account.ledger.open]) {
+    for (const entry of this.#account.ledger.open) {
       if (entry.info.isIncoming) continue
       if (entry.open?.report !== undefined) this.#report(entry)
       else if (entry.stage === 'offered') this.#begin(entry, true)

@@ -488,7 +488,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    */
   inFlight(): InFlightTransfer[] {
     this.#lifecycle.mustBeUsable()
-    return [...this.#ledger.open]
+    return this.#ledger.open
       .filter(({ info }) => info.state === 'prepared')
       .map(({ info, open }) => ({ transfer: structuredClone(info.transfer), isIncoming: info.isIncoming, preparedAt: open?.at ?? 0 }))
       .sort((a, b) => a.preparedAt - b.preparedAt)
