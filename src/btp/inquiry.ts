@@ -2,7 +2,8 @@
  * The words by which two peers of ours agree on what became of ILPv4 packets whose answers were lost, and on settlements. PROTOCOL.md,
  * beside this file, tells them to implementers. Imports core.
  */
-import { fromBase64url, toUtf8 } from '../core/bytes.js'
+import { Buffer } from 'buffer'
+import { fromBase64url } from '../core/bytes.js'
 import { InvalidFieldsError } from '../core/errors.js'
 import { parseTransferId } from '../core/ids.js'
 import { checkObject, isObject } from '../core/json.js'
@@ -29,7 +30,7 @@ export interface TransferMark {
 
 export function transferMark({ id, number, final }: TransferMark): SubProtocol {
   // As `json` would write it: beside each packet there is one, and an id needs no escapes.
-  return { protocolName: PAYCHAN, contentType: ContentType.json, data: toUtf8(`{"transfer":"${id}","n":${number},"final":${final}}`) }
+  return { protocolName: PAYCHAN, contentType: ContentType.json, data: Buffer.from(`{"transfer":"${id}","n":${number},"final":${final}}`, 'latin1') }
 }
 
 /** What is beside a packet. @throws InvalidFieldsError when there is something that has no id */

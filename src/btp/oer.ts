@@ -5,6 +5,7 @@
 import { Buffer } from 'buffer'
 import { Reader } from 'oer-utils'
 import { InvalidFieldsError, PacketError } from '../core/errors.js'
+import { transferIdOf } from '../core/ids.js'
 
 const TIMESTAMP = /^\d{14}(\.\d{1,3})?Z$/
 /** Where the fraction's digits begin, and the length of a timestamp that has three of them: `20171224161432.279Z`. */
@@ -106,8 +107,12 @@ export class OerReader extends Reader {
     this.skipBytes(this.readLengthPrefix())
   }
 
+  readTransferId(): string {
+    return transferIdOf(this.buffer, this.skipBytes(16))
+  }
+
   /** So many bytes as a text. */
-  readText(length: number, encoding: 'hex' | 'base64url' | 'latin1'): string {
+  readText(length: number, encoding: 'base64url' | 'latin1'): string {
     const start = this.skipBytes(length)
     return this.buffer.toString(encoding, start, this.cursor)
   }

@@ -11,7 +11,7 @@ import type { ProtocolData } from 'btp-packet'
 import { formatAmount, parseAmount } from '../core/amounts.js'
 import { toUtf8 } from '../core/bytes.js'
 import { InvalidFieldsError, PacketError } from '../core/errors.js'
-import { parseBytes32, parseTransferId, transferIdFromHex } from '../core/ids.js'
+import { parseBytes32, parseTransferId } from '../core/ids.js'
 import { asBuffer, asBytes, checkAscii, formatTimestamp, lengthBytes, OerReader, TIMESTAMP_BYTES, toIsoTimestamp, writeLength } from './oer.js'
 
 /** What the data of a sub-protocol is. Values that are read may be any other unsigned 8-bit integer. */
@@ -191,12 +191,12 @@ export function decodePacket(frame: Uint8Array): Packet {
     case TYPE_PREPARE:
       return decodePrepare(requestId, body)
     case TYPE_FULFILL: {
-      const transferId = transferIdFromHex(body.readText(TRANSFER_ID_BYTES, 'hex'))
+      const transferId = body.readTransferId()
       const fulfillment = body.readText(BYTES_32, 'base64url')
       return { type: 'fulfill', requestId, transferId, fulfillment, protocolData: readProtocolData(body) }
     }
     case TYPE_REJECT: {
-      const transferId = transferIdFromHex(body.readText(TRANSFER_ID_BYTES, 'hex'))
+      const transferId = body.readTransferId()
       return { type: 'reject', requestId, transferId, protocolData: readProtocolData(body) }
     }
     case TYPE_MESSAGE:
@@ -211,7 +211,7 @@ export function decodePacket(frame: Uint8Array): Packet {
 }
 
 function decodePrepare(requestId: number, body: OerReader): PreparePacket {
-  const transferId = transferIdFromHex(body.readText(TRANSFER_ID_BYTES, 'hex'))
+  const transferId = body.readTransferId()
   const amount = body.readAmount()
   const executionCondition = body.readText(BYTES_32, 'base64url')
   const expiresAt = body.readTimestamp()

@@ -123,6 +123,8 @@ export class Session implements ConnectionEvents {
   #owedBytes = 0
   #lastHeard: number
   #answersProbes = false
+  /** Of our next request. The first is random, so that no answer to an earlier session's fits. */
+  #nextId: number
   #cancelHeartbeat: CancelTimer | undefined
   #cancelEnd: CancelTimer | undefined
 
@@ -139,6 +141,7 @@ export class Session implements ConnectionEvents {
     this.#onClosed = onClosed
     this.#timeOuts = new Timers(options.clock, requestId => { this.#timedOut(requestId) })
     this.#lastHeard = options.clock.now()
+    this.#nextId = randomUint32(options.random)
   }
 
   /** What the peer said of itself when the session began. */
@@ -360,8 +363,9 @@ export class Session implements ConnectionEvents {
     answered: (packet: AnswerPacket) => void,
     failed: (error: PaychanError) => void
   ): void {
-    let requestId = randomUint32(this.#options.random)
-    while (this.#pending.has(requestId)) requestId = (requestId + 1) >>> 0
+    while (this.#pending.has(this.#nextId)) this.#nextId = (this.#nextId + 1) >>> 0
+    const requestId = this.#nextId
+    this.#nextId = (requestId + 1) >>> 0
     const packet: Packet = { ...body, requestId }
     let frame: Uint8Array
     try {

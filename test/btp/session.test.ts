@@ -44,7 +44,7 @@ describe('a request of ours', () => {
     expect((await second).protocolData).toEqual([text('answer', 'b')])
   })
 
-  it('C19, H27: no two in flight share an id, however unlucky the random source is', async () => {
+  it('C19, H27: no two in flight share an id, wherever the first begins', async () => {
     const { session, peer } = await open({ random: { bytes: length => new Uint8Array(length).fill(0xff) } })
     const answers = [1, 2, 3].map(() => session.request(hello()))
     const packets = [await peer.next(), await peer.next(), await peer.next()]

@@ -738,16 +738,16 @@ export const MUTANTS = [
     name: 'two requests in flight have one id',
     rule: 'H27',
     file: 'src/btp/session.ts',
-    find: 'while (this.#pending.has(requestId)) requestId = (requestId + 1) >>> 0',
-    replace: '',
+    find: 'this.#nextId = (requestId + 1) >>> 0\n    const packet',
+    replace: 'this.#nextId = 0\n    this.#pending.delete(0)\n    const packet',
     by: { test: 'test/btp/session.test.ts' }
   },
   {
     name: 'any connection may answer',
     rule: 'H27',
     file: 'src/btp/session.ts',
-    find: 'readonly #pending = new Map<number, Pending>()',
-    replace: 'readonly #pending = ((globalThis as { pending?: Map<number, Pending> }).pending ??= new Map<number, Pending>())',
+    find: 'readonly #pending = new PassingMap<number, Pending>()',
+    replace: 'readonly #pending = ((globalThis as { pending?: PassingMap<number, Pending> }).pending ??= new PassingMap<number, Pending>())',
     by: { test: 'test/btp/session-model.test.ts' }
   },
   {

@@ -1,13 +1,13 @@
 /** Arbitrary packets for property tests: everything that a packet can carry. */
 import fc from 'fast-check'
-import { toBase64url, toHex } from '../../src/core/bytes.js'
-import { transferIdFromHex } from '../../src/core/ids.js'
+import { toBase64url } from '../../src/core/bytes.js'
+import { transferIdOf } from '../../src/core/ids.js'
 import type { Packet, SubProtocol } from '../../src/btp/packets.js'
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
 const printableAscii = (maxLength: number) => fc.string({ unit: 'grapheme-ascii', maxLength })
 
-export const transferIds = () => bytes(16).map(id => transferIdFromHex(toHex(id)))
+export const transferIds = () => bytes(16).map(id => transferIdOf(id))
 export const bytes32 = () => bytes(32).map(toBase64url)
 export const amounts = () => fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(String)
 export const dates = () => fc.date({ min: new Date('1000-01-01T00:00:00.000Z'), max: new Date('9999-12-31T23:59:59.999Z'), noInvalidDate: true })
