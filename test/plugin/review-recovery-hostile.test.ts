@@ -1,0 +1,43 @@
+/** A peer that gives absurd books to one that has lost its own. */
+import { describe, expect, it } from 'vitest'
+import { json, octets, readJson } from '../../src/btp/protocol-data.js'
+import { conditionOf } from '../../src/core/ids.js'
+import { Lab, settle, watch } from '../support/lab.js'
+import { ScriptedPeer } from '../support/scripted-peer.js'
+import type { Answer } from '../support/scripted-peer.js'
+
+const report = (parts: object) => ({ incomingFulfilled: '0', outgoingFulfilled: '0', settledIn: '0', settledOut: '0', incomingHeld: '0', fulfilling: '0', sent: '0', settling: '0', ...parts })
+
+async function recovered(parts: object, held: object[], services?: object) {
+  const lab = new Lab({ alice: { options: { recover: 'from-peer' as const }, ...(services === undefined ? {} : { services }) } })
+  const peer = new ScriptedPeer(lab, { announces: true })
+  peer.script = ({ protocolData: [primary] }): Answer | undefined => {
+    if (primary?.protocolName !== 'paychan') return undefined
+    const asked = Object(readJson(primary)) as object
+    if ('ask' in asked) return [json('paychan', { fulfilled: {}, cancelled: [], held: [] })]
+    return [json('paychan', 'recover' in asked ? { reconcile: report(parts), held, more: false } : { reconcile: report(parts) })]
+  }
+  await peer.listen()
+  const connecting = watch(lab.alice.make().connect())
+  await lab.clock.advance(5000)
+  return { lab, peer, connecting }
+}
+
+const fulfillment = 'A'.repeat(43)
+const transfer = { id: '00000000-0000-4000-8000-000000000001', amount: '5', executionCondition: conditionOf(fulfillment), expiresAt: '+100000-01-01T00:00:00.000Z' }
+
+describe('recovery from absurd books', () => {
+  it.each([['LPI v1', undefined], ['LPI v2', {}]])('a transfer that never expires does not hold its amount for ever: %s', async (_name, services) => {
+    const { lab } = await recovered({ incomingFulfilled: '5' }, [{ ...transfer, isPacket: services !== undefined }], services)
+    await lab.clock.advance(100 * 24 * 3_600_000)
+    expect(lab.held(lab.alice).outgoing).toBe(0)
+  })
+
+  it('the balance that it leaves can be told', async () => {
+    const { lab, peer, connecting } = await recovered({ incomingFulfilled: '9'.repeat(60) }, [])
+    expect(connecting.state).not.toBe('pending')
+    const answer = await Promise.race([peer.ask({ type: 'message', protocolData: [octets('balance', Uint8Array.of(0))] }), settle().then(() => ({ type: 'nothing' }))])
+    await settle()
+    expect([connecting.state, lab.alice.plugin.isConnected(), answer.type]).not.toEqual(['resolved', true, 'error'])
+  })
+})

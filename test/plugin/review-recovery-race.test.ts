@@ -1,0 +1,101 @@
+/** Recovery that runs twice: the session is lost while the first is still being stored, and the next session begins another. */
+import { describe, expect, it } from 'vitest'
+import { Lab, settle, watch } from '../support/lab.js'
+import type { Side } from '../support/lab.js'
+
+const RECOVERS = { options: { recover: 'from-peer' as const, maxBalance: '100', minBalance: '-15' } }
+
+async function empty(side: Side): Promise<void> {
+  side.crash()
+  await settle()
+  const entries = await side.disk.list('', { limit: Infinity })
+  await side.disk.commit({ puts: [], deletes: entries.map(([key]) => key), guards: [] })
+}
+
+async function recoverTwice(isHeld: boolean, between = async (_lab: Lab): Promise<void> => undefined): Promise<Lab> {
+  const lab = await Lab.open({ bob: RECOVERS })
+  const paid = await lab.prepared({ to: 'alice' })
+  await lab.alice.plugin.fulfillCondition(paid.id, paid.fulfillment)
+  await settle()
+  // Alice holds a transfer of bob's.
+  if (isHeld) await lab.prepared({ to: 'alice', amount: '5', expiresInMs: 100_000 })
+  await empty(lab.bob)
+  lab.network.isUp = false
+  await lab.bob.start()
+  let release = (): void => undefined
+  const commits = lab.bob.store.commit.bind(lab.bob.store)
+  let isFirst = true
+  lab.bob.store.commit = async batch => {
+    if (isFirst && batch.puts?.some(([key]) => key === ':tl:balance:of') === true) {
+      isFirst = false
+      await new Promise<void>(resolve => { release = resolve })
+    }
+    return commits(batch)
+  }
+  lab.network.isUp = true
+  await lab.clock.advance(1500)
+  expect(isFirst).toBe(false)
+  // Meanwhile the connection is lost, and comes back.
+  lab.network.cut()
+  await lab.clock.advance(1200)
+  release()
+  await between(lab)
+  await lab.clock.advance(3000)
+  return lab
+}
+
+describe('a recovery whose session is lost while the store is slow', () => {
+  it('with nothing held: the books are sound, and the account goes on', async () => {
+    const lab = await recoverTwice(false)
+    expect(await lab.balances()).toEqual([10, -10])
+    expect(lab.bob.seen('error', 'dispute')).toEqual([])
+    expect(lab.bob.plugin.isConnected()).toBe(true)
+  })
+
+  it('with a transfer held: the account goes on', async () => {
+    const lab = await recoverTwice(true)
+    expect(await lab.balances()).toEqual([10, -10])
+    expect(lab.bob.seen('error', 'dispute')).toEqual([])
+    expect(lab.bob.plugin.isConnected()).toBe(true)
+  })
+
+  it('what is paid between the two counts', async () => {
+    let release = (): void => undefined
+    const lab = await Lab.open({ bob: RECOVERS })
+    const paid = await lab.prepared({ to: 'alice' })
+    await lab.alice.plugin.fulfillCondition(paid.id, paid.fulfillment)
+    await settle()
+    await empty(lab.bob)
+    lab.network.isUp = false
+    await lab.bob.start()
+    const commits = lab.bob.store.commit.bind(lab.bob.store)
+    let isFirst = true
+    lab.bob.store.commit = async batch => {
+      if (isFirst && batch.puts?.some(([key]) => key === ':tl:balance:of') === true) {
+        isFirst = false
+        await new Promise<void>(resolve => { release = resolve })
+      }
+      return commits(batch)
+    }
+    lab.network.isUp = true
+    await lab.clock.advance(1500)
+    lab.network.cut()
+    // The answer to the second recovery's question for a page is slow.
+    const go = lab.network.hold(({ request, packet }) => packet.type === 'response' && request?.type === 'message' &&
+      request.protocolData[0]?.protocolName === 'paychan' && new TextDecoder().decode(request.protocolData[0].data).includes('"recover"'), 1)
+    await lab.clock.advance(1200)
+    release()
+    // Alice looks again, and finds that the books are back.
+    await lab.clock.advance(2500)
+    const payment = lab.payment({ to: 'bob', amount: '7', expiresInMs: 100_000 })
+    const sending = watch(lab.alice.plugin.sendTransfer(payment.transfer))
+    await settle()
+    await lab.bob.plugin.fulfillCondition(payment.id, payment.fulfillment).catch(() => undefined)
+    await settle()
+    const before = await lab.balances()
+    go()
+    await lab.clock.advance(3000)
+    expect({ sending: sending.state, before, after: await lab.balances() }).toEqual({ sending: 'resolved', before: [3, -3], after: [3, -3] })
+    expect([...lab.alice.seen('error', 'dispute'), ...lab.bob.seen('error', 'dispute')]).toEqual([])
+  })
+})
