@@ -435,8 +435,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     try {
       const result = decide(draft)
       if (draft.knows(id)) {
-        // Of an id that never has a record none can be there.
-        if (draft.get(id)?.isKept !== false) group.expectAbsent(this.#keys.transfer(id), () => { this.#unread.add(id) })
+        this.#expectNew(group, draft.get(id))
         return result
       }
     } catch {
@@ -445,6 +444,15 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     // Changes of the same id that come behind must not overtake this one.
     this.#unread.add(id)
     return UNREAD
+  }
+
+  /** Nothing takes an id that has a record, were it only the evidence of a dispute. A packet of ours has a random id. */
+  #expectNew(group: Group, entry: Entry<T> | undefined): void {
+    if (entry === undefined || (entry.stage === 'sent' && !entry.isKept)) return
+    const { id } = entry
+    const onPresent = (): void => { this.#unread.add(id) }
+    group.expectAbsent(this.#keys.transfer(id), onPresent)
+    if (entry.info.isIncoming) group.expectAbsent(this.#keys.disputed(id), onPresent)
   }
 
   #startReading(id: string): Reading<T> {

@@ -14,6 +14,7 @@
  */
 import type { Amount, Limit } from '../core/amounts.js'
 import type { CancelTimer } from '../core/clock.js'
+import { PassingMap } from '../core/passing-map.js'
 import type { Session } from '../btp/session.js'
 import { MOST_REMEMBERED } from './account.js'
 import type { Account } from './account.js'
@@ -22,6 +23,8 @@ import type { Account } from './account.js'
 const OBJECTION_MS = 60_000
 /** How often is looked which are over. */
 const SWEEP_MS = 10_000
+/** How many ids of those that are gone are kept beside as many as are there. */
+const MOST_GONE = 1000
 
 interface Taken {
   /** Where the sender was told. */
@@ -42,13 +45,50 @@ interface Fulfilled {
   closesAt: number
 }
 
+/** Ids in the order in which they came. To find the first of a map takes longer the more went before it. */
+class Line {
+  #ids: string[] = []
+  #first = 0
+
+  get first(): string | undefined {
+    return this.#ids[this.#first]
+  }
+
+  push(id: string): void {
+    this.#ids.push(id)
+  }
+
+  pass(): void {
+    this.#first++
+  }
+
+  passWhile(isGone: (id: string) => boolean): void {
+    for (let id = this.first; id !== undefined && isGone(id); id = this.first) this.pass()
+  }
+
+  /** Forgets what is gone, once that is most of it. */
+  tidy(most: number, isThere: (id: string) => boolean): void {
+    if (this.#ids.length <= most) return
+    this.#ids = this.#ids.slice(this.#first).filter(isThere)
+    this.#first = 0
+  }
+
+  find(isWanted: (id: string) => boolean): string | undefined {
+    for (let at = this.#first; at < this.#ids.length; at++) {
+      const id = this.#ids[at] as string
+      if (isWanted(id)) return id
+    }
+    return undefined
+  }
+}
+
 export class Disputable {
   readonly #account: Account
-  /** The oldest first. */
-  readonly #fulfilled = new Map<string, Fulfilled>()
-  /** Their ids in that order, from `#first` on, among some that are gone. To find the first of a map takes longer the more went before it. */
-  #order: string[] = []
-  #first = 0
+  readonly #fulfilled = new PassingMap<string, Fulfilled>()
+  /** Their ids, as they came. */
+  #order = new Line()
+  /** Of these, what the sender will not settle by a number on the session that there is: it was told again, or on another one. */
+  #aside = new Line()
   #sum = 0n
   /** Of their positions; at most so, since it is looked for only now and then. */
   #lowest: Limit = Infinity
@@ -70,7 +110,7 @@ export class Disputable {
     if (position < this.#lowest) this.#lowest = position
     this.#fulfilled.set(id, { amount, position, session: taken?.session, number: taken?.number ?? Infinity, closesAt: this.#closesAt(taken?.expiresAt ?? 0) })
     this.#order.push(id)
-    this.#passGone()
+    for (const line of [this.#order, this.#aside]) line.tidy(2 * this.#fulfilled.size + MOST_GONE, one => this.#fulfilled.has(one))
     this.#makeRoom(id)
     this.#sweepLater()
   }
@@ -94,12 +134,13 @@ export class Disputable {
 
   /** The sender has stored what became of all that it sent on that session before this number: as most packets are closed. */
   settled(session: Session, number: number): void {
-    for (; this.#first < this.#order.length; this.#first++) {
-      const id = this.#order[this.#first] ?? ''
+    for (let id = this.#order.first; id !== undefined; id = this.#order.first) {
       const known = this.#fulfilled.get(id)
-      if (known === undefined) continue
-      if (known.session !== session || known.number >= number) return
-      this.#close(id, false)
+      const isNumbered = known?.session === session && known.number !== Infinity
+      if (isNumbered && known.number >= number) return
+      this.#order.pass()
+      if (isNumbered) this.#close(id, false)
+      else if (known !== undefined) this.#aside.push(id)
     }
   }
 
@@ -112,8 +153,8 @@ export class Disputable {
     if (this.#asked?.session !== session) this.#asked = { session, ids: new Set() }
     for (const id of ids) this.#asked.ids.add(id)
     if (!isLast) return
-    for (const [id, known] of this.#fulfilled) {
-      if (known.session !== session && !this.#asked.ids.has(id)) this.#close(id, false)
+    for (const id of this.#fulfilled.keys()) {
+      if (this.#fulfilled.get(id)?.session !== session && !this.#asked.ids.has(id)) this.#close(id, false)
     }
     this.#asked.ids.clear()
   }
@@ -122,8 +163,8 @@ export class Disputable {
     this.#cancelSweep?.()
     this.#cancelSweep = undefined
     this.#fulfilled.clear()
-    this.#order = []
-    this.#first = 0
+    this.#order = new Line()
+    this.#aside = new Line()
     this.#sum = 0n
     this.#lowest = Infinity
     this.#asked = undefined
@@ -147,25 +188,18 @@ export class Disputable {
     }
   }
 
-  /** The oldest of those that were told on the session that lasts, or else the oldest of all; never the one that has just come. */
+  /** About the oldest of those that were told on the session that lasts, or else of all; never the one that has just come. */
   #oldestTold(newest: string): string | undefined {
     const current = this.#account.session()
-    let oldest: string | undefined
-    for (let at = this.#first; at < this.#order.length; at++) {
-      const id = this.#order[at] ?? ''
-      const known = this.#fulfilled.get(id)
-      if (known === undefined || id === newest) continue
-      if (known.session === current) return id
-      oldest ??= id
+    for (const line of [this.#order, this.#aside]) line.passWhile(id => !this.#fulfilled.has(id))
+    const find = (isWanted: (known: Fulfilled) => boolean): string | undefined => {
+      const isFound = (id: string): boolean => {
+        const known = this.#fulfilled.get(id)
+        return id !== newest && known !== undefined && isWanted(known)
+      }
+      return this.#order.find(isFound) ?? this.#aside.find(isFound)
     }
-    return oldest
-  }
-
-  #passGone(): void {
-    while (this.#first < this.#order.length && !this.#fulfilled.has(this.#order[this.#first] ?? '')) this.#first++
-    if (this.#first < 1000 || this.#first * 2 < this.#order.length) return
-    this.#order = this.#order.slice(this.#first)
-    this.#first = 0
+    return find(({ session }) => session === current) ?? find(() => true)
   }
 
   #sweepLater(): void {
@@ -178,7 +212,8 @@ export class Disputable {
   #sweep(): void {
     const current = this.#account.session()
     this.#lowest = Infinity
-    for (const [id, { session, closesAt, position }] of this.#fulfilled) {
+    for (const id of this.#fulfilled.keys()) {
+      const { session, closesAt, position } = this.#fulfilled.get(id) as Fulfilled
       if (session !== undefined && session === current && session.lastHeard >= closesAt) this.#close(id, false)
       else if (position < this.#lowest) this.#lowest = position
     }

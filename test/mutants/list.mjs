@@ -146,9 +146,17 @@ export const MUTANTS = [
     name: 'a final id that memory has forgotten is taken for new',
     rule: 'H4',
     file: 'src/ledger/ledger.ts',
-    find: 'group.expectAbsent(this.#keys.transfer(id), () => { this.#unread.add(id) })',
+    find: 'group.expectAbsent(this.#keys.transfer(id), onPresent)',
     replace: '',
     by: { test: 'test/ledger/ledger.test.ts' }
+  },
+  {
+    name: 'a packet takes the id of one that is in dispute',
+    rule: 'I3',
+    file: 'src/ledger/ledger.ts',
+    find: 'group.expectAbsent(this.#keys.disputed(id), onPresent)',
+    replace: 'void onPresent',
+    by: { test: 'test/plugin/data-ids.test.ts' }
   },
   {
     name: 'a restart forgets what is held',
@@ -546,7 +554,7 @@ export const MUTANTS = [
     name: 'a first question about packets decides about those just told',
     rule: 'I1',
     file: 'src/plugin/disputable.ts',
-    find: 'known.session !== session && !this.#asked',
+    find: 'this.#fulfilled.get(id)?.session !== session && !this.#asked',
     replace: '!this.#asked',
     by: { test: 'test/plugin/disputable.test.ts' }
   },

@@ -207,3 +207,22 @@ describe('what may be disputed', () => {
     expect(await dispute()).toEqual([200, 0])
   })
 })
+
+describe('one packet that nobody asks about', () => {
+  it('does not keep those behind it from being closed', async () => {
+    const clock = new VirtualClock()
+    const closed: string[] = []
+    const before = {} as unknown as Session
+    const now = { get lastHeard() { return clock.now() } } as unknown as Session
+    const ledger = { close: (id: string) => { closed.push(id) }, currentLimits: { maximum: Infinity, minimum: -Infinity } }
+    const disputable = new Disputable({ clock, session: () => now, ledger } as unknown as Account)
+    // The host was slow: its answer was stored when the session was over already, on which the packet came.
+    disputable.add('first', 1n, { session: before, number: 0, expiresAt: 1000, position: 0n })
+    for (let n = 0; n < 5000; n++) {
+      disputable.settled(now, n)
+      disputable.add(String(n), 1n, { session: now, number: n, expiresAt: 1000, position: 0n })
+    }
+    expect(closed).toEqual(Array.from({ length: 4999 }, (_, n) => String(n)))
+    disputable.stop()
+  })
+})
