@@ -332,11 +332,12 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   }
 
   /**
-   * Sets sums, and adds outgoing transfers beside them, whatever the limits are: the peer has both. No id of them may be known.
-   * @throws UnreachableError where a sum is not as `expected`
+   * Sets sums, and adds outgoing transfers beside them, whatever the limits are: the peer has both.
+   * @throws UnreachableError where an id is known; what `check` throws: nothing is taken then
    */
-  adopt(expected: Partial<Sums> | undefined, sums: Partial<Sums>, transfers: ReadonlyArray<Adopted<T>>): void {
-    if (expected !== undefined && STORED_SUMS.some(name => this.#sums[name] !== expected[name])) throw new UnreachableError('the balance has changed: try again')
+  adopt(check: (sums: Readonly<Sums>) => void, sums: Partial<Sums>, transfers: ReadonlyArray<Adopted<T>>): void {
+    check(this.#sums)
+    if (transfers.some(({ transfer: { id } }) => this.get(id) !== undefined)) throw new UnreachableError('the transfers have changed: try again')
     const { maximum, minimum } = this.#limits
     Object.assign(this.#sums, sums)
     Object.assign(this.#limits, { maximum: Infinity, minimum: -Infinity })

@@ -497,12 +497,13 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   /**
-   * Takes sums over from the peer's books, and outgoing transfers with them, whatever the limits are; what `also` writes lands in the same
-   * commit. @throws UnreachableError where `expected` is not what is there any more; StoreError, StandbyError
+   * Takes sums over from the peer's books, and outgoing transfers with them, whatever the limits are. `check` throws where what is there
+   * forbids it; what `also` writes lands in the same commit.
+   * @throws UnreachableError where an id is known; what `check` throws; StoreError, StandbyError
    */
-  async adopt(expected: Partial<Sums> | undefined, sums: Partial<Sums>, transfers: ReadonlyArray<Adopted<T>>, also?: (group: Group) => void): Promise<void> {
+  async adopt(check: (sums: Readonly<Sums>) => void, sums: Partial<Sums>, transfers: ReadonlyArray<Adopted<T>>, also?: (group: Group) => void): Promise<void> {
     await this.#committer.submit(group => {
-      this.#draftIn(group).adopt(expected, sums, transfers)
+      this.#draftIn(group).adopt(check, sums, transfers)
       also?.(group)
     })
   }

@@ -6,12 +6,14 @@ import { printable, toHex } from '../core/bytes.js'
 import { EmptiedStoreError, InvalidFieldsError, StandbyError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import { sleep } from '../core/timers.js'
+import { Turns } from '../core/turns.js'
 import type { Acceptor } from '../core/transport.js'
 import { PAYCHAN } from '../btp/auth.js'
 import { Doorkeeper, doorkeeperOf } from '../btp/doorkeeper.js'
 import { Link } from '../btp/link.js'
 import type { Packet, RequestPacket, ResponsePacket, SubProtocol } from '../btp/packets.js'
 import { find } from '../btp/protocol-data.js'
+import { readComparison } from '../btp/reconcile.js'
 import type { RequestBody, Reply, Session } from '../btp/session.js'
 import type { Committer } from '../ledger/committer.js'
 import type { Ledger } from '../ledger/ledger.js'
@@ -101,6 +103,8 @@ export class Lifecycle {
   /** Whatever closes: disconnect(), a connect that failed, the loss of the store, a fatal error. */
   #disconnecting: Promise<void> | undefined
   /** What requests of the peer wait for that came before the first connect is through. */
+  /** Of blank books. */
+  readonly #checks = new Turns()
   #whenReady: Array<{ resolve: () => void; reject: (error: Error) => void }> = []
   #fatal: Error | undefined
   #moduleIsConnected = false
@@ -391,12 +395,14 @@ export class Lifecycle {
     return id
   }
 
-  /** Whether the books were filled from the peer's. */
-  async #checkBooks(session: Session): Promise<boolean> {
-    if (!this.#parts.reconcile.isDue(session)) return false
-    // What is taken over names both accounts.
-    if (this.#parts.settings.recovers) this.#parts.identity.becomeKnown()
-    return this.#parts.reconcile.check(session)
+  /** Whether the books were filled from the peer's. One at a time: the session may be lost meanwhile, and another one come. */
+  #checkBooks(session: Session): Promise<boolean> {
+    return this.#checks.take(async () => {
+      if (this.#link?.session !== session || !this.#parts.reconcile.isDue(session)) return false
+      // What is taken over names both accounts.
+      if (this.#parts.settings.recovers) this.#parts.identity.becomeKnown()
+      return this.#parts.reconcile.check(session)
+    })
   }
 
   /** The books are blank: nothing is taken and no host hears of the session before it is clear that they are new. */
@@ -652,5 +658,9 @@ export class Lifecycle {
 
 /** Whether a request changes books, or what secures them. */
 function movesValue({ type, protocolData }: RequestPacket): boolean {
-  return type !== 'message' || protocolData[0]?.protocolName === 'claim' || find(protocolData, 'ilp') !== undefined
+  const [primary] = protocolData
+  if (type !== 'message' || primary === undefined) return true
+  // What a peer of ours asks about packets is answered for good.
+  if (primary.protocolName === PAYCHAN) return readComparison(primary) === undefined
+  return primary.protocolName === 'claim' || find(protocolData, 'ilp') !== undefined
 }

@@ -137,7 +137,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       settlement?.onOwed()
     } })
     this.#money = new Money({ account, generation, isV2Host, isTrusting, claims, automatic, records: this.#records() })
-    this.#reconcile = new Reconcile({ account, money: this.#money, records: this.#records(), keepsBooks: keepsBooks(this.#settings), recovers: this.#settings.recovers })
+    this.#reconcile = new Reconcile({ account, money: this.#money, records: this.#records(), keepsBooks: keepsBooks(this.#settings), recovers: this.#settings.recovers, isTrusting })
     this.#outgoing = new Outgoing(account)
     this.#incoming = new Incoming(account)
     const traffic = { outgoing: this.#outgoing, incoming: this.#incoming, data: this.#data, money: this.#money }

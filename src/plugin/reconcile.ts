@@ -12,6 +12,7 @@ import { printable } from '../core/bytes.js'
 import type { CancelTimer } from '../core/clock.js'
 import { DisputeError, EmptiedStoreError, InvalidFieldsError, NotAcceptedError, StoreError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
 import { parseIfJson } from '../core/json.js'
+import { Turns } from '../core/turns.js'
 import { COUNTERPART, HELD_IN_A_PAGE, SUM_NAMES, pageAnswer, readComparison, readReport, reportMessage } from '../btp/reconcile.js'
 import type { Report, SumName } from '../btp/reconcile.js'
 import type { SubProtocol } from '../btp/packets.js'
@@ -25,6 +26,8 @@ import { toSubProtocol } from './settlement.js'
 const RECORD = 'reconcile'
 const FIRST_DELAY_MS = 1000
 const LAST_DELAY_MS = 60_000
+/** How long a peer whose books are new has to fill them from ours, before our host is told. */
+const RECOVERY_MS = 10_000
 
 /** What is told of a difference, and stored: integer strings, base units. */
 type Numbers = Pick<BalanceDispute, 'ours' | 'theirs'>
@@ -37,6 +40,8 @@ export interface ReconcileOptions {
   keepsBooks: boolean
   /** Whether an emptied store is filled from the peer's books. */
   recovers: boolean
+  /** See `MoneyOptions`. */
+  isTrusting: boolean
 }
 
 /** What both sides had, ours before the question and after the answer. */
@@ -62,8 +67,12 @@ export class Reconcile {
   readonly #open = new Map<SumName, Numbers>()
   /** Differences that our host has accepted. */
   #accepted = new Map<SumName, Amount>()
-  /** The peer has lost its books. */
-  #isPeerNew = false
+  /** By how much they differed, as the host was told in this life. */
+  readonly #told = new Map<SumName, Amount>()
+  /** Since when the peer has said that its books are new; our host has not been told yet. */
+  #peerNewSince: number | undefined
+  /** What is stored is written in turn: each time all that is known by then. */
+  readonly #writing = new Turns()
   /** What the peer said last. */
   #heard = ''
   #isAsking = false
@@ -81,7 +90,8 @@ export class Reconcile {
   async load(): Promise<void> {
     const { account: { ledger }, money, records, keepsBooks } = this.#options
     this.#life = { isOver: false }
-    this.#isPeerNew = false
+    this.#peerNewSince = undefined
+    this.#told.clear()
     this.#open.clear()
     this.#accepted.clear()
     if (!keepsBooks) return
@@ -116,7 +126,7 @@ export class Reconcile {
   /** @throws DisputeError, UnreachableError: no new value may be sent */
   mustTrade(): void {
     if (this.#open.size > 0) throw new DisputeError(`the balances differ, and resolveDispute has not been called: ${this.#text()}`)
-    if (this.#isPeerNew) throw new UnreachableError('the peer has lost its books')
+    if (this.#peerNewSince !== undefined) throw new UnreachableError('the peer has lost its books')
     if (this.isDue(this.#options.account.session())) throw new UnreachableError('the books are not compared yet')
   }
 
@@ -133,7 +143,9 @@ export class Reconcile {
     if (!this.#compares(account.session())) return
     const ours = this.#report().outgoingFulfilled
     const known = this.#open.get('outgoingFulfilled')
-    this.#open.set('outgoingFulfilled', { ours: String(ours), theirs: String((known === undefined ? ours : BigInt(known.theirs)) + amount) })
+    const numbers = { ours: String(ours), theirs: String((known === undefined ? ours : BigInt(known.theirs)) + amount) }
+    this.#open.set('outgoingFulfilled', numbers)
+    this.#told.set('outgoingFulfilled', differenceOf(numbers))
     void this.#write()
   }
 
@@ -143,7 +155,7 @@ export class Reconcile {
    * @throws EmptiedStoreError; UnreachableError when the peer cannot tell now; StoreError
    */
   async check(session: Session): Promise<boolean> {
-    const { account, recovers } = this.#options
+    const { account, recovers, isTrusting } = this.#options
     const theirs = await this.#compare(session).then(comparison => comparison.theirs, (error: unknown) => {
       if (isTemporary(error)) throw error
       account.log.debug(`the peer cannot compare: ${printable(messageOf(error))}`)
@@ -153,7 +165,7 @@ export class Reconcile {
       const what = `the store is empty, but the peer's balance is ${theirs.incomingFulfilled - theirs.outgoingFulfilled}`
       if (!recovers) throw new EmptiedStoreError(`${what}: give the store back that was used before, or the option recover: 'from-peer'`)
       account.log.warn(`${what}: taking its word`)
-      await recover(session, account)
+      await recover(session, account, isTrusting)
       this.#isNew = false
       return true
     }
@@ -221,27 +233,32 @@ export class Reconcile {
 
   /** Tells whether there is nothing left to be found out on this session. */
   async #judge(comparison: Comparison): Promise<boolean> {
-    const { account: { log, emit } } = this.#options
+    const { account: { log, emit, clock } } = this.#options
     const { now, theirs } = comparison
     const spans = SUM_NAMES.map(name => [name, spanOf(name, comparison)] as const)
-    const isPeerNew = theirs.isNew && spans.some(([, span]) => !has(span, 0n))
-    if (isPeerNew && !this.#isPeerNew) log.warn('the peer has lost its books: nothing new is sent until it has them back')
-    this.#isPeerNew = isPeerNew
-    // Its own host decides first.
-    if (isPeerNew) return false
+    const isAgreed = ([name, span]: readonly [SumName, Span]): boolean => has(span, 0n) || has(span, this.#accepted.get(name) ?? 0n)
+    // It may be about to take our word.
+    if (theirs.isNew && !spans.every(isAgreed) && this.#open.size === 0) {
+      if (this.#peerNewSince === undefined) log.warn('the peer has lost its books: nothing new is sent until it has them back')
+      this.#peerNewSince ??= clock.now()
+      if (clock.now() < this.#peerNewSince + RECOVERY_MS) return false
+    }
+    this.#peerNewSince = undefined
     const before = this.#record()
-    const told: BalanceDispute[] = []
+    const untold: BalanceDispute[] = []
     for (const [name, span] of spans) {
-      if (has(span, 0n) || has(span, this.#accepted.get(name) ?? 0n)) this.#agree(name, span)
+      if (isAgreed([name, span])) this.#agree(name, span)
       else {
         const numbers = { ours: String(now[name]), theirs: String(theirs[COUNTERPART[name]]) }
-        if (!this.#open.has(name)) told.push({ sum: name, ...numbers })
+        const difference = differenceOf(numbers)
+        if (this.#told.get(name) !== difference) untold.push({ sum: name, ...numbers })
+        this.#told.set(name, difference)
         this.#open.set(name, numbers)
       }
     }
     if (this.#record() !== before) await this.#write()
-    if (told.length > 0) log.warn(`the balances differ, nothing new is sent until resolveDispute is called: ${this.#text()}`)
-    for (const dispute of told) emit('dispute', dispute)
+    if (untold.length > 0) log.warn(`the balances differ, nothing new is sent until resolveDispute is called: ${this.#text()}`)
+    for (const dispute of untold) emit('dispute', dispute)
     return spans.every(([, { low, high }]) => low === high)
   }
 
@@ -249,6 +266,7 @@ export class Reconcile {
   #agree(name: SumName, { low, high }: Span): void {
     if (low !== high) return
     if (low === 0n) this.#accepted.delete(name)
+    this.#told.delete(name)
     if (this.#open.delete(name)) this.#options.account.log.info(`the two sides agree on ${name} again`)
   }
 
@@ -256,35 +274,65 @@ export class Reconcile {
 
   /** See `LedgerPlugin.resolveDispute`. */
   async resolve(choice: unknown): Promise<void> {
-    const { account, records } = this.#options
-    const session = account.session()
+    const { account } = this.#options
     if (choice !== 'ours' && choice !== 'theirs') throw new InvalidFieldsError("resolveDispute takes 'ours' or 'theirs'")
-    if (this.#open.size === 0 && !this.#isPeerNew) return
-    if (!this.#compares(session)) throw new UnreachableError('not connected to the peer')
-    const comparison = await this.#compare(session)
-    const accepted = new Map(this.#accepted)
-    const sums: Partial<Record<SumName, Amount>> = {}
-    for (const name of SUM_NAMES) {
-      const { low, high } = spanOf(name, comparison)
-      if (low !== high && (this.#open.has(name) || !has({ low, high }, 0n))) throw new UnreachableError('transfers are in flight: try again when they have ended')
-      if (low !== high || low === 0n) continue
-      if (choice === 'ours') accepted.set(name, low)
-      else {
-        accepted.delete(name)
-        sums[name] = comparison.theirs[COUNTERPART[name]]
-      }
-    }
+    if (this.#open.size === 0) return
+    const decided = new Map(this.#open)
     const was = this.#text()
-    await account.ledger.adopt(comparison.now, sums, [], group => {
-      records.put(group, RECORD, textOfRecord([], [...accepted]))
-      group.onDurable(() => {
-        this.#open.clear()
-        this.#accepted = accepted
-      })
-    })
+    await (choice === 'ours' ? this.#keepOurs(decided) : this.#takeTheirs(decided))
     account.log.info(`resolved, '${choice}': ${was}`)
     // What the peer hears may be what it waits for.
-    this.sessionUp(session)
+    const session = account.session()
+    if (session !== undefined) this.sessionUp(session)
+  }
+
+  /** Needs no peer: one that tells nothing, or nonsense, must not keep the account stopped. */
+  async #keepOurs(decided: ReadonlyMap<SumName, Numbers>): Promise<void> {
+    const session = this.#options.account.session()
+    const comparison = this.#compares(session) ? await this.#compare(session).catch(() => undefined) : undefined
+    const accepted = new Map([...decided].map(([name, numbers]) => {
+      const span = comparison === undefined ? undefined : spanOf(name, comparison)
+      return [name, span !== undefined && span.low === span.high ? span.low : differenceOf(numbers)]
+    }))
+    await this.#decide(decided, accepted)
+  }
+
+  /** Takes what the host was told, and nothing that the peer says since. */
+  async #takeTheirs(decided: ReadonlyMap<SumName, Numbers>): Promise<void> {
+    const session = this.#options.account.session()
+    if (!this.#compares(session)) throw new UnreachableError('not connected to the peer')
+    const comparison = await this.#compare(session)
+    const sums: Partial<Record<SumName, Amount>> = {}
+    for (const [name, numbers] of decided) {
+      const { low, high } = spanOf(name, comparison)
+      if (low !== high) throw new UnreachableError('transfers are in flight: try again when they have ended')
+      // It has taken ours meanwhile.
+      if (low === 0n) continue
+      if (low !== differenceOf(numbers)) {
+        this.sessionUp(session)
+        throw new DisputeError(`the peer says another number by now, of which a dispute event tells: ${name} was ${numbers.theirs}`)
+      }
+      sums[name] = comparison.now[name] + low
+    }
+    await this.#decide(decided, new Map(), sums, comparison.now)
+  }
+
+  /** Stores a decision about these, in one commit with the sums. What has come up since stays open. */
+  async #decide(decided: ReadonlyMap<SumName, Numbers>, accepted: ReadonlyMap<SumName, Amount>, sums: Partial<Record<SumName, Amount>> = {}, expected: Partial<Report> = {}): Promise<void> {
+    const { account, records } = this.#options
+    const stays = ([name, numbers]: [SumName, Numbers]): boolean => decided.get(name) !== numbers
+    const acceptedBy = (): Array<[SumName, Amount]> => [...[...this.#accepted].filter(([name]) => !decided.has(name)), ...accepted]
+    await this.#writing.take(() => account.ledger.adopt(current => {
+      const hasChanged = (Object.keys(sums) as SumName[]).some(name => current[name] !== expected[name])
+      if (hasChanged) throw new UnreachableError('the balance has changed: try again')
+    }, sums, [], group => {
+      records.put(group, RECORD, textOfRecord([...this.#open].filter(stays), acceptedBy()))
+      group.onDurable(() => {
+        this.#accepted = new Map(acceptedBy())
+        for (const entry of [...this.#open]) if (!stays(entry)) this.#open.delete(entry[0])
+        for (const name of decided.keys()) if (!this.#open.has(name)) this.#told.delete(name)
+      })
+    }))
   }
 
   // ---- answering
@@ -296,7 +344,7 @@ export class Reconcile {
     if (!this.#compares(session)) throw new NotAcceptedError('there is nothing to compare')
     if ('after' in asked) return this.#page(asked.after)
     const heard = textOf(asked.report)
-    if ((this.#open.size > 0 || this.#isPeerNew) && heard !== this.#heard) this.#askIn(0)
+    if ((this.#open.size > 0 || this.#peerNewSince !== undefined) && heard !== this.#heard) this.#askIn(0)
     this.#heard = heard
     return [reportMessage(this.#report())]
   }
@@ -329,7 +377,7 @@ export class Reconcile {
   async #write(): Promise<void> {
     const { account, records } = this.#options
     const life = this.#life
-    await changeUntilDone(account, () => records.submit(group => { records.put(group, RECORD, this.#record()) }), () => life.isOver)
+    await this.#writing.take(() => changeUntilDone(account, () => records.submit(group => { records.put(group, RECORD, this.#record()) }), () => life.isOver))
   }
 
   #parse(text: string): void {
@@ -342,6 +390,11 @@ export class Reconcile {
 
 function textOfRecord(open: Array<[SumName, Numbers]>, accepted: Array<[SumName, Amount]>): string {
   return JSON.stringify({ v: 1, open, accepted: accepted.map(([name, amount]) => [name, String(amount)]) })
+}
+
+/** By how much the peer's number exceeds ours. */
+function differenceOf({ ours, theirs }: Numbers): Amount {
+  return BigInt(theirs) - BigInt(ours)
 }
 
 function textOf(report: Report): string {

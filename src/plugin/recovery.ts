@@ -2,33 +2,43 @@
  * Fills books that were emptied from those of the peer, where the user has agreed to that: the sums, and what the peer holds from us, in
  * one commit. What the peer offers us comes again by itself. Imports core, btp and ledger.
  *
- * The peer's last claim goes through the module before, as any other does. Our own need not be asked for: the next is for all that was
+ * The peer's word counts as far as the limits go, and what it says to have settled as far as it is proven: its last claim goes through the
+ * module before, as any other does. Our own need not be asked for: the next is for all that was
  * fulfilled, which is no less than when the last one was made, since what the peer has fulfilled and has not counted yet is counted here.
  */
+import { parseSum } from '../core/amounts.js'
+import type { Amount, Limit } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
-import { InvalidFieldsError, UnreachableError, messageOf } from '../core/errors.js'
+import { EmptiedStoreError, InvalidFieldsError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
 import { COUNTERPART, SUM_NAMES, readPage, recoverMessage } from '../btp/reconcile.js'
-import type { HeldTransfer, Page, Report } from '../btp/reconcile.js'
+import type { HeldTransfer, Page, Report, SumName } from '../btp/reconcile.js'
 import type { SubProtocol } from '../btp/packets.js'
 import { find } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
+import { positionOf } from '../ledger/draft.js'
+import type { Limits } from '../ledger/draft.js'
 import { MOST_REMEMBERED, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
 import { CLAIM, readClaim } from './incoming-claims.js'
 
+/** What a balance may be that a peer can be told of (C36). */
+const MOST_BALANCE = 2n ** 63n - 1n
+
 /**
- * Takes the peer's word for the books of this account.
- * @throws InvalidFieldsError for what cannot be; UnreachableError when the peer cannot tell now; StoreError
+ * Takes the peer's word for the books of this account. `isTrusting`: also for what it has settled, where there is no module.
+ * @throws EmptiedStoreError for more than is proven, or than the limits allow; InvalidFieldsError for what cannot be; UnreachableError when
+ *   the peer cannot tell now, or the books are not blank any more; StoreError
  */
-export async function recover(session: Session, account: Account): Promise<void> {
+export async function recover(session: Session, account: Account, isTrusting: boolean): Promise<void> {
   const held = new Map<string, HeldTransfer>()
   let page: Page | undefined
+  let proven: Limit = 0n
   do {
     const { protocolData } = await session.request({ type: 'message', protocolData: [recoverMessage([...held.keys()].at(-1) ?? '')] })
     const next = readPage(protocolData)
     // What was fulfilled between two pages would count twice.
     if (page !== undefined && sumsOf(page.report) !== sumsOf(next.report)) throw new UnreachableError("the peer's books change")
-    if (page === undefined) await takeClaim(protocolData, account)
+    if (page === undefined) proven = await provenBy(protocolData, account, isTrusting, next.report.settledOut > 0n)
     page = next
     for (const one of page.held) {
       if (held.has(one.id) || held.size === MOST_REMEMBERED) throw new InvalidFieldsError('held has too much, or the same twice')
@@ -36,8 +46,13 @@ export async function recover(session: Session, account: Account): Promise<void>
     }
   } while (page.hasMore)
   const { report } = page
+  const sums = Object.fromEntries(SUM_NAMES.map(name => [name, report[COUNTERPART[name]]])) as Record<SumName, Amount>
+  checkWord(sums, [...held.values()], proven, await account.ledger.limits())
   const at = account.clock.now()
-  await account.ledger.adopt(undefined, Object.fromEntries(SUM_NAMES.map(name => [name, report[COUNTERPART[name]]])), [...held.values()].map(one => ({
+  await account.ledger.adopt(current => {
+    if (account.session() !== session) throw new UnreachableError('the session is gone on which the peer told its books')
+    if (SUM_NAMES.some(name => current[name] !== 0n)) throw new UnreachableError('the books are not blank any more')
+  }, sums, [...held.values()].map(one => ({
     transfer: transferOfPrepare(account, one.id, one, false),
     open: { v: 1, stage: one.isPacket === true ? 'sent' : 'offered', at },
     fulfillment: one.fulfillment
@@ -49,13 +64,30 @@ function sumsOf(report: Report): string {
   return SUM_NAMES.map(name => report[name]).join()
 }
 
-async function takeClaim(protocolData: readonly SubProtocol[], { module, log }: Account): Promise<void> {
+/** @throws EmptiedStoreError */
+function checkWord(sums: Readonly<Record<SumName, Amount>>, held: readonly HeldTransfer[], proven: Limit, { maximum, minimum }: Limits): void {
+  const refuse = (what: string): void => { throw new EmptiedStoreError(`the peer's word is not taken: ${what}; give the store back that was used before`) }
+  const balance = sums.incomingFulfilled - sums.outgoingFulfilled
+  if (balance > MOST_BALANCE || -balance > MOST_BALANCE) refuse('its balance is no signed 64-bit integer')
+  if (sums.settledIn > proven) refuse(`it says to have settled ${sums.settledIn}, of which ${proven} are proven`)
+  const position = positionOf({ ...sums, incomingHeld: 0n, outgoingHeld: 0n })
+  const offered = held.reduce((sum, { amount }) => sum + BigInt(amount), 0n)
+  if (position > maximum) refuse(`by it we are owed ${position}, over maxBalance`)
+  if (position - offered < minimum) refuse(`by it we owe ${offered - position}, beyond minBalance`)
+}
+
+/** What the peer can have settled at most. `matters`: whether it says to have settled anything. @throws what the module throws for now, where that matters */
+async function provenBy(protocolData: readonly SubProtocol[], { module, log }: Account, isTrusting: boolean, matters: boolean): Promise<Limit> {
   const sub = find(protocolData, CLAIM)
-  if (sub === undefined || module === undefined) return
+  if (module === undefined) return isTrusting ? Infinity : 0n
+  if (sub === undefined) return 0n
   try {
     const claim = readClaim(sub)
-    if (claim !== null) await module.handleIncomingClaim(claim)
+    const secured = claim === null ? undefined : await module.handleIncomingClaim(claim)
+    return typeof secured === 'string' ? parseSum(secured, 'what the claim secures') : 0n
   } catch (error) {
+    if (matters && isTemporary(error)) throw error
     log.warn(`the peer's last claim was not taken: ${printable(messageOf(error))}`)
+    return 0n
   }
 }

@@ -1,7 +1,8 @@
-/** A peer that gives absurd books to one that has lost its own. */
+/** A peer that gives absurd books to one that has lost its own, or ones by which it could take more than the limits allow. */
 import { describe, expect, it } from 'vitest'
-import { json, octets, readJson } from '../../src/btp/protocol-data.js'
 import { conditionOf } from '../../src/core/ids.js'
+import { find, json, octets, readJson } from '../../src/btp/protocol-data.js'
+import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
 import { Lab, settle, watch } from '../support/lab.js'
 import { ScriptedPeer } from '../support/scripted-peer.js'
 import type { Answer } from '../support/scripted-peer.js'
@@ -39,5 +40,42 @@ describe('recovery from absurd books', () => {
     const answer = await Promise.race([peer.ask({ type: 'message', protocolData: [octets('balance', Uint8Array.of(0))] }), settle().then(() => ({ type: 'nothing' }))])
     await settle()
     expect([connecting.state, lab.alice.plugin.isConnected(), answer.type]).not.toEqual(['resolved', true, 'error'])
+  })
+})
+
+/** What such a peer is given by packets that are never settled. */
+async function taken(parts: object) {
+  const lab = new Lab({ alice: { options: { recover: 'from-peer' as const, maxBalance: '100', minBalance: '-15' }, services: {} } })
+  const peer = new ScriptedPeer(lab, { announces: true })
+  peer.script = ({ protocolData: [primary] }): Answer | undefined => {
+    if (primary?.protocolName !== 'paychan') return undefined
+    const asked = Object(readJson(primary)) as object
+    if ('ask' in asked) return [json('paychan', { fulfilled: {}, cancelled: [], held: [] })]
+    return [json('paychan', 'recover' in asked ? { reconcile: report(parts), held: [], more: false } : { reconcile: report(parts) })]
+  }
+  await peer.listen()
+  lab.alice.onStart = plugin => {
+    plugin.registerDataHandler(async packet => fulfillOf(packet))
+    plugin.registerMoneyHandler(async () => undefined)
+  }
+  const connecting = watch(lab.alice.make().connect())
+  await lab.clock.advance(5000)
+  let sum = 0
+  for (let n = 0; n < 50 && connecting.state === 'resolved'; n++) {
+    const answer = await peer.ask({ type: 'message', protocolData: [octets('ilp', ilpPayment(`seed ${n}`, lab.clock.now() + 10_000, '90').prepare), json('paychan', { transfer: `00000000-0000-4000-8000-${String(n).padStart(12, '0')}` })] })
+    await settle()
+    const ilp = answer.type === 'response' ? find(answer.protocolData, 'ilp')?.data : undefined
+    if (ilp !== undefined && codeOf(ilp) === 'fulfill') sum += 90
+  }
+  return sum
+}
+
+describe('what a hostile peer may take from one whose store was emptied, by packets that are never settled', () => {
+  it('is within the maximum and the minimum, where it says that it is owed much', async () => {
+    expect(await taken({ incomingFulfilled: '9'.repeat(40) })).toBeLessThanOrEqual(115)
+  })
+
+  it('is within the maximum and the minimum, where it says that it has settled much, without a claim', async () => {
+    expect(await taken({ settledOut: '9'.repeat(40) })).toBeLessThanOrEqual(115)
   })
 })
