@@ -72,7 +72,10 @@ export interface ObservedPacket {
 
 /** The plugin's events: LPI's, and ours. */
 export interface PluginEvents extends LpiEvents {
-  /** A preimage came too late for its sender; or, without an id, the balances differ, until `resolveDispute` is called. */
+  /**
+   * A preimage came too late for its sender; or, without an id, the balances differ, until `resolveDispute` is called: raised for each sum at
+   * least once in each life of a process, and when its difference changes.
+   */
   dispute: (dispute: Dispute | BalanceDispute) => void
   /**
    * A BTP packet (RFC 23) of an authenticated session: raised when one of the peer's was read, before it is acted upon, and just

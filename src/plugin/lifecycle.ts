@@ -422,8 +422,8 @@ export class Lifecycle {
       }
       await sleep(this.#parts.environment.clock, ASK_AGAIN_MS)
     }
-    if (this.#phase !== 'ready' || this.#link?.session !== session) return
-    this.#greet()
+    if (this.#phase !== 'ready') return
+    if (this.#link?.session === session) this.#greet()
     this.#letGo()
   }
 

@@ -62,8 +62,9 @@ export interface PluginOptions {
   /** Where the ledger is kept: a host's plain store. */
   _store?: KeyValueStore
   /**
-   * What to do where the store was emptied, while the peer has books of this account: `'from-peer'` takes over what the peer says, and has the
-   * module verify its last claim. It does nothing else, and may stay. Default: such a store is not used, and `connect` rejects with EmptiedStoreError.
+   * What to do where the store was emptied, while the peer has books of this account: `'from-peer'` takes over what the peer says, within the
+   * limits, and its settlements as far as the module verifies its last claim, or `trustSettlements` is set. It does nothing else, and may stay.
+   * Default: such a store is not used, and `connect` rejects with EmptiedStoreError.
    */
   recover?: 'from-peer'
   /** A host's logger, instead of the `debug` package. */

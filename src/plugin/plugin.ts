@@ -521,9 +521,10 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
 
   /**
    * Decides about balances that differ (the event `dispute` without an id): until then nothing new is sent. `'ours'` keeps the numbers of this
-   * side, and takes the difference for known: only a further one is told. `'theirs'` takes the peer's numbers, and the other side's stop ends
-   * too; not both sides should. Does nothing where nothing is in dispute. Durable when it resolves.
-   * @throws UnreachableError without a session, and while what is in flight makes the numbers uncertain; InvalidFieldsError; StoreError
+   * side, and takes the difference for known: only a further one is told; it needs no session. `'theirs'` takes the peer's numbers as the event
+   * told them, and the other side's stop ends too; not both sides should. Does nothing where nothing is in dispute. Durable when it resolves.
+   * @throws For `'theirs'`: UnreachableError without a session, and while what is in flight makes the numbers uncertain; DisputeError when the
+   *   peer says others by now, of which another event tells. InvalidFieldsError; StoreError
    */
   async resolveDispute(choice: 'ours' | 'theirs'): Promise<void> {
     this.#lifecycle.mustBeUsable()

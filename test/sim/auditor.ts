@@ -26,6 +26,7 @@ export interface Payment {
 export interface Observed {
   /** Another one with each process, connect and disconnect: what began in one may end in another. */
   readonly era: object
+  /** See `Life.latest`. */
   readonly now: number
   readonly storeFailures: number
   readonly graceMs: number

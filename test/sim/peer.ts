@@ -87,7 +87,7 @@ export class Peer implements Observed {
   }
 
   get now(): number {
-    return this.#life?.now ?? 0
+    return this.#life?.latest ?? 0
   }
 
   get storeFailures(): number {

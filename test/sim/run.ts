@@ -151,7 +151,7 @@ class Run {
         clock.setTimer(fate.upTo(2500), () => { this.#wires.isUp = true })
         break
       case 4: this.#world.count('failed store'); peer.disk.breakFor(fate.upTo(1500)); break
-      case 5: peer.life.jump(1 + fate.upTo(4000)); break
+      case 5: peer.life.jump((1 + fate.upTo(4000)) * (this.#world.seed % 4 === 0 ? -1 : 1)); break
       default: peer.stop()
     }
   }

@@ -12,7 +12,7 @@ export const otherSide = (side: SideName): SideName => side === 'alice' ? 'bob' 
 
 /** What strikes, as the figures name it. */
 export const FAULTS = [
-  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'clock jump', 'disconnect', 'slow module', 'failed module'
+  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'clock jump', 'clock put back', 'disconnect', 'slow module', 'failed module'
 ] as const
 export type Fault = (typeof FAULTS)[number]
 
