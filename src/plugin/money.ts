@@ -23,8 +23,8 @@ import { Turns } from '../core/turns.js'
 import { readSettlementMark, settlementMark } from '../btp/inquiry.js'
 import type { SubProtocol, TransferPacket } from '../btp/packets.js'
 import type { Session } from '../btp/session.js'
-import type { Group } from '../ledger/committer.js'
-import { changeUntilDone, stoppedError } from './account.js'
+import type { Change, Group } from '../ledger/committer.js'
+import { changeUntilDone, isUnknown, stoppedError } from './account.js'
 import type { Account, Life } from './account.js'
 import { Deferred } from './deferred.js'
 import type { Generation } from './generation.js'
@@ -59,7 +59,9 @@ export interface MoneyRecords {
   read(name: string): Promise<string | undefined>
   put(group: Group, name: string, value: string): void
   /** Resolves when it is durable. @throws StoreError, StandbyError */
-  submit(decide: (group: Group) => void, options?: { isPatient?: boolean }): Promise<void>
+  submit(decide: (group: Group) => void): Promise<void>
+  /** As that of the committer. */
+  enqueue(change: Change<void>): void
 }
 
 /** What is stored of both directions. Never changed in place. */
@@ -113,6 +115,8 @@ export class Money {
   #life = { isOver: true }
   /** Those that are being stored. */
   #beginning = 0
+  /** Those that may be stored yet, though their hosts were told that the store hangs: none of them is sent. */
+  readonly #givenUp = new Set<number>()
   #isSettlingUp = false
   /** A payment was refused for want of a settlement since the last one. */
   #isWanting = false
@@ -140,8 +144,12 @@ export class Money {
     const life = this.#life = { isOver: false }
     this.#turns = new Turns()
     this.#options.claims?.start()
+    // Of those that are not there none will ever be, and their numbers are given again.
+    const givenUp = this.#state.sending.filter(({ number }) => this.#givenUp.has(number))
+    this.#givenUp.clear()
+    for (const settlement of givenUp) this.#withdraw(settlement, life)
     for (const settlement of this.#state.sending) {
-      if (settlement.isOnce !== true) continue
+      if (settlement.isOnce !== true || givenUp.includes(settlement)) continue
       this.#options.account.log.warn(`the peer may have credited a settlement of ${settlement.amount} in the life before`)
       // Before any other is claimed for.
       void this.#turns.take(() => this.#end(settlement, settlement.claim !== undefined, life))
@@ -152,7 +160,8 @@ export class Money {
   sessionUp({ peer }: Session): void {
     if (peer.announced) {
       for (const settlement of this.#state.sending) {
-        if (settlement.isOnce !== true && !this.#calls.has(settlement.number)) this.#enqueue(settlement, this.#life).catch(() => undefined)
+        const { number, isOnce } = settlement
+        if (isOnce !== true && !this.#calls.has(number) && !this.#givenUp.has(number)) this.#enqueue(settlement, this.#life).catch(() => undefined)
       }
     }
     void this.settleUp(false)
@@ -185,12 +194,45 @@ export class Money {
     const life = this.#life
     const settlement: Sending = { number: ++this.#lastNumber, amount, ...(session.peer.announced ? {} : { isOnce: true }) }
     this.#beginning++
-    await this.#options.records.submit(group => {
-      const draft = this.#draftIn(group)
-      draft.state = { ...draft.state, last: Math.max(draft.state.last, settlement.number), sending: [...draft.state.sending, settlement] }
-    }, { isPatient: false }).finally(() => { this.#beginning-- })
+    await this.#begin(settlement).finally(() => { this.#beginning-- })
     if (life.isOver) throw stoppedError(`of settlement ${settlement.number}`)
     await this.#enqueue(settlement, life)
+  }
+
+  /** Resolves when it is stored. One that is stored after its host was told that the store hangs is withdrawn. */
+  #begin(settlement: Sending): Promise<void> {
+    const { number } = settlement
+    const begun = new Deferred<void>()
+    this.#options.records.enqueue({
+      decide: group => {
+        const draft = this.#draftIn(group)
+        draft.state = { ...draft.state, last: Math.max(draft.state.last, number), sending: [...draft.state.sending, settlement] }
+      },
+      resolve: () => {
+        if (this.#givenUp.has(number)) this.#withdraw(settlement, this.#life)
+        else begun.resolve()
+      },
+      reject: error => {
+        if (!isUnknown(error)) this.#givenUp.delete(number)
+        begun.reject(error)
+      },
+      overdue: error => {
+        this.#givenUp.add(number)
+        begun.reject(error)
+      }
+    })
+    return begun.promise
+  }
+
+  /**
+   * A host that was told of a failure may settle anew, so this one is not sent any more. Nothing is lost by that, since no claim was made
+   * for it; sent after a later number it would pass for a repeat.
+   */
+  #withdraw(settlement: Sending, life: Life): void {
+    const { number, amount } = settlement
+    this.#options.account.log.warn(`a settlement of ${amount} is withdrawn: the store did not answer in time`)
+    this.#givenUp.add(number)
+    void this.#end(settlement, false, life).then(isStored => { if (isStored) this.#givenUp.delete(number) })
   }
 
   /**

@@ -18,7 +18,7 @@ import { find, toProtocolData } from '../btp/protocol-data.js'
 import type { Reply, RequestBody } from '../btp/session.js'
 import { found, sameTransfer } from '../ledger/records.js'
 import type { Entry, View } from '../ledger/draft.js'
-import { changeTransfer, copyOf, createOutgoing, isTimeout, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
+import { changeTransfer, copyOf, createOutgoing, isTimeout, isUnknown, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
 import type { Account } from './account.js'
 import type { Waiter } from './deferred.js'
 import type { Transfer } from './lpi.js'
@@ -39,6 +39,8 @@ export class Outgoing {
   readonly #account: Account
   readonly #flights = new PassingMap<string, Flight>()
   readonly #timers: Timers<string>
+  /** Those that may be stored yet, though their hosts were told that the store hangs: no later life offers them. */
+  readonly #givenUp = new Set<string>()
   /** From one `resume` to the next `stop`: what waits across both must not carry on in the next one. */
   #life = { isOver: false }
 
@@ -55,9 +57,12 @@ export class Outgoing {
   /** Takes up what the store holds: expiries are armed, offers are repeated, events that may have been lost are raised again. */
   resume(): void {
     this.#life = { isOver: false }
+    const givenUp = new Set(this.#givenUp)
+    this.#givenUp.clear()
     for (const entry of this.#account.ledger.open) {
       if (entry.info.isIncoming) continue
       if (entry.open?.report !== undefined) this.#report(entry)
+      else if (givenUp.has(entry.id)) this.#withdraw(entry.id)
       else if (entry.stage === 'offered') this.#begin(entry, true)
     }
   }
@@ -105,18 +110,27 @@ export class Outgoing {
       if (flight === undefined && ledger.peek(id)?.stage === 'cancelled') waiter.reject(rolledBack(id))
       else if (flight === undefined || flight.isAcknowledged) waiter.resolve()
       else flight.waiting.push(waiter)
-    }, waiter.reject, error => {
+    }, error => {
+      if (!isUnknown(error)) this.#givenUp.delete(id)
+      waiter.reject(error)
+    }, error => {
       isGivenUp = true
+      this.#givenUp.add(id)
       waiter.reject(error)
     })
   }
 
   /** A host that was told of a failure may have undone what came before the transfer: it is not sent any more, unless it was asked for again. */
   #withdraw(id: string): void {
-    void changeTransfer(this.#account, this.#life, id, view => {
+    const life = this.#life
+    this.#givenUp.add(id)
+    void changeTransfer(this.#account, life, id, view => {
       const entry = view.get(id)
       return entry?.stage === 'offered' && !this.#flights.has(id) ? view.move(entry, 'cancelled', { report: 'cancel' }) : undefined
-    }).then(cancelled => { if (cancelled !== undefined) this.#report(cancelled) })
+    }).then(cancelled => {
+      if (cancelled !== undefined) this.#report(cancelled)
+      if (!life.isOver) this.#givenUp.delete(id)
+    })
   }
 
   #mustBeConnected(): void {

@@ -222,7 +222,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       read: name => this.#committer.get(`:paychan:${name}`),
       write: (name, value) => this.#committer.submit(group => { put(group, name, value) }),
       put,
-      submit: (decide, options) => this.#committer.submit(decide, options)
+      submit: decide => this.#committer.submit(decide),
+      enqueue: change => { this.#committer.enqueue(change) }
     }
   }
 
@@ -540,7 +541,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    * @throws InvalidFieldsError naming the field; AccountNotFoundError; DuplicateIdError; InsufficientBalanceError when our own limit
    *   does not allow it; NotAcceptedError when the peer refuses; UnreachableError without a session (then nothing was stored), or when
    *   it expired unanswered, or with `outcome: 'unknown'` at a disconnect; AlreadyRolledBackError where another tab has carried it on, and it
-   *   came to nothing; StandbyError; StoreError, with `outcome: 'unknown'` where the store hangs: then it is not sent any more
+   *   came to nothing; StandbyError; StoreError, with `outcome: 'unknown'` where the store hangs: then it is not sent any more, and where it
+   *   lands yet "outgoing_cancel" tells so; unless the process ends, or another tab or process takes over, before that is stored: then it is sent
    */
   sendTransfer(transfer: OutgoingTransfer): Promise<void> {
     return this.#carry('sendTransfer', transfer)
@@ -626,7 +628,8 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
    * @param amount integer string, base units
    * @throws InvalidFieldsError; NotAcceptedError when the peer refuses, speaks BTP 1.0 only, or the host is one of LPI v1 with a payment
    *   channel module, which settles by itself; what the module throws; NoSubscriptionsError when no handler is registered there; UnreachableError without a session, or with `outcome: 'unknown'` at a
-   *   disconnect, or when a foreign peer's answer was lost; StoreError
+   *   disconnect, or when a foreign peer's answer was lost; StoreError, with `outcome: 'unknown'` where the store hangs: then it is not sent
+   *   any more, so that the host may settle anew, unless the process ends, or another tab or process takes over, before that is stored
    */
   async sendMoney(amount: string): Promise<void> {
     this.#mustBeSending()

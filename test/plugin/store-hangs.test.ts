@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { Lab, asks, watch } from '../support/lab.js'
 import { ilpPayment } from '../support/ilp.js'
+import { openSettling, settled } from '../support/settling.js'
 
 /** How long the store is waited for. */
 const TIMEOUT_MS = 10_000
@@ -56,6 +57,39 @@ describe('a transfer that is sent', () => {
     await expect(lab.alice.plugin.sendTransfer(lab.payment().transfer)).resolves.toBeUndefined()
   })
 
+  it('is not offered at the next connect either, where it was disconnected before it landed', async () => {
+    const lab = await Lab.open()
+    const release = lab.alice.store.holdCommits()
+    const sent = watch(lab.alice.plugin.sendTransfer(lab.payment({ expiresInMs: 600_000 }).transfer))
+    await lab.clock.advance(TIMEOUT_MS)
+    expect(sent.error?.outcome).toBe('unknown')
+    const disconnecting = lab.alice.plugin.disconnect()
+    await lab.clock.advance(6000)
+    await disconnecting
+    release()
+    await lab.clock.advance(2000)
+    const connecting = lab.alice.plugin.connect()
+    await lab.clock.advance(5000)
+    await connecting
+    expect([lab.network.count(asks('prepare', 'alice')), lab.alice.story, lab.held(lab.alice).outgoing]).toEqual([0, ['outgoing_cancel'], 0])
+  })
+
+  it('is offered by the next life, where the process died before it could be withdrawn', async () => {
+    const lab = await Lab.open()
+    const release = lab.alice.store.holdCommits()
+    const sent = watch(lab.alice.plugin.sendTransfer(lab.payment({ expiresInMs: 600_000 }).transfer))
+    await lab.clock.advance(TIMEOUT_MS)
+    expect(sent.error?.outcome).toBe('unknown')
+    // The next commit that has more than a head.
+    lab.alice.crashAtCommit('before', ({ puts = [] }) => puts.length > 1)
+    release()
+    await lab.clock.advance(2000)
+    const restarting = lab.alice.restart()
+    await lab.clock.advance(5000)
+    await restarting
+    expect([lab.network.count(asks('prepare', 'alice')), lab.bob.story]).toEqual([1, ['incoming_prepare']])
+  })
+
   it('as a packet, is not sent either, so that whoever was told rejects what came before it in safety', async () => {
     const lab = await Lab.open({ alice: { services: {} }, bob: { services: {} } })
     const release = lab.alice.store.holdCommits()
@@ -67,6 +101,84 @@ describe('a transfer that is sent', () => {
     release()
     await lab.clock.advance(2000)
     expect([lab.network.count(asks('message', 'alice')) - asked, lab.alice.plugin.inFlight()]).toEqual([0, []])
+  })
+})
+
+describe('a settlement', () => {
+  /** One whose host was told that its outcome is unknown; `release` lets it land. */
+  async function openUnknown() {
+    const { lab, told } = await openSettling()
+    await lab.alice.plugin.sendMoney('1')
+    const release = lab.alice.store.holdCommits()
+    const sent = watch(lab.alice.plugin.sendMoney('5'))
+    await lab.clock.advance(TIMEOUT_MS)
+    expect(sent).toMatchObject({ state: 'rejected', error: { name: 'StoreError', outcome: 'unknown' } })
+    const sums = async () => [(await settled(lab.alice))[0], (await settled(lab.bob))[1]]
+    const reconnect = async (): Promise<void> => {
+      lab.network.cut()
+      await lab.reconnect()
+      await lab.clock.advance(5000)
+    }
+    return { lab, told, release, sums, reconnect }
+  }
+
+  it('that lands after its host was told that it is unknown is withdrawn: no later session sends it, and its host may settle anew', async () => {
+    const { lab, told, release, sums, reconnect } = await openUnknown()
+    release()
+    await lab.clock.advance(2000)
+    expect(JSON.parse(await lab.alice.disk.get(':paychan:settlements') ?? '')).toMatchObject({ last: 2, sending: [] })
+    await lab.clock.advance(600_000)
+    await reconnect()
+    expect(told).toEqual(['1'])
+    await lab.alice.plugin.sendMoney('5')
+    await reconnect()
+    expect([told, await sums()]).toEqual([['1', '5'], ['6', '6']])
+  })
+
+  it('that lands so is not taken for a later one, nor a later one for it: both sides count the same', async () => {
+    const { lab, told, release, sums, reconnect } = await openUnknown()
+    release()
+    // In the group behind it, before it can be withdrawn.
+    await lab.alice.plugin.sendMoney('7')
+    await reconnect()
+    expect([told, await sums()]).toEqual([['1', '7'], ['8', '8']])
+  })
+
+  it('is not sent by a session that comes between its landing and its withdrawal', async () => {
+    const { lab, told, release, sums, reconnect } = await openUnknown()
+    release()
+    const releaseNext = lab.alice.store.holdCommits()
+    await reconnect()
+    releaseNext()
+    await lab.clock.advance(5000)
+    await reconnect()
+    expect([told, await sums()]).toEqual([['1'], ['1', '1']])
+  })
+
+  it('is withdrawn at the next connect, where it was disconnected before it landed', async () => {
+    const { lab, told, release, sums } = await openUnknown()
+    const disconnecting = lab.alice.plugin.disconnect()
+    await lab.clock.advance(6000)
+    await disconnecting
+    release()
+    await lab.clock.advance(2000)
+    const connecting = lab.alice.plugin.connect()
+    await lab.clock.advance(5000)
+    await connecting
+    await lab.alice.plugin.sendMoney('7')
+    expect([told, await sums()]).toEqual([['1', '7'], ['8', '8']])
+  })
+
+  it('is sent by the next life, before any later one, where the process died before it could be withdrawn', async () => {
+    const { lab, told, release, sums } = await openUnknown()
+    lab.alice.crashAtCommit('before', ({ puts = [] }) => puts.some(([key]) => key === ':paychan:settlements'))
+    release()
+    await lab.clock.advance(2000)
+    const restarting = lab.alice.restart()
+    await lab.clock.advance(5000)
+    await restarting
+    await lab.alice.plugin.sendMoney('7')
+    expect([told, await sums()]).toEqual([['1', '5', '7'], ['13', '13']])
   })
 })
 
