@@ -21,7 +21,7 @@ export interface Entry<T extends LoggedTransfer = LoggedTransfer> {
   /** What each of its records repeats (`headOf`); empty where hardly any will be written. */
   readonly head: string
   readonly stage: Stage
-  /** Whether it has a record of its own, at the latest when it is final. An ILPv4 packet has none unless that is wanted. */
+  /** Whether it has a record of its own, at the latest when it is final. An ILPv4 packet has none unless that is wanted, or it is disputed. */
   readonly isKept: boolean
   /** Present while anything about the transfer is still to be done. */
   readonly open: OpenRecord | undefined
@@ -201,7 +201,8 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
       // What is fulfilled or cancelled, and may stay open for long, is written now: only a dispute writes it again.
       head: state === 'prepared' || !entry.isKept ? entry.head : '',
       stage,
-      isKept: entry.isKept,
+      // By that its id is not taken again (I3).
+      isKept: entry.isKept || stage === 'disputed',
       open: staysOpen ? { v: 1, stage, at: entry.open?.at ?? 0, ...details } : undefined
     }
     this.#count(entry, moved)

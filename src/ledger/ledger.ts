@@ -14,7 +14,7 @@ import { Draft, HISTORY_SPAN_MS, STORED_SUMS, hold, inFlightOf, positionOf } fro
 import type { Adopted, Entry, Limits, Memory, Sums, View } from './draft.js'
 import { OpenPages } from './open-pages.js'
 import {
-  afterFinal, damaged, headOf, historyPageOf, ledgerKeys, parseEvidence, parseHistoryPage, parseOpenPage, parseStoredLimit, parseStoredSum, parseTransferRecord
+  afterFinal, damaged, headOf, historyPageOf, ledgerKeys, parseHistoryPage, parseOpenPage, parseStoredLimit, parseStoredSum, parseTransferRecord
 } from './records.js'
 import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, StoredOpen, TransferWithInfo } from './records.js'
 import { STATE_OF, UNSETTLED, isOfPackets } from './stages.js'
@@ -211,15 +211,11 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     return this.#entryOf(id, key, own, isAhead ? afterFinal(open, own) : open)
   }
 
-  /** A transfer that is not open. A packet of which no record was to be kept has one where it is disputed. */
+  /** A transfer that is not open. */
   async #readClosed(id: string): Promise<Entry<T> | undefined> {
     const key = this.#keys.transfer(id)
     const text = await this.#committer.get(key)
-    if (text !== undefined) return this.#entryOf(id, key, parseTransferRecord(key, text), undefined)
-    const disputed = this.#keys.disputed(id)
-    const evidence = await this.#committer.get(disputed)
-    const info = evidence === undefined ? undefined : parseEvidence(disputed, evidence).info
-    return info === undefined ? undefined : this.#entryOf(id, disputed, { transfer: info.transfer, isIncoming: true, state: 'cancelled' }, undefined)
+    return text === undefined ? undefined : this.#entryOf(id, key, parseTransferRecord(key, text), undefined)
   }
 
   async #entryOf(id: string, key: string, record: TransferWithInfo, open: OpenRecord | undefined): Promise<Entry<T>> {
@@ -435,7 +431,9 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     try {
       const result = decide(draft)
       if (draft.knows(id)) {
-        this.#expectNew(group, draft.get(id))
+        // The random id of a packet that this side sends, and keeps no record of, is nobody's.
+        const entry = draft.get(id)
+        if (entry?.isKept !== false || entry.info.isIncoming) group.expectAbsent(this.#keys.transfer(id), () => { this.#unread.add(id) })
         return result
       }
     } catch {
@@ -444,15 +442,6 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     // Changes of the same id that come behind must not overtake this one.
     this.#unread.add(id)
     return UNREAD
-  }
-
-  /** Nothing takes an id that has a record, were it only the evidence of a dispute. A packet of ours has a random id. */
-  #expectNew(group: Group, entry: Entry<T> | undefined): void {
-    if (entry === undefined || (entry.stage === 'sent' && !entry.isKept)) return
-    const { id } = entry
-    const onPresent = (): void => { this.#unread.add(id) }
-    group.expectAbsent(this.#keys.transfer(id), onPresent)
-    if (entry.info.isIncoming) group.expectAbsent(this.#keys.disputed(id), onPresent)
   }
 
   #startReading(id: string): Reading<T> {

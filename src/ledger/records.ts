@@ -139,14 +139,6 @@ export function parseOpenPage(key: string, text: string): StoredOpen[] {
   return page.map(value => parseOpen(key, value))
 }
 
-/**
- * Reads the evidence of a disputed transfer: as it was before.
- * @throws StoreError that names the key, when it does not parse
- */
-export function parseEvidence(key: string, text: string): StoredOpen {
-  return parseOpen(key, parseJson(key, text))
-}
-
 function parseOpen(key: string, value: unknown): StoredOpen {
   if (!isOpenRecord(value)) throw damaged(key, 'is of no known version')
   const { id, isIncoming, transfer, ...open } = value

@@ -151,6 +151,27 @@ describe('transfers', () => {
     expect(await sums(ledger)).toEqual({ if: '0', of: '0', ih: '0', oh: '0' })
   })
 
+  it('I3: an id that has a record is taken neither by a packet nor by a transfer, once memory has forgotten it', async () => {
+    const { ledger, inner } = open()
+    const fulfillment = 'A'.repeat(43)
+    await prepare(ledger, 'transfer', '1', true)
+    await move(ledger, 'transfer', 'fulfilled', { fulfillment })
+    await Promise.all(['disputed', 'in doubt'].map(id => prepare(ledger, id, '2', true, { stage: 'handed' })))
+    await Promise.all(['disputed', 'in doubt'].map(id => move(ledger, id, 'answered', { fulfillment })))
+    await move(ledger, 'disputed', 'disputed')
+    ledger.close('in doubt', true)
+    await prepare(ledger, 'sent', '4', false, { stage: 'sent' })
+    const before = Object.entries(await contents(inner)).filter(([key]) => /tl:transfer|:disputed:/.test(key))
+    expect(before.map(([key]) => key)).toEqual([':paychan:disputed:disputed', ':tl:transfer:disputed', ':tl:transfer:in doubt', ':tl:transfer:transfer'])
+    const { ledger: next } = open(inner)
+    for (const id of ['transfer', 'disputed', 'in doubt']) {
+      for (const stage of ['handed', 'checking'] as const) await expect(prepare(next, id, '8', true, { stage })).rejects.toThrow(DuplicateIdError)
+      await expect(prepare(next, id, '8', false)).rejects.toThrow(DuplicateIdError)
+    }
+    expect(await sums(next)).toEqual({ if: '3', of: '0', ih: '0', oh: '4' })
+    expect(Object.entries(await contents(inner)).filter(([key]) => /tl:transfer|:disputed:/.test(key))).toEqual(before)
+  })
+
   it('I3: a move from an entry that is not the newest any more applies nothing', async () => {
     const { ledger } = open()
     const stale = await prepare(ledger, 'a', '5', true)

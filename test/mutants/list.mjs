@@ -146,17 +146,17 @@ export const MUTANTS = [
     name: 'a final id that memory has forgotten is taken for new',
     rule: 'H4',
     file: 'src/ledger/ledger.ts',
-    find: 'group.expectAbsent(this.#keys.transfer(id), onPresent)',
+    find: 'group.expectAbsent(this.#keys.transfer(id), () => { this.#unread.add(id) })',
     replace: '',
     by: { test: 'test/ledger/ledger.test.ts' }
   },
   {
     name: 'a packet takes the id of one that is in dispute',
     rule: 'I3',
-    file: 'src/ledger/ledger.ts',
-    find: 'group.expectAbsent(this.#keys.disputed(id), onPresent)',
-    replace: 'void onPresent',
-    by: { test: 'test/plugin/data-ids.test.ts' }
+    file: 'src/ledger/draft.ts',
+    find: "isKept: entry.isKept || stage === 'disputed',",
+    replace: 'isKept: entry.isKept,',
+    by: { test: 'test/plugin/data-faults.test.ts' }
   },
   {
     name: 'a restart forgets what is held',

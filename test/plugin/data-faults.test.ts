@@ -8,6 +8,7 @@ import { json, octets } from '../../src/btp/protocol-data.js'
 import type { AnyModule } from '../../src/plugin/module.js'
 import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
 import { Lab, PREFIX, answers, settle, watch } from '../support/lab.js'
+import type { LabOptions } from '../support/lab.js'
 import { ScriptedPeer } from '../support/scripted-peer.js'
 
 /** A module that judges a Prepare when the test says so, and counts the claims that it makes. */
@@ -305,5 +306,61 @@ describe('I9: what was disputed', () => {
       if (n < 3) await expect(lab.alice.plugin.fulfillCondition(payment.id, payment.fulfillment)).rejects.toThrow('rolled')
     }
     expect(lab.alice.seen('dispute')).toHaveLength(2)
+  })
+})
+
+describe('I3: an id of which there is a record', () => {
+  const uuid = (n: number): string => `00000000-0000-4000-9000-${String(n).padStart(12, '0')}`
+
+  async function open(options: LabOptions) {
+    const lab = new Lab(options)
+    const peer = new ScriptedPeer(lab, { announces: true })
+    await peer.listen()
+    const handled: string[] = []
+    lab.alice.onStart = plugin => {
+      plugin.registerDataHandler(async packet => {
+        handled.push('packet')
+        return fulfillOf(packet)
+      })
+    }
+    await lab.alice.start()
+    let n = 0
+    const pay = async (id: string, more: object = {}) => {
+      const answer = await peer.ask({ type: 'message', protocolData: [octets('ilp', ilpPayment(`seed ${n++}`, lab.clock.now() + 10_000).prepare), json('paychan', { transfer: id, ...more })] })
+      await settle()
+      return answer
+    }
+    return { lab, peer, pay, handled }
+  }
+
+  it('is not taken again for a packet when it was disputed, and its evidence stays', async () => {
+    const { lab, peer, pay, handled } = await open({ alice: { services: {} } })
+    await pay(uuid(1))
+    await peer.ask({ type: 'message', protocolData: [lateMessage(uuid(1))] })
+    await settle()
+    const evidence = async () => (await lab.alice.disk.list('', { limit: Infinity })).filter(([key]) => key.includes('disputed')).map(([, value]) => value)
+    const before = await evidence()
+    expect(before).toHaveLength(1)
+    for (let n = 2; n < 400; n++) await pay(uuid(n), { n, final: n })
+    const count = handled.length
+    const again = await pay(uuid(1))
+    expect([again.type, handled.length]).toEqual(['error', count])
+    await peer.ask({ type: 'message', protocolData: [lateMessage(uuid(1))] })
+    await settle()
+    expect(await evidence()).toEqual(before)
+  })
+
+  it('is not taken for a packet when it was a transfer of LPI v1, after a restart', async () => {
+    const { lab, peer, pay, handled } = await open({})
+    const payment = lab.payment({ to: 'alice' })
+    await peer.prepare(payment)
+    await lab.alice.plugin.fulfillCondition(payment.id, payment.fulfillment)
+    await settle()
+    const restarting = lab.alice.start()
+    await lab.reconnect()
+    await restarting
+    const answer = await pay(payment.id)
+    expect([answer.type, handled.length, (await lab.alice.durable()).balance]).toEqual(['error', 0, 10])
+    expect(await lab.alice.plugin.getFulfillment(payment.id)).toBe(payment.fulfillment)
   })
 })
