@@ -11,7 +11,7 @@
  * still. Then it wakes up late, and the epoch in the guard of each commit keeps whatever it still does from landing.
  */
 import type { CancelTimer } from '../core/clock.js'
-import { messageOf } from '../core/errors.js'
+import { StoreError, messageOf } from '../core/errors.js'
 import { isObject, parseIfJson } from '../core/json.js'
 import { callStore } from '../core/patience.js'
 import type { Batch, Store } from '../core/store.js'
@@ -32,6 +32,8 @@ const LOOK_MS = 250
 const SILENT_LOOKS = 9
 /** How long after the holder last asked, and had an answer, it stops: before the silence is over. */
 const HOLD_MS = (SILENT_LOOKS - 1) * LOOK_MS
+/** After so many attempts in a row that the store was too slow for, a connect is told so; one that stands by tries on. */
+const MOST_LATE_TAKES = 3
 
 const NO_ANSWER = 'the store does not answer'
 
@@ -73,6 +75,8 @@ export class Lease implements Tenure {
   #head: string | undefined
   /** How often the record was seen unchanged since. */
   #silentLooks = 0
+  /** How often in a row the store took too long to take the lease. */
+  #lateTakes = 0
   /** The mark as it was seen at the last look, and as this one wrote it last. */
   #mark: string | undefined
   #ownMark: string | undefined
@@ -243,7 +247,12 @@ export class Lease implements Tenure {
       return
     }
     // Where it took so long that another one may have it again, this one finds its own record at the next look, if not.
-    if (end.isOver) return
+    if (end.isOver) {
+      if (++this.#lateTakes < MOST_LATE_TAKES) return
+      this.#lateTakes = 0
+      throw new StoreError(`the store takes longer than ${HOLD_MS} ms for a write: processes cannot share it`)
+    }
+    this.#lateTakes = 0
     const held = this.#turnTo('held')
     this.#text = text
     end.act = () => { this.#lose(held, NO_ANSWER) }
