@@ -252,7 +252,7 @@ function chunkOf(id, { getModuleIds, getModuleInfo }) {
 }
 
 const common = { onLog, treeshake: { moduleSideEffects: id => !isOurs(id) } }
-const output = { sourcemap: true, generatedCode: 'es2015', interop: 'auto', freeze: false, externalLiveBindings: false }
+const output = { sourcemap: true, generatedCode: { preset: 'es2015', symbols: false }, interop: 'auto', freeze: false, externalLiveBindings: false }
 const named = { ...output, exports: 'named' }
 const classOnly = { ...output, exports: 'default' }
 

@@ -1,10 +1,11 @@
 /**
- * The names of methods that our classes only call among themselves, which the minified file may therefore shorten. Minifiers leave the names
+ * The names of methods that our classes only call among themselves, and of the objects with methods that they know each other by, which the minified file may therefore shorten. Minifiers leave the names
  * of properties alone, since they cannot know who else uses them; the compiler can.
  *
- * A name is internal when nothing but methods, accessors and properties with functions of `src` are declared under it, it is in no literal of
- * theirs, and neither in our public types nor in any others that the program knows: those of the language, of browsers, of Node and of the
- * packages. Properties with data are left alone, as they may go to a store or over the wire; functions cannot.
+ * A name is internal when nothing but methods, accessors and properties with functions or such objects of `src` are declared under it, it is in
+ * no literal of theirs, and neither in our public types nor in any others that the program knows: those of the language, of browsers, of Node and of the
+ * packages. Properties with data are left alone, as they may go to a store or over the wire; functions, and objects that have some,
+ * cannot.
  */
 import ts from 'typescript'
 
@@ -19,11 +20,17 @@ export function internalMethods(publicTypes) {
   const program = ts.createProgram(['src/node.ts'], options)
   const checker = program.getTypeChecker()
   const isCallable = node => checker.getNonNullableType(checker.getTypeAtLocation(node)).getCallSignatures().length > 0
+  /** Whether it is of a class or an interface of ours that has methods. */
+  const hasMethods = node => {
+    const type = checker.getNonNullableType(checker.getTypeAtLocation(node.name ?? node))
+    const isDeclaredHere = type.symbol?.declarations?.some(one => !one.getSourceFile().isDeclarationFile) === true
+    return isDeclaredHere && type.getProperties().some(property => checker.getTypeOfSymbol(property).getCallSignatures().length > 0)
+  }
   const methods = new Set()
-  const others = new Set(publicTypes.match(/[\w$]+/g))
+  const others = new Set(publicTypes.replaceAll(/\/\*.*?\*\//gs, '').match(/[\w$]+/g))
   const visit = (node, isOurs) => {
     const name = node.name !== undefined && isIdentifier(node.name) ? node.name.text : undefined
-    if (isOurs && (METHODS.includes(node.kind) || (DATA.includes(node.kind) && isCallable(node)))) methods.add(name)
+    if (isOurs && (METHODS.includes(node.kind) || (DATA.includes(node.kind) && (isCallable(node) || hasMethods(node))))) methods.add(name)
     else if (isOurs ? DATA.includes(node.kind) : node.kind !== SyntaxKind.Parameter) others.add(name)
     if (isStringLiteralLike(node)) others.add(node.text)
     ts.forEachChild(node, child => { visit(child, isOurs) })

@@ -2,11 +2,13 @@
  * The Node entry: the universal one, plus the listener and the embedded store. Puts the adapters of Node and the core together.
  */
 import { hashBy } from './core/hashes.js'
+import { mapBy } from './core/passing-map.js'
 import type { Environment } from './plugin/environment.js'
 import { Lease } from './plugin/lease.js'
 import { pluginsFor } from './plugin/make-plugin.js'
 import type { LedgerPlugin } from './plugin/plugin.js'
 import { debugLogger, hostLogger } from './platform/debug-log.js'
+import { NodeMap } from './platform/node-map.js'
 import { nodeSha256 } from './platform/node-hash.js'
 import { nodeProcesses } from './platform/node-processes.js'
 import { systemClock } from './platform/system-clock.js'
@@ -33,6 +35,7 @@ const environment: Environment = {
 }
 
 hashBy(nodeSha256)
+mapBy(() => new NodeMap())
 
 const plugins = pluginsFor(environment)
 

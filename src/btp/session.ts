@@ -10,7 +10,7 @@ import {
   errorFromPeer, InvalidFieldsError, isTemporary, messageOf, NotAcceptedError, PacketError, PaychanError, UnreachableError
 } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
-import { PassingMap } from '../core/passing-map.js'
+import { passingMap } from '../core/passing-map.js'
 import type { Random } from '../core/random.js'
 import { randomUint32 } from '../core/random.js'
 import { Timers } from '../core/timers.js'
@@ -110,7 +110,7 @@ export class Session implements ConnectionEvents {
   readonly #connection: Connection
   readonly #options: SessionOptions
   readonly #onClosed: (session: Session, reason: string) => void
-  readonly #pending = new PassingMap<number, Pending>()
+  readonly #pending = passingMap<number, Pending>()
   /** How long each of them waits for its answer. */
   readonly #timeOuts: Timers<number>
   readonly #closedWaiters: Array<() => void> = []
@@ -349,7 +349,7 @@ export class Session implements ConnectionEvents {
 
   #failPending(reason: string): void {
     if (this.#pending.size === 0) return
-    const pending = this.#pending.values()
+    const pending = [...this.#pending.values()]
     this.#pending.clear()
     const error = new UnreachableError(`the connection to ${this.label} is gone: ${printable(reason)}`)
     this.#timeOuts.cancelAll()

@@ -5,7 +5,7 @@
  * a part of the cost of a transfer that can be seen.
  */
 import type { CancelTimer, Clock, TimerOptions } from './clock.js'
-import { PassingMap } from './passing-map.js'
+import { passingMap } from './passing-map.js'
 
 /** Waits for a time in milliseconds. */
 export function sleep(clock: Clock, delayMs: number, options?: TimerOptions): Promise<void> {
@@ -37,7 +37,7 @@ interface Shared<K> {
 export class Timers<K extends string | number> {
   readonly #clock: Clock
   readonly #fired: (key: K) => void
-  readonly #timers = new PassingMap<K, Shared<K>>()
+  readonly #timers = passingMap<K, Shared<K>>()
   /** Which those that are set next may join. */
   #newest: Shared<K> | undefined
 
@@ -96,6 +96,6 @@ export class Timers<K extends string | number> {
   }
 
   cancelAll(): void {
-    for (const key of this.#timers.keys()) this.cancel(key)
+    for (const key of [...this.#timers.keys()]) this.cancel(key)
   }
 }

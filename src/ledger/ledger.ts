@@ -8,7 +8,7 @@
 import type { Amount, Limit } from '../core/amounts.js'
 import { InvalidFieldsError } from '../core/errors.js'
 import type { StoreError } from '../core/errors.js'
-import { PassingMap } from '../core/passing-map.js'
+import { passingMap } from '../core/passing-map.js'
 import type { Committer, Group } from './committer.js'
 import { Draft, HISTORY_SPAN_MS, STORED_SUMS, hold, inFlightOf, positionOf } from './draft.js'
 import type { Adopted, Entry, Limits, Memory, Sums, View } from './draft.js'
@@ -70,7 +70,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #loaded = false
   #sums: Sums = emptySums()
   #limits: Limits
-  #open = new PassingMap<string, Entry<T>>()
+  #open = passingMap<string, Entry<T>>()
   #pages: OpenPages
   /** How many of them are in flight. */
   #inFlight = 0
@@ -82,7 +82,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #olderCache = new Map<string, Entry<T>>()
   #readings = new Map<string, Reading<T>>()
   /** Final ones of which the store still has what was kept while they were open. */
-  #closing = new PassingMap<string, Entry<T> | undefined>()
+  #closing = passingMap<string, Entry<T> | undefined>()
   /** Ids of which the store has to be asked before a change of theirs is decided. */
   #unread = new Set<string>()
 
@@ -101,13 +101,13 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#generation++
     this.#loading = undefined
     this.#loaded = false
-    this.#open = new PassingMap()
+    this.#open = passingMap()
     this.#pages = new OpenPages(this.#keys)
     this.#inFlight = 0
     this.#cache = new Map()
     this.#olderCache = new Map()
     this.#readings = new Map()
-    this.#closing = new PassingMap()
+    this.#closing = passingMap()
     this.#unread = new Set()
   }
 
@@ -150,7 +150,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     const generation = this.#generation
     const sums = await this.#readSums()
     const [maximum, minimum] = await Promise.all([keys.maximum, keys.minimum].map(key => this.#committer.get(key)))
-    const open = new PassingMap<string, Entry<T>>()
+    const open = passingMap<string, Entry<T>>()
     const pages = new OpenPages(keys)
     for await (const [key, text] of this.#listAll(keys.openPrefix)) {
       const stored = parseOpenPage(key, text)
@@ -168,7 +168,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     this.#limits = limits
     this.#open = open
     this.#pages = pages
-    this.#inFlight = open.values().filter(inFlightOf).length
+    this.#inFlight = [...open.values()].filter(inFlightOf).length
     this.#cache = new Map()
     this.#olderCache = new Map()
     this.#loaded = true
@@ -282,7 +282,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 
   /** What has not come to its end yet, and final ones whose event may not have been raised. */
   get open(): ReadonlyArray<Entry<T>> {
-    return this.#open.values()
+    return [...this.#open.values()]
   }
 
   /** The entry of an open transfer, or of one touched lately, without waiting. */
@@ -550,7 +550,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   /** A draft deletes by itself what is closing. */
   readonly #deleteClosed = (group: Group): void => {
     this.#draftIn(group)
-    const closing = this.#closing.keys()
+    const closing = [...this.#closing.keys()]
     group.onDurable(() => { for (const id of closing) this.#closing.delete(id) })
   }
 

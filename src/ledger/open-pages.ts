@@ -4,7 +4,7 @@
  * What a commit opens or moves on gets pages of its own, and the pages that it lay in are written anew without it, or deleted when nothing
  * stays in them. So a commit of many changes writes few records, whatever becomes of each transfer, and no order among pages matters.
  */
-import { PassingMap } from '../core/passing-map.js'
+import { passingMap } from '../core/passing-map.js'
 import type { Group } from './committer.js'
 import type { LedgerKeys } from './records.js'
 
@@ -30,7 +30,7 @@ interface OpenPage {
 
 export class OpenPages {
   readonly #keys: LedgerKeys
-  readonly #pageOf = new PassingMap<string, OpenPage>()
+  readonly #pageOf = passingMap<string, OpenPage>()
   #last = 0
 
   constructor(keys: LedgerKeys) {

@@ -12,7 +12,7 @@ import {
 import { formatAmount } from '../core/amounts.js'
 import type { Amount } from '../core/amounts.js'
 import { conditionOf, randomTransferId } from '../core/ids.js'
-import { PassingMap } from '../core/passing-map.js'
+import { passingMap } from '../core/passing-map.js'
 import { Timers } from '../core/timers.js'
 import { amountTooLargeData, parseIlpReply, writeIlpFulfill, writeIlpReject } from '../btp/ilp-packets.js'
 import type { IlpPrepare } from '../btp/ilp-packets.js'
@@ -75,7 +75,7 @@ interface End {
 
 export class DataIncoming {
   readonly #account: Account
-  readonly #handlings = new PassingMap<string, Handling>()
+  readonly #handlings = passingMap<string, Handling>()
   readonly #timers: Timers<string>
   readonly #disputable: Disputable
   /** Ids that the sender was told are cancelled, the latest last: none of them is taken any more, should it still be on its way. */

@@ -12,7 +12,7 @@ import {
 } from '../core/errors.js'
 import type { PaychanError } from '../core/errors.js'
 import { conditionOf, randomTransferId } from '../core/ids.js'
-import { PassingMap } from '../core/passing-map.js'
+import { passingMap } from '../core/passing-map.js'
 import { Timers } from '../core/timers.js'
 import { parseIlpReply } from '../btp/ilp-packets.js'
 import type { IlpPrepare } from '../btp/ilp-packets.js'
@@ -65,7 +65,7 @@ interface DataOutgoingOptions {
 
 export class DataOutgoing {
   readonly #account: Account
-  readonly #flights = new PassingMap<string, Flight>()
+  readonly #flights = passingMap<string, Flight>()
   readonly #timers: Timers<string>
   readonly #inquirer: Inquirer
   /** From one `resume` to the next `stop`: what waits across both must not carry on in the next one. */
@@ -87,7 +87,7 @@ export class DataOutgoing {
       log: account.log,
       session: account.session,
       hasBegun: isOnlyFace,
-      unresolved: session => this.#flights.values().filter(flight => flight.session !== session).map(({ id }) => id),
+      unresolved: session => [...this.#flights.values()].filter(flight => flight.session !== session).map(({ id }) => id),
       learn: fates => { this.#learn(fates) }
     })
   }

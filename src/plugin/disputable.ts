@@ -14,7 +14,7 @@
  */
 import type { Amount, Limit } from '../core/amounts.js'
 import type { CancelTimer } from '../core/clock.js'
-import { PassingMap } from '../core/passing-map.js'
+import { passingMap } from '../core/passing-map.js'
 import type { Session } from '../btp/session.js'
 import { MOST_REMEMBERED } from './account.js'
 import type { Account } from './account.js'
@@ -73,18 +73,14 @@ class Line {
     this.#first = 0
   }
 
-  find(isWanted: (id: string) => boolean): string | undefined {
-    for (let at = this.#first; at < this.#ids.length; at++) {
-      const id = this.#ids[at] as string
-      if (isWanted(id)) return id
-    }
-    return undefined
+  * rest(): Iterable<string> {
+    for (let at = this.#first; at < this.#ids.length; at++) yield this.#ids[at] as string
   }
 }
 
 export class Disputable {
   readonly #account: Account
-  readonly #fulfilled = new PassingMap<string, Fulfilled>()
+  readonly #fulfilled = passingMap<string, Fulfilled>()
   /** Their ids, as they came. */
   #order = new Line()
   /** Of these, what the sender will not settle by a number on the session that there is: it was told again, or on another one. */
@@ -191,15 +187,17 @@ export class Disputable {
   /** About the oldest of those that were told on the session that lasts, or else of all; never the one that has just come. */
   #oldestTold(newest: string): string | undefined {
     const current = this.#account.session()
-    for (const line of [this.#order, this.#aside]) line.passWhile(id => !this.#fulfilled.has(id))
-    const find = (isWanted: (known: Fulfilled) => boolean): string | undefined => {
-      const isFound = (id: string): boolean => {
+    let oldest: string | undefined
+    for (const line of [this.#order, this.#aside]) {
+      line.passWhile(id => !this.#fulfilled.has(id))
+      for (const id of line.rest()) {
         const known = this.#fulfilled.get(id)
-        return id !== newest && known !== undefined && isWanted(known)
+        if (known === undefined || id === newest) continue
+        if (known.session === current) return id
+        oldest ??= id
       }
-      return this.#order.find(isFound) ?? this.#aside.find(isFound)
     }
-    return find(({ session }) => session === current) ?? find(() => true)
+    return oldest
   }
 
   #sweepLater(): void {

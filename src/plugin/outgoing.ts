@@ -11,7 +11,7 @@ import {
   NotAcceptedError, UnreachableError, isTemporary, messageOf
 } from '../core/errors.js'
 import type { PaychanError } from '../core/errors.js'
-import { PassingMap } from '../core/passing-map.js'
+import { passingMap } from '../core/passing-map.js'
 import { Timers } from '../core/timers.js'
 import type { FulfillPacket, RejectPacket, SubProtocol } from '../btp/packets.js'
 import { find, toProtocolData } from '../btp/protocol-data.js'
@@ -37,7 +37,7 @@ interface Flight {
 
 export class Outgoing {
   readonly #account: Account
-  readonly #flights = new PassingMap<string, Flight>()
+  readonly #flights = passingMap<string, Flight>()
   readonly #timers: Timers<string>
   /** Those that may be stored yet, though their hosts were told that the store hangs: no later life offers them. */
   readonly #givenUp = new Set<string>()

@@ -257,7 +257,7 @@ export class Reconcile {
       }
     }
     if (this.#record() !== before) await this.#write()
-    if (untold.length > 0) log.warn(`the balances differ, nothing new is sent until resolveDispute is called: ${this.#text()}`)
+    if (untold.length > 0) log.warn(`the balances differ, and resolveDispute has not been called: ${this.#text()}`)
     for (const dispute of untold) emit('dispute', dispute)
     return spans.every(([, { low, high }]) => low === high)
   }
@@ -278,23 +278,12 @@ export class Reconcile {
     if (choice !== 'ours' && choice !== 'theirs') throw new InvalidFieldsError("resolveDispute takes 'ours' or 'theirs'")
     if (this.#open.size === 0) return
     const decided = new Map(this.#open)
-    const was = this.#text()
-    await (choice === 'ours' ? this.#keepOurs(decided) : this.#takeTheirs(decided))
-    account.log.info(`resolved, '${choice}': ${was}`)
+    // Needs no peer: one that tells nothing, or nonsense, must not keep the account stopped.
+    if (choice === 'ours') await this.#decide(decided, new Map([...decided].map(([name, numbers]) => [name, differenceOf(numbers)])))
+    else await this.#takeTheirs(decided)
     // What the peer hears may be what it waits for.
     const session = account.session()
     if (session !== undefined) this.sessionUp(session)
-  }
-
-  /** Needs no peer: one that tells nothing, or nonsense, must not keep the account stopped. */
-  async #keepOurs(decided: ReadonlyMap<SumName, Numbers>): Promise<void> {
-    const session = this.#options.account.session()
-    const comparison = this.#compares(session) ? await this.#compare(session).catch(() => undefined) : undefined
-    const accepted = new Map([...decided].map(([name, numbers]) => {
-      const span = comparison === undefined ? undefined : spanOf(name, comparison)
-      return [name, span !== undefined && span.low === span.high ? span.low : differenceOf(numbers)]
-    }))
-    await this.#decide(decided, accepted)
   }
 
   /** Takes what the host was told, and nothing that the peer says since. */
@@ -310,7 +299,7 @@ export class Reconcile {
       if (low === 0n) continue
       if (low !== differenceOf(numbers)) {
         this.sessionUp(session)
-        throw new DisputeError(`the peer says another number by now, of which a dispute event tells: ${name} was ${numbers.theirs}`)
+        throw new DisputeError(`${name} of the peer is not ${numbers.theirs} any more: the event dispute tells`)
       }
       sums[name] = comparison.now[name] + low
     }

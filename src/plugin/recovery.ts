@@ -66,14 +66,14 @@ function sumsOf(report: Report): string {
 
 /** @throws EmptiedStoreError */
 function checkWord(sums: Readonly<Record<SumName, Amount>>, held: readonly HeldTransfer[], proven: Limit, { maximum, minimum }: Limits): void {
-  const refuse = (what: string): void => { throw new EmptiedStoreError(`the peer's word is not taken: ${what}; give the store back that was used before`) }
+  const refuse = (what: string): void => { throw new EmptiedStoreError(`the peer's books are not taken: ${what}; give the store back that was used before`) }
   const balance = sums.incomingFulfilled - sums.outgoingFulfilled
-  if (balance > MOST_BALANCE || -balance > MOST_BALANCE) refuse('its balance is no signed 64-bit integer')
-  if (sums.settledIn > proven) refuse(`it says to have settled ${sums.settledIn}, of which ${proven} are proven`)
+  if (balance > MOST_BALANCE || -balance > MOST_BALANCE) refuse('the balance must be a signed 64-bit integer')
+  if (sums.settledIn > proven) refuse(`of ${sums.settledIn} settled ${proven} are proven`)
   const position = positionOf({ ...sums, incomingHeld: 0n, outgoingHeld: 0n })
   const offered = held.reduce((sum, { amount }) => sum + BigInt(amount), 0n)
-  if (position > maximum) refuse(`by it we are owed ${position}, over maxBalance`)
-  if (position - offered < minimum) refuse(`by it we owe ${offered - position}, beyond minBalance`)
+  if (position > maximum) refuse(`${position} is over maxBalance`)
+  if (position - offered < minimum) refuse(`${position - offered} is below minBalance`)
 }
 
 /** What the peer can have settled at most. `matters`: whether it says to have settled anything. @throws what the module throws for now, where that matters */

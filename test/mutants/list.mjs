@@ -754,8 +754,8 @@ export const MUTANTS = [
     name: 'any connection may answer',
     rule: 'H27',
     file: 'src/btp/session.ts',
-    find: 'readonly #pending = new PassingMap<number, Pending>()',
-    replace: 'readonly #pending = ((globalThis as { pending?: PassingMap<number, Pending> }).pending ??= new PassingMap<number, Pending>())',
+    find: 'readonly #pending = passingMap<number, Pending>()',
+    replace: 'readonly #pending = ((globalThis as { pending?: ReturnType<typeof passingMap<number, Pending>> }).pending ??= passingMap<number, Pending>())',
     by: { test: 'test/btp/session-model.test.ts' }
   },
   {

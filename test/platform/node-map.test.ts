@@ -1,7 +1,7 @@
 /** A map that keeps its table. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { PassingMap } from '../../src/core/passing-map.js'
+import { NodeMap } from '../../src/platform/node-map.js'
 
 /** Few, so that they meet again; and some that end alike, so that they are looked for in the same places. */
 const keys = fc.oneof(fc.integer({ min: 0, max: 300 }).map(n => `${n * 7919}`), fc.integer({ min: 0, max: 60 }).map(n => `${n}-alike---`), fc.integer({ min: 0, max: 2 ** 32 - 1 }))
@@ -15,7 +15,7 @@ const calls = fc.array(fc.oneof(
 describe('a map for what comes and goes', () => {
   it('holds what any map does', () => {
     fc.assert(fc.property(calls, made => {
-      const [map, model] = [new PassingMap<string | number, number>(), new Map<string | number, number>()]
+      const [map, model] = [new NodeMap<string | number, number>(), new Map<string | number, number>()]
       for (const call of made) {
         if (call.name === 'set') {
           map.set(call.key, call.value)
@@ -33,7 +33,7 @@ describe('a map for what comes and goes', () => {
   })
 
   it('lists in the order in which keys were added, through growing and deleting', () => {
-    const map = new PassingMap<string, number>()
+    const map = new NodeMap<string, number>()
     for (let n = 0; n < 1000; n++) {
       map.set(`key ${n}`, n)
       if (n >= 300) map.delete(`key ${n - 300}`)
@@ -43,7 +43,7 @@ describe('a map for what comes and goes', () => {
   })
 
   it('is not slowed down by keys that were chosen to lie in the same place', () => {
-    const map = new PassingMap<string, number>()
+    const map = new NodeMap<string, number>()
     const count = 20_000
     for (let n = 0; n < count; n++) map.set(`${n} the same end`, n)
     expect(map.size).toBe(count)
