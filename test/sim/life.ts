@@ -18,6 +18,8 @@ const MOST_SKEW_MS = 1000
 export class Life {
   isAlive = true
   #skewMs: number
+  /** How far its clock was put back, all told. */
+  putBackMs = 0
   readonly #world: World
   readonly #side: SideName
   readonly #onDeath: () => void
@@ -81,6 +83,14 @@ export class Life {
     if (!this.isAlive || this.#skewMs >= MOST_SKEW_MS) return
     this.#world.count('clock jump')
     this.#skewMs += aheadMs
+  }
+
+  /** The time of day is put back. Timers do not hear of that either: none fires again, and none waits any longer. */
+  putBack(byMs: number): void {
+    if (!this.isAlive || this.putBackMs > 0) return
+    this.#world.count('clock put back')
+    this.#skewMs -= byMs
+    this.putBackMs += byMs
   }
 
   get clock(): Clock {

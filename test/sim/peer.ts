@@ -90,6 +90,10 @@ export class Peer implements Observed {
     return this.#life?.now ?? 0
   }
 
+  get putBackMs(): number {
+    return this.#life?.putBackMs ?? 0
+  }
+
   get storeFailures(): number {
     return this.disk.failures
   }

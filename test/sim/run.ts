@@ -12,6 +12,7 @@ import type { Payment } from './auditor.js'
 import { isCounted, isHeld } from './books.js'
 import { HostV1 } from './host-v1.js'
 import { HostV2 } from './host-v2.js'
+import type { Life } from './life.js'
 import { Peer } from './peer.js'
 import type { PeerSetup, Shared } from './peer.js'
 import { Wires } from './wires.js'
@@ -26,6 +27,8 @@ const SHORT_PLAY_MS = 1000
 const FINAL_WITHIN_MS = 120_000
 const WITHHELD_MS = 3_600_000
 const STEP_MS = 250
+/** The furthest that a clock is put back: what expires by it waits for so much longer. */
+const MOST_BACK_MS = 30_000
 
 const SIDES = ['alice', 'bob'] as const
 
@@ -116,7 +119,7 @@ class Run {
   // ---- under faults
 
   async play(): Promise<void> {
-    const { choice, fate, clock, killAt } = this.#world
+    const { choice, fate, clock, odd, killAt } = this.#world
     this.#peers.bob.start()
     this.#peers.alice.start()
     if (killAt !== undefined) {
@@ -129,6 +132,7 @@ class Run {
       clock.setTimer(choice.upTo(PLAY_MS), () => { this.#sendSome(peer) })
     }
     for (let n = fate.upTo(6); n > 0; n--) clock.setTimer(fate.upTo(PLAY_MS), () => { this.#strike() })
+    if (odd.putsBack) clock.setTimer(fate.upTo(PLAY_MS), () => { this.#jump(this.#peers[fate.pick(SIDES)].life) })
     await clock.advance(PLAY_MS)
   }
 
@@ -151,9 +155,15 @@ class Run {
         clock.setTimer(fate.upTo(2500), () => { this.#wires.isUp = true })
         break
       case 4: this.#world.count('failed store'); peer.disk.breakFor(fate.upTo(1500)); break
-      case 5: peer.life.jump(1 + fate.upTo(4000)); break
+      case 5: this.#jump(peer.life); break
       default: peer.stop()
     }
+  }
+
+  #jump(life: Life): void {
+    const { fate, odd } = this.#world
+    if (odd.putsBack && fate.chance(0.7)) life.putBack(1 + fate.upTo(fate.chance(0.3) ? MOST_BACK_MS : 4000))
+    else life.jump(1 + fate.upTo(4000))
   }
 
   // ---- when they have stopped

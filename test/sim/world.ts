@@ -12,7 +12,7 @@ export const otherSide = (side: SideName): SideName => side === 'alice' ? 'bob' 
 
 /** What strikes, as the figures name it. */
 export const FAULTS = [
-  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'clock jump', 'disconnect', 'slow module', 'failed module'
+  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'clock jump', 'clock put back', 'disconnect', 'slow module', 'failed module'
 ] as const
 export type Fault = (typeof FAULTS)[number]
 
@@ -30,6 +30,20 @@ export interface Mutant {
   believesClaims?: boolean
   /** The plugin gives its peer no grace. */
   hurries?: boolean
+}
+
+/** What is out of the ordinary in a world. */
+export interface Oddities {
+  /** Clocks are put back too. */
+  readonly putsBack: boolean
+}
+
+const ORDINARY: Oddities = { putsBack: false }
+
+/** Each for a share of the seeds, and drawn by none of the other choices, so that those stay what they were. */
+function odditiesOf(seed: number): Oddities {
+  const { chance } = chooser(Math.imul(seed, 0x85ebca6b) ^ 0x27d4eb2f)
+  return { putsBack: chance(0.2) }
 }
 
 /** Takes the lines of a trace. */
@@ -56,6 +70,7 @@ export class World {
   readonly choice: Chooser
   /** Chance of what goes wrong. */
   readonly fate: Chooser
+  readonly odd: Oddities
   readonly mutant: Mutant
   readonly struck = new Map<Fault, number>()
   /** What the rules forbid and happened all the same. */
@@ -72,6 +87,7 @@ export class World {
     this.seed = seed
     this.choice = chooser(seed)
     this.fate = chooser(Math.imul(seed, 0x9e3779b1) ^ 0x5bd1e995)
+    this.odd = killAt === undefined ? odditiesOf(seed) : ORDINARY
     this.mutant = mutant
     this.killAt = killAt
     this.#trace = trace
