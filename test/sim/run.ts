@@ -92,7 +92,7 @@ class Run {
     this.#wires = new Wires(world, {
       sent: (from, wire, frame) => { this.#auditor.sent(from, wire, frame) },
       arrives: (to, wire, frame) => { this.#auditor.arrives(to, wire, frame) }
-    }, chance(0.7))
+    }, chance(0.7) || world.odd.isSymmetric)
     const shared: Shared = { world, wires: this.#wires, auditor: this.#auditor }
     const isAutomatic = isV2 && hasClaims && chance(0.3)
     const skewMs = chance(0.3) ? 600 : 0
@@ -190,7 +190,20 @@ class Run {
     const away = SIDES.filter(side => !this.#peers[side].isRunning || !this.#peers[side].plugin.isConnected()).map(side => `${side} is not connected`)
     // A store that was slow to the end may not have told its plugin yet.
     const busy = SIDES.filter(side => this.#peers[side].plugin.inFlight().length > 0).map(side => `${side}'s plugin has something in flight`)
-    return [...away, ...busy, ...this.#auditor.unfinished(options)]
+    const { open } = this.#wires
+    return [...away, ...busy, ...(open > 1 ? [`there are ${open} connections`] : []), ...this.#auditor.unfinished(options)]
+  }
+
+  /** Where both dial, they do so at once when their connection is lost: one of the two is kept, the same one by both, and stays. */
+  async reconnect(): Promise<void> {
+    if (!this.#world.odd.isSymmetric || this.#world.violations.length > 0) return
+    for (let round = 0; round < 3; round++) {
+      const before = this.#wires.count
+      this.#wires.end()
+      await this.#untilNothing(() => this.#unfinished())
+      const made = this.#wires.count - before
+      if (made > 2) this.#world.violate('I8', `it took ${made} connections until there was one again`)
+    }
   }
 
   /** I8: a new payment goes through each way, as far as the limits let it. */
@@ -232,6 +245,8 @@ class Run {
   async check(): Promise<void> {
     if (this.#world.violations.length > 0) return
     this.#auditor.checkEnd()
+    const [own, peers] = [this.#peers.alice.plugin.getAccount(), this.#peers.bob.plugin.getPeerAccount()]
+    if (own !== peers) this.#world.violate('I1', `alice says that she is ${own}, bob says that she is ${peers}`)
     for (const side of SIDES) {
       const books = this.#auditor.books[side]
       const { plugin, disk } = this.#peers[side]
@@ -276,6 +291,7 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Resul
   const one = new Run(seed, options)
   await one.play()
   await one.heal()
+  await one.reconnect()
   await one.payOnceMore()
   await one.check()
   one.end()

@@ -36,14 +36,16 @@ export interface Mutant {
 export interface Oddities {
   /** Clocks are put back too. */
   readonly putsBack: boolean
+  /** Both listen and both dial: of their connections one carries the traffic. */
+  readonly isSymmetric: boolean
 }
 
-const ORDINARY: Oddities = { putsBack: false }
+const ORDINARY: Oddities = { putsBack: false, isSymmetric: false }
 
 /** Each for a share of the seeds, and drawn by none of the other choices, so that those stay what they were. */
 function odditiesOf(seed: number): Oddities {
   const { chance } = chooser(Math.imul(seed, 0x85ebca6b) ^ 0x27d4eb2f)
-  return { putsBack: chance(0.2) }
+  return { putsBack: chance(0.2), isSymmetric: chance(0.2) }
 }
 
 /** Takes the lines of a trace. */
