@@ -558,12 +558,13 @@ export class Lifecycle {
 
   async #drain(drainMs: number): Promise<void> {
     const { clock } = this.#parts.environment
-    const until = clock.now() + drainMs
+    // By a timer, since a clock that is put back meanwhile would have it wait for as much longer.
+    let isOver = drainMs === 0
+    const cancelEnd = clock.setTimer(drainMs, () => { isOver = true }, { keepsProcessAlive: true })
     const isBusy = (): boolean => this.#fatal === undefined && this.#parts.committer.owns &&
       (this.#pending > 0 || this.#parts.ledger.open.some(({ info }) => info.state === 'prepared'))
-    while (clock.now() < until && isBusy()) {
-      await sleep(clock, Math.min(DRAIN_POLL_MS, until - clock.now()), { keepsProcessAlive: true })
-    }
+    while (!isOver && isBusy()) await sleep(clock, DRAIN_POLL_MS, { keepsProcessAlive: true })
+    cancelEnd()
   }
 
   #giveUpStaying(): void {

@@ -539,6 +539,18 @@ describe('disconnect()', () => {
     expect(transfersOf(lab.bob)).toEqual([payment.id])
   })
 
+  it('drainMs ends when it has passed, though the clock was put back meanwhile', async () => {
+    const lab = await Lab.open()
+    await lab.prepared({ expiresInMs: 60_000 })
+    const stopped = watch(lab.bob.plugin.disconnect({ drainMs: 1000 }))
+    await lab.clock.advance(500)
+    lab.clock.putBack(3_600_000)
+    await lab.clock.advance(499)
+    expect(stopped.state).toBe('pending')
+    await lab.clock.advance(1)
+    expect(stopped.state).toBe('resolved')
+  })
+
   it('leaves no timer of a transfer behind, and nothing expires while it is disconnected', async () => {
     const lab = await Lab.open()
     await lab.prepared({ expiresInMs: 5000 })

@@ -26,8 +26,11 @@ export interface Payment {
 export interface Observed {
   /** Another one with each process, connect and disconnect: what began in one may end in another. */
   readonly era: object
-  /** See `Life.latest`. */
   readonly now: number
+  /** Another one with each process. */
+  readonly life: object
+  /** How far the clock of this process was put back, all told. */
+  readonly putBackMs: number
   readonly storeFailures: number
   readonly graceMs: number
   readonly limits: { maximum: number; minimum: number }
@@ -84,6 +87,8 @@ export class Auditor {
   readonly #requests = new Map<string, RequestPacket>()
   readonly #told: Record<SideName, Map<string, Word[]>> = { alice: new Map(), bob: new Map() }
   readonly #due = new Map<string, Due>()
+  /** How far the clock had been put back when a side came to know of a transfer. */
+  readonly #known = new Map<string, { life: object; putBackMs: number }>()
   /** What has come to each side, by its condition. */
   readonly #preimages: Record<SideName, Map<string, string>> = { alice: new Map(), bob: new Map() }
   /** The transfers whose Prepare has left, and those of which the peer has said that it holds nothing; by side and id. */
@@ -108,6 +113,7 @@ export class Auditor {
     const books = this.books[side]
     const before = { ...books.held, settledOut: books.settledOut, settledIn: books.settledIn, best: books.bestClaim?.amount ?? '0', claimed: books.ownClaim?.sum ?? '0' }
     const changes = books.apply(writes, condition => this.#preimages[side].get(condition))
+    for (const { before: was, after } of changes) if (was === undefined && after !== undefined) this.#meets(side, after.condition)
     for (const change of changes) this.#checkChange(side, change)
     this.#checkSums(side)
     this.#checkLimits(side, changes, before)
@@ -160,10 +166,10 @@ export class Auditor {
 
   /** I4: whoever sent it waits for the peer's word or the end of its time: a Fulfill may be on its way. */
   #checkGivenUp(side: SideName, status: Status): void {
-    const { id, expiresAt } = status
-    const { now, graceMs } = this.#look(side)
+    const { id, condition, expiresAt } = status
+    const { graceMs } = this.#look(side)
     const key = `${side} ${id}`
-    if (now >= expiresAt + graceMs || !this.#offered.has(key) || this.#released.has(key)) return
+    if (this.#timeFor(side, condition) >= expiresAt + graceMs || !this.#offered.has(key) || this.#released.has(key)) return
     this.#world.violate('I4', `${this.#called(side, status)} is given up before its time, and the peer has not let go of it`)
   }
 
@@ -321,8 +327,14 @@ export class Auditor {
     // Whoever does not know yet that it is logged in takes nothing.
     if (!this.#sessions.has(`${wire} ${to}`)) return
     for (const id of releasedBy(packet, request)) this.#released.add(`${to} ${id}`)
+    const offered = packet.type === 'message' ? ilpOf(packet.protocolData) : undefined
+    if (offered?.type === 'prepare') this.#meets(to, offered.condition)
     if (packet.type === 'fulfill') this.#expect(to, packet.transferId, packet.fulfillment)
-    if (packet.type !== 'response' || request?.type !== 'message') return
+    if (packet.type === 'response' && request?.type === 'message') this.#hears(to, packet, request)
+  }
+
+  /** The preimages in an answer. */
+  #hears(to: SideName, packet: ResponsePacket, request: MessagePacket): void {
     const reply = ilpOf(packet.protocolData)
     const { fulfilled = {} } = (jsonOf(packet.protocolData, 'paychan') ?? {}) as { fulfilled?: Record<string, string> }
     for (const ilp of [reply, ...Object.values(fulfilled).map(text => readIlp(Buffer.from(text, 'base64url')))]) {
@@ -332,11 +344,26 @@ export class Auditor {
   }
 
   #expect(to: SideName, id: string | undefined, fulfillment: string): void {
-    const { era, storeFailures, now, graceMs } = this.#look(to)
+    const { era, storeFailures, graceMs } = this.#look(to)
     const status = this.books[to].statuses.get(id ?? '')
     if (status === undefined || !['offered', 'sent'].includes(status.stage)) return
-    const isInTime = now < status.expiresAt + graceMs
+    const isInTime = this.#timeFor(to, status.condition) < status.expiresAt + graceMs
     if (isInTime && conditionOf(fulfillment) === status.condition) this.#due.set(status.condition, { era, storeFailures })
+  }
+
+  #meets(side: SideName, condition: string): void {
+    const { life, putBackMs } = this.#look(side)
+    this.#known.set(`${side} ${condition}`, { life, putBackMs })
+  }
+
+  /**
+   * The time of a side as its timer for a transfer has it. A timer counts what passes, so where the clock was put back in between it fires
+   * before the clock shows its time; that is right, or else all that is in flight would be held for as much longer.
+   */
+  #timeFor(side: SideName, condition: string): number {
+    const { now, life, putBackMs } = this.#look(side)
+    const known = this.#known.get(`${side} ${condition}`)
+    return now + putBackMs - (known?.life === life ? known.putBackMs : 0)
   }
 
   /** I5: what a host is handed has room below the maximum, with all else that it has in hand. What this side settles may exceed it. */
@@ -347,7 +374,7 @@ export class Auditor {
     this.#inHand[side] = [...inHand, { era, condition }]
     const held = this.#inHand[side].reduce((sum, one) => {
       const payment = this.payments.get(one.condition)
-      const isHeld = payment !== undefined && this.books[side].of(one.condition) === undefined && this.#look(side).now < payment.expiresAt
+      const isHeld = payment !== undefined && this.books[side].of(one.condition) === undefined && this.#timeFor(side, one.condition) < payment.expiresAt
       return isHeld ? sum + payment.amount : sum
     }, 0)
     const highest = balance - settledIn + held

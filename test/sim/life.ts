@@ -12,13 +12,14 @@ import type { SideName, World } from './world.js'
 /** The most turns between a point and the death that was due at it. */
 export const MOST_TURNS = 12
 
-/** A clock that is off by more is put no further that way: a payment of ten seconds must have its time still. */
+/** A clock that is ahead by more is put forward no further: a payment of ten seconds must have its time still. */
 const MOST_SKEW_MS = 1000
 
 export class Life {
   isAlive = true
   #skewMs: number
-  #mostSkewMs: number
+  /** How far its clock was put back, all told. */
+  putBackMs = 0
   readonly #world: World
   readonly #side: SideName
   readonly #onDeath: () => void
@@ -33,7 +34,6 @@ export class Life {
     this.#isFirst = options.isFirst
     this.#left = options.points
     this.#skewMs = options.skewMs
-    this.#mostSkewMs = options.skewMs
     this.#onDeath = options.onDeath
   }
 
@@ -73,22 +73,24 @@ export class Life {
     return this.#world.clock.now() + this.#skewMs
   }
 
-  /** What its clock shows, or would had it never been put back: by a timer that was set before, time is over then. */
-  get latest(): number {
-    return this.#world.clock.now() + this.#mostSkewMs
-  }
-
   /** How much this life's clock is ahead. */
   get skewMs(): number {
     return this.#skewMs
   }
 
-  /** The time of day is put forward, or the machine has slept; or it is put back. Timers do not hear of it: they count what passes. */
+  /** The time of day is put forward, or the machine has slept. Timers do not hear of it: they count what passes. */
   jump(aheadMs: number): void {
-    if (!this.isAlive || (aheadMs > 0 ? this.#skewMs >= MOST_SKEW_MS : this.#skewMs <= -MOST_SKEW_MS)) return
-    this.#world.count(aheadMs > 0 ? 'clock jump' : 'clock put back')
+    if (!this.isAlive || this.#skewMs >= MOST_SKEW_MS) return
+    this.#world.count('clock jump')
     this.#skewMs += aheadMs
-    this.#mostSkewMs = Math.max(this.#mostSkewMs, this.#skewMs)
+  }
+
+  /** The time of day is put back. Timers do not hear of that either: none fires again, and none waits any longer. */
+  putBack(byMs: number): void {
+    if (!this.isAlive || this.putBackMs > 0) return
+    this.#world.count('clock put back')
+    this.#skewMs -= byMs
+    this.putBackMs += byMs
   }
 
   get clock(): Clock {

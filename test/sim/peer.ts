@@ -15,6 +15,7 @@ import { countingRandom } from '../support/peers.js'
 import type { Auditor, Observed } from './auditor.js'
 import { OwnDisk, PlainDisk } from './disk.js'
 import { Life } from './life.js'
+import { otherSide } from './world.js'
 import type { SideName, World } from './world.js'
 import type { Wires } from './wires.js'
 
@@ -87,7 +88,11 @@ export class Peer implements Observed {
   }
 
   get now(): number {
-    return this.#life?.latest ?? 0
+    return this.#life?.now ?? 0
+  }
+
+  get putBackMs(): number {
+    return this.#life?.putBackMs ?? 0
   }
 
   get storeFailures(): number {
@@ -172,10 +177,11 @@ export class Peer implements Observed {
   #make(life: Life): LedgerPlugin {
     const { world, wires } = this.#shared
     const { isV2, limits, options, makeModule } = this.#setup
+    const { isSymmetric } = world.odd
     const environment: Environment = {
       clock: life.clock,
       random: this.#random,
-      dial: wires.dial(life),
+      dial: wires.dial(this.name, life),
       debugLogger: () => SILENCE,
       hostLogger: () => SILENCE,
       adoptSocket: () => { throw new InvalidFieldsError('there are no sockets here') },
@@ -198,7 +204,8 @@ export class Peer implements Observed {
       reconnectMinMs: 50,
       reconnectMaxMs: 800,
       ...(world.mutant.hurries === true ? { graceMs: 0 } : {}),
-      ...(this.name === 'alice' ? { server: `btp+ws://:${SECRET}@bob` } : { listener: wires.acceptor(life), incomingSecret: SECRET }),
+      ...(this.name === 'alice' || isSymmetric ? { server: `btp+ws://:${SECRET}@${otherSide(this.name)}` } : {}),
+      ...(this.name === 'bob' || isSymmetric ? { listener: wires.acceptor(this.name, life), incomingSecret: SECRET } : {}),
       ...options
     }, isV2 ? { ...(plain === undefined ? {} : { store: plain }) } : undefined)
   }

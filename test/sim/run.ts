@@ -12,6 +12,7 @@ import type { Payment } from './auditor.js'
 import { isCounted, isHeld } from './books.js'
 import { HostV1 } from './host-v1.js'
 import { HostV2 } from './host-v2.js'
+import type { Life } from './life.js'
 import { Peer } from './peer.js'
 import type { PeerSetup, Shared } from './peer.js'
 import { Wires } from './wires.js'
@@ -26,6 +27,8 @@ const SHORT_PLAY_MS = 1000
 const FINAL_WITHIN_MS = 120_000
 const WITHHELD_MS = 3_600_000
 const STEP_MS = 250
+/** The furthest that a clock is put back: what expires by it waits for so much longer. */
+const MOST_BACK_MS = 30_000
 
 const SIDES = ['alice', 'bob'] as const
 
@@ -89,7 +92,7 @@ class Run {
     this.#wires = new Wires(world, {
       sent: (from, wire, frame) => { this.#auditor.sent(from, wire, frame) },
       arrives: (to, wire, frame) => { this.#auditor.arrives(to, wire, frame) }
-    }, chance(0.7))
+    }, chance(0.7) || world.odd.isSymmetric)
     const shared: Shared = { world, wires: this.#wires, auditor: this.#auditor }
     const isAutomatic = isV2 && hasClaims && chance(0.3)
     const skewMs = chance(0.3) ? 600 : 0
@@ -116,7 +119,7 @@ class Run {
   // ---- under faults
 
   async play(): Promise<void> {
-    const { choice, fate, clock, killAt } = this.#world
+    const { choice, fate, clock, odd, killAt } = this.#world
     this.#peers.bob.start()
     this.#peers.alice.start()
     if (killAt !== undefined) {
@@ -129,6 +132,7 @@ class Run {
       clock.setTimer(choice.upTo(PLAY_MS), () => { this.#sendSome(peer) })
     }
     for (let n = fate.upTo(6); n > 0; n--) clock.setTimer(fate.upTo(PLAY_MS), () => { this.#strike() })
+    if (odd.putsBack) clock.setTimer(fate.upTo(PLAY_MS), () => { this.#jump(this.#peers[fate.pick(SIDES)].life) })
     await clock.advance(PLAY_MS)
   }
 
@@ -151,9 +155,15 @@ class Run {
         clock.setTimer(fate.upTo(2500), () => { this.#wires.isUp = true })
         break
       case 4: this.#world.count('failed store'); peer.disk.breakFor(fate.upTo(1500)); break
-      case 5: peer.life.jump((1 + fate.upTo(4000)) * (this.#world.seed % 4 === 0 ? -1 : 1)); break
+      case 5: this.#jump(peer.life); break
       default: peer.stop()
     }
+  }
+
+  #jump(life: Life): void {
+    const { fate, odd } = this.#world
+    if (odd.putsBack && fate.chance(0.7)) life.putBack(1 + fate.upTo(fate.chance(0.3) ? MOST_BACK_MS : 4000))
+    else life.jump(1 + fate.upTo(4000))
   }
 
   // ---- when they have stopped
@@ -180,7 +190,20 @@ class Run {
     const away = SIDES.filter(side => !this.#peers[side].isRunning || !this.#peers[side].plugin.isConnected()).map(side => `${side} is not connected`)
     // A store that was slow to the end may not have told its plugin yet.
     const busy = SIDES.filter(side => this.#peers[side].plugin.inFlight().length > 0).map(side => `${side}'s plugin has something in flight`)
-    return [...away, ...busy, ...this.#auditor.unfinished(options)]
+    const { open } = this.#wires
+    return [...away, ...busy, ...(open > 1 ? [`there are ${open} connections`] : []), ...this.#auditor.unfinished(options)]
+  }
+
+  /** Where both dial, they do so at once when their connection is lost: one of the two is kept, the same one by both, and stays. */
+  async reconnect(): Promise<void> {
+    if (!this.#world.odd.isSymmetric || this.#world.violations.length > 0) return
+    for (let round = 0; round < 3; round++) {
+      const before = this.#wires.count
+      this.#wires.end()
+      await this.#untilNothing(() => this.#unfinished())
+      const made = this.#wires.count - before
+      if (made > 2) this.#world.violate('I8', `it took ${made} connections until there was one again`)
+    }
   }
 
   /** I8: a new payment goes through each way, as far as the limits let it. */
@@ -222,6 +245,8 @@ class Run {
   async check(): Promise<void> {
     if (this.#world.violations.length > 0) return
     this.#auditor.checkEnd()
+    const [own, peers] = [this.#peers.alice.plugin.getAccount(), this.#peers.bob.plugin.getPeerAccount()]
+    if (own !== peers) this.#world.violate('I1', `alice says that she is ${own}, bob says that she is ${peers}`)
     for (const side of SIDES) {
       const books = this.#auditor.books[side]
       const { plugin, disk } = this.#peers[side]
@@ -266,6 +291,7 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Resul
   const one = new Run(seed, options)
   await one.play()
   await one.heal()
+  await one.reconnect()
   await one.payOnceMore()
   await one.check()
   one.end()

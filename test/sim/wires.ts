@@ -139,15 +139,22 @@ class Wire {
   readonly number: number
   readonly delayMs: number
   readonly ends: [End, End]
+  /** Who has dialled. */
+  readonly dialler: SideName
   /** Nothing arrives any more, and nobody is told. */
   isFrozen = false
 
-  constructor(world: World, watcher: Watcher, number: number, lives: [Life, Life], canPing: boolean) {
+  constructor(world: World, watcher: Watcher, number: number, dialler: SideName, lives: Record<SideName, Life>, canPing: boolean) {
     this.world = world
     this.watcher = watcher
     this.number = number
+    this.dialler = dialler
     this.delayMs = world.fate.upTo(40)
-    this.ends = [new End(this, 'alice', lives[0], canPing), new End(this, 'bob', lives[1], true)]
+    this.ends = [new End(this, 'alice', lives.alice, canPing), new End(this, 'bob', lives.bob, true)]
+  }
+
+  endOf(side: SideName): End {
+    return this.ends[side === 'alice' ? 0 : 1]
   }
 
   far(end: End): End {
@@ -160,7 +167,7 @@ class Wire {
 }
 
 export class Wires {
-  /** Whether bob can be reached. */
+  /** Whether anybody can be reached. */
   isUp = true
   readonly #world: World
   readonly #watcher: Watcher
@@ -168,7 +175,7 @@ export class Wires {
   readonly #canPing: boolean
   #wires: Wire[] = []
   #count = 0
-  #door: { life: Life; onConnection: (connection: Connection) => void } | undefined
+  readonly #doors: Record<SideName, { life: Life; onConnection: (connection: Connection) => void } | undefined> = { alice: undefined, bob: undefined }
 
   constructor(world: World, watcher: Watcher, canPing: boolean) {
     this.#world = world
@@ -176,35 +183,45 @@ export class Wires {
     this.#canPing = canPing
   }
 
-  /** Bob's door in one of his lives. */
-  acceptor(life: Life): Acceptor {
-    const isOpen = (): boolean => this.#door?.life === life
+  /** How many connections there ever were. */
+  get count(): number {
+    return this.#count
+  }
+
+  /** How many connections there are, as far as one of their ends knows. */
+  get open(): number {
+    return this.#wires.filter(wire => !wire.isOver).length
+  }
+
+  /** The door of one side in one of its lives. */
+  acceptor(side: SideName, life: Life): Acceptor {
+    const isOpen = (): boolean => this.#doors[side]?.life === life
     return {
       authTimeoutMs: 2000,
       maxUnauthenticated: 100,
       get port() { return isOpen() ? 0 : undefined },
-      listen: async onConnection => { this.#door = { life, onConnection } },
+      listen: async onConnection => { this.#doors[side] = { life, onConnection } },
       close: async () => {
         if (!isOpen()) return
-        this.#door = undefined
-        for (const wire of this.#wires) wire.ends[1].terminate()
+        this.#doors[side] = undefined
+        for (const wire of this.#wires) if (wire.dialler !== side) wire.endOf(side).terminate()
       }
     }
   }
 
-  /** Alice's way to bob's door in one of her lives. */
-  dial(life: Life): Dial {
+  /** The way of one side to the other's door in one of its lives. */
+  dial(side: SideName, life: Life): Dial {
     return async (url, signal) => {
       await this.#world.pause(this.#world.fate.upTo(30))
-      const door = this.#door
+      const door = this.#doors[otherSide(side)]
       if (!life.isAlive || signal.aborted || !this.isUp || door?.life.isAlive !== true || this.#world.strikes('refused dial', 0.05)) {
         throw new UnreachableError(`cannot reach ${url}`)
       }
-      const wire = new Wire(this.#world, this.#watcher, ++this.#count, [life, door.life], this.#canPing)
+      const wire = new Wire(this.#world, this.#watcher, ++this.#count, side, side === 'alice' ? { alice: life, bob: door.life } : { alice: door.life, bob: life }, this.#canPing)
       this.#wires = [...this.#wires.filter(one => !one.isOver), wire]
       this.#world.note('', () => `wire ${wire.number} is up`)
-      door.onConnection(wire.ends[1])
-      return wire.ends[0]
+      door.onConnection(wire.endOf(otherSide(side)))
+      return wire.endOf(side)
     }
   }
 
@@ -213,6 +230,11 @@ export class Wires {
     for (const { ends } of this.#wires) {
       for (const end of ends) end.lost('cut', 1 + (this.#world.fate.chance(0.5) ? 0 : this.#world.fate.upTo(2000)))
     }
+  }
+
+  /** The connections are lost, and both ends hear of it at once. */
+  end(): void {
+    for (const { ends } of this.#wires) for (const end of ends) end.lost('cut', 1)
   }
 
   /** Nothing arrives any more, and neither end is told. */
@@ -224,7 +246,7 @@ export class Wires {
   died(side: SideName): void {
     const isTold = this.#world.fate.chance(0.7)
     for (const wire of this.#wires) {
-      const end = wire.ends[side === 'alice' ? 0 : 1]
+      const end = wire.endOf(side)
       if (end.life.isAlive || end.isGone) continue
       if (isTold) end.reset()
       else this.#world.note(otherSide(side), () => `is not told that ${side} is gone`)

@@ -32,6 +32,22 @@ export interface Mutant {
   hurries?: boolean
 }
 
+/** What is out of the ordinary in a world. */
+export interface Oddities {
+  /** Clocks are put back too. */
+  readonly putsBack: boolean
+  /** Both listen and both dial: of their connections one carries the traffic. */
+  readonly isSymmetric: boolean
+}
+
+const ORDINARY: Oddities = { putsBack: false, isSymmetric: false }
+
+/** Each for a share of the seeds, and drawn by none of the other choices, so that those stay what they were. */
+function odditiesOf(seed: number): Oddities {
+  const { chance } = chooser(Math.imul(seed, 0x85ebca6b) ^ 0x27d4eb2f)
+  return { putsBack: chance(0.2), isSymmetric: chance(0.2) }
+}
+
 /** Takes the lines of a trace. */
 export type Trace = (line: string) => void
 
@@ -56,6 +72,7 @@ export class World {
   readonly choice: Chooser
   /** Chance of what goes wrong. */
   readonly fate: Chooser
+  readonly odd: Oddities
   readonly mutant: Mutant
   readonly struck = new Map<Fault, number>()
   /** What the rules forbid and happened all the same. */
@@ -72,6 +89,7 @@ export class World {
     this.seed = seed
     this.choice = chooser(seed)
     this.fate = chooser(Math.imul(seed, 0x9e3779b1) ^ 0x5bd1e995)
+    this.odd = killAt === undefined ? odditiesOf(seed) : ORDINARY
     this.mutant = mutant
     this.killAt = killAt
     this.#trace = trace

@@ -5,7 +5,7 @@
 import type { CancelTimer, Clock } from '../../src/core/clock.js'
 
 interface Timer {
-  readonly at: number
+  at: number
   readonly order: number
   readonly action: () => void
 }
@@ -56,6 +56,12 @@ export class VirtualClock implements Clock {
   /** Sets the time without running timers: a clock that is put right, or a machine that slept. */
   jump(ms: number): void {
     this.#now += ms
+  }
+
+  /** Puts the time of day back. Timers go on by what passes. */
+  putBack(ms: number): void {
+    this.#now -= ms
+    for (const timer of this.#timers) timer.at -= ms
   }
 
   #next(end: number): Timer | undefined {
