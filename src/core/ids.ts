@@ -24,7 +24,7 @@ export function transferIdOf(bytes: Uint8Array, from = 0): string {
   // At once, since a text that was added up stays the tree of its parts in memory, and joining takes several times as long.
   const codes: number[] = []
   for (let i = 0; i < 16; i++) {
-    if (i === 4 || i === 6 || i === 8 || i === 10) codes.push(DASH)
+    if (i > 3 && i < 11 && i % 2 === 0) codes.push(DASH)
     const byte = bytes[from + i] ?? 0
     codes.push(hexDigit(byte >> 4), hexDigit(byte & 15))
   }

@@ -503,7 +503,8 @@ export class Committer {
 
   /** The store hangs. What waits behind the group has not been decided: whoever does not wait for it any longer takes it back. */
   #tellOverdue(group: GroupInProgress): void {
-    for (const { overdue } of group.changes) overdue?.(new StoreError('the store does not answer', { outcome: 'unknown' }))
+    // Unless they were given up: then they were told so.
+    if (!group.isAnswered) for (const { overdue } of group.changes) overdue?.(new StoreError('the store does not answer', { outcome: 'unknown' }))
     for (const change of this.#queue.splice(0)) {
       if (change.overdue === undefined) this.#queue.push(change)
       else change.reject(notDecided())

@@ -158,7 +158,7 @@ export class Reconcile {
     const { account, recovers, isTrusting } = this.#options
     const theirs = await this.#compare(session).then(comparison => comparison.theirs, (error: unknown) => {
       if (isTemporary(error)) throw error
-      account.log.debug(`the peer cannot compare: ${printable(messageOf(error))}`)
+      account.log.debug(`the books cannot be compared: ${printable(messageOf(error))}`)
       return undefined
     })
     if (theirs !== undefined && (theirs.incomingHeld > 0n || SUM_NAMES.some(name => theirs[name] > 0n))) {
@@ -187,7 +187,7 @@ export class Reconcile {
       const counts = account.session() === session && !this.#life.isOver && !this.#asksAgain
       if (counts) isDone = await this.#judge(comparison)
     } catch (error) {
-      account.log.debug(`the books cannot be compared now: ${printable(messageOf(error))}`)
+      account.log.debug(`the books cannot be compared: ${printable(messageOf(error))}`)
       // An older one of ours, that knows nothing of this.
       isDone = !isTemporary(error)
     }
@@ -239,7 +239,6 @@ export class Reconcile {
     const isAgreed = ([name, span]: readonly [SumName, Span]): boolean => has(span, 0n) || has(span, this.#accepted.get(name) ?? 0n)
     // It may be about to take our word.
     if (theirs.isNew && !spans.every(isAgreed) && this.#open.size === 0) {
-      if (this.#peerNewSince === undefined) log.warn('the peer has lost its books: nothing new is sent until it has them back')
       this.#peerNewSince ??= clock.now()
       if (clock.now() < this.#peerNewSince + RECOVERY_MS) return false
     }
