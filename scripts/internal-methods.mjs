@@ -1,11 +1,12 @@
 /**
- * The names of methods that our classes only call among themselves, and of the objects with methods that they know each other by, which the minified file may therefore shorten. Minifiers leave the names
- * of properties alone, since they cannot know who else uses them; the compiler can.
+ * The names of methods that our classes only call among themselves, and of the objects with methods that they know each other by, which the
+ * minified file may therefore shorten. Minifiers leave the names of properties alone, since they cannot know who else uses them; the compiler
+ * can.
  *
- * A name is internal when nothing but methods, accessors and properties with functions or such objects of `src` are declared under it, it is in
- * no literal of theirs, and neither in our public types nor in any others that the program knows: those of the language, of browsers, of Node and of the
- * packages. Properties with data are left alone, as they may go to a store or over the wire; functions, and objects that have some,
- * cannot.
+ * A name is internal when nothing but methods, accessors and properties with functions or such objects of `src` are declared under it, it is
+ * in no literal of theirs, and neither in our public types nor in any others that the program knows: those of the language, of browsers, of
+ * Node and of the packages. Properties with data are left alone, as they may go to a store or over the wire; functions, and objects that have
+ * some, cannot.
  */
 import ts from 'typescript'
 
@@ -19,10 +20,11 @@ export function internalMethods(publicTypes) {
   const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, '.')
   const program = ts.createProgram(['src/node.ts'], options)
   const checker = program.getTypeChecker()
-  const isCallable = node => checker.getNonNullableType(checker.getTypeAtLocation(node)).getCallSignatures().length > 0
+  const typeOf = node => checker.getNonNullableType(checker.getTypeAtLocation(node))
+  const isCallable = node => typeOf(node).getCallSignatures().length > 0
   /** Whether it is of a class or an interface of ours that has methods. */
   const hasMethods = node => {
-    const type = checker.getNonNullableType(checker.getTypeAtLocation(node.name ?? node))
+    const type = typeOf(node.name ?? node)
     const isDeclaredHere = type.symbol?.declarations?.some(one => !one.getSourceFile().isDeclarationFile) === true
     return isDeclaredHere && type.getProperties().some(property => checker.getTypeOfSymbol(property).getCallSignatures().length > 0)
   }

@@ -5,7 +5,7 @@
 import { Buffer } from 'buffer'
 import { Reader } from 'oer-utils'
 import { InvalidFieldsError, PacketError } from '../core/errors.js'
-import { transferIdOf } from '../core/ids.js'
+import { TRANSFER_ID_BYTES, transferIdOf } from '../core/ids.js'
 
 const TIMESTAMP = /^\d{14}(\.\d{1,3})?Z$/
 /** Where the fraction's digits begin, and the length of a timestamp that has three of them: `20171224161432.279Z`. */
@@ -108,7 +108,7 @@ export class OerReader extends Reader {
   }
 
   readTransferId(): string {
-    return transferIdOf(this.buffer, this.skipBytes(16))
+    return transferIdOf(this.buffer, this.skipBytes(TRANSFER_ID_BYTES))
   }
 
   /** So many bytes as a text. */

@@ -11,7 +11,7 @@ import type { ProtocolData } from 'btp-packet'
 import { formatAmount, parseAmount } from '../core/amounts.js'
 import { toUtf8 } from '../core/bytes.js'
 import { InvalidFieldsError, PacketError } from '../core/errors.js'
-import { parseBytes32, parseTransferId } from '../core/ids.js'
+import { TRANSFER_ID_BYTES, parseBytes32, parseTransferId } from '../core/ids.js'
 import { asBuffer, asBytes, checkAscii, formatTimestamp, lengthBytes, OerReader, TIMESTAMP_BYTES, toIsoTimestamp, writeLength } from './oer.js'
 
 /** What the data of a sub-protocol is. Values that are read may be any other unsigned 8-bit integer. */
@@ -140,7 +140,6 @@ const TYPE_REJECT = 5
 const TYPE_MESSAGE = 6
 const TYPE_TRANSFER = 7
 
-const TRANSFER_ID_BYTES = 16
 const BYTES_32 = 32
 const TRANSFER_ID_CHARACTERS = 36
 const AMOUNT_BYTES = 8

@@ -57,6 +57,7 @@ export function find(protocolData: readonly SubProtocol[], protocolName: string)
 
 /** Whether two sub-protocols share a name, which RFC 23 forbids (C5). */
 export function hasDuplicateNames(protocolData: readonly SubProtocol[]): boolean {
+  // As a packet with a mark has them: a set for each would be a part of its cost that can be seen.
   if (protocolData.length === 2) return protocolData[0]?.protocolName === protocolData[1]?.protocolName
   return protocolData.length > 1 && new Set(protocolData.map(sub => sub.protocolName)).size < protocolData.length
 }

@@ -7,7 +7,7 @@
 import { printable } from '../core/bytes.js'
 import type { CancelTimer, Clock } from '../core/clock.js'
 import {
-  errorFromPeer, InvalidFieldsError, isTemporary, messageOf, NotAcceptedError, PacketError, PaychanError, UnreachableError
+  errorFromPeer, InvalidFieldsError, isTemporary, isUnknown, messageOf, NotAcceptedError, PacketError, PaychanError, UnreachableError
 } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import { passingMap } from '../core/passing-map.js'
@@ -424,7 +424,7 @@ export class Session implements ConnectionEvents {
         this.#served(bytes)
       },
       refuse: error => {
-        if (error instanceof PaychanError && error.outcome === 'unknown') this.#options.log.warn(`a request stays unanswered: ${error.message}`)
+        if (isUnknown(error)) this.#options.log.warn(`a request stays unanswered: ${messageOf(error)}`)
         else this.#refuse(requestId, error)
         this.#served(bytes)
       }

@@ -239,6 +239,11 @@ export function isTemporary(error: unknown): boolean {
   return error instanceof PaychanError && error.code.startsWith('T')
 }
 
+/** Whether what failed so may have been done, or may be yet. */
+export function isUnknown(error: unknown): boolean {
+  return error instanceof PaychanError && error.outcome === 'unknown'
+}
+
 /** The message of anything that was thrown. Never throws itself, whatever a host or a module has thrown. */
 export function messageOf(thrown: unknown): string {
   try {

@@ -8,6 +8,8 @@ import type { Random } from './random.js'
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 const DASH = 0x2d
+/** How many a transfer id is on the wire. */
+export const TRANSFER_ID_BYTES = 16
 const BYTES_32 = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
 
 /**
@@ -23,7 +25,7 @@ export function parseTransferId(value: unknown, field = 'id'): string {
 export function transferIdOf(bytes: Uint8Array, from = 0): string {
   // At once, since a text that was added up stays the tree of its parts in memory, and joining takes several times as long.
   const codes: number[] = []
-  for (let i = 0; i < 16; i++) {
+  for (let i = 0; i < TRANSFER_ID_BYTES; i++) {
     if (i > 3 && i < 11 && i % 2 === 0) codes.push(DASH)
     const byte = bytes[from + i] ?? 0
     codes.push(hexDigit(byte >> 4), hexDigit(byte & 15))
@@ -38,7 +40,7 @@ function hexDigit(value: number): number {
 
 /** A new transfer id: a random UUID, version 4 (RFC 9562). */
 export function randomTransferId(random: Random): string {
-  const bytes = random.bytes(16)
+  const bytes = random.bytes(TRANSFER_ID_BYTES)
   bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40
   bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80
   return transferIdOf(bytes)

@@ -19,6 +19,8 @@ export interface PassingMap<K, V> {
   keys(): Iterable<K>
   /** In the order of `keys`. */
   values(): Iterable<V>
+  /** In the order of `keys`. */
+  entries(): Iterable<[K, V]>
 }
 
 let make = (): PassingMap<string | number, unknown> => new Map()

@@ -91,7 +91,7 @@ export interface Memory<T extends LoggedTransfer> {
   readonly inFlight: number
   readonly pages: OpenPages
   /** Final transfers about which nothing is left to be done, and which lie in the pages still; with those that get a record now. */
-  readonly closing: Pick<PassingMap<string, Entry<T> | undefined>, 'keys' | 'get'>
+  readonly closing: Pick<PassingMap<string, Entry<T> | undefined>, 'entries'>
   /** See `Ledger.withhold`. */
   withheld(at: number): Amount
   knows(id: string): boolean
@@ -305,11 +305,10 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     const leaving = this.#leaving
     // Before what is closing joins them, which arrives nowhere.
     const arriving = [...leaving].filter(id => this.#entries.get(id)?.open !== undefined)
-    for (const id of this.#memory.closing.keys()) {
+    for (const [id, kept] of this.#memory.closing.entries()) {
       // Unless something has become open about it since.
       if (this.get(id)?.open !== undefined) continue
       leaving.add(id)
-      const kept = this.#memory.closing.get(id)
       if (kept === undefined) continue
       this.#group.put(this.#keys.transfer(id), recordOf(kept, kept))
       this.#prepared.push([kept.open?.at ?? 0, id])
@@ -356,7 +355,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
 }
 
 /** What limits act on: the balance, with what was settled. Nothing is ever settled this way under a v1 host. */
-export function positionOf({ incomingFulfilled, outgoingFulfilled, settledIn, settledOut }: Sums): Amount {
+export function positionOf({ incomingFulfilled, outgoingFulfilled, settledIn, settledOut }: Pick<Sums, (typeof STORED_SUMS)[number]>): Amount {
   return incomingFulfilled - outgoingFulfilled + settledOut - settledIn
 }
 

@@ -63,13 +63,18 @@ export class NodeMap<K extends string | number, V> implements PassingMap<K, V> {
   }
 
   /** As they are now, in the order in which they were added. */
-  keys(): K[] {
-    return [...this.#inOrder().map(({ key }) => key), ...this.#others.keys()]
+  entries(): Array<[K, V]> {
+    return [...this.#inOrder().map(({ key, value }): [K, V] => [key, value]), ...this.#others]
   }
 
-  /** In the order of `keys`. */
+  /** In the order of `entries`. */
+  keys(): K[] {
+    return this.entries().map(([key]) => key)
+  }
+
+  /** In the order of `entries`. */
   values(): V[] {
-    return [...this.#inOrder().map(({ value }) => value), ...this.#others.values()]
+    return this.entries().map(([, value]) => value)
   }
 
   #inOrder(): Array<Slot<K, V>> {

@@ -7,7 +7,7 @@ import type { Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
 import type { Random } from '../core/random.js'
 import { fromBase64url } from '../core/bytes.js'
-import { InsufficientBalanceError, NotAcceptedError, PaychanError, StandbyError, UnreachableError, messageOf } from '../core/errors.js'
+import { InsufficientBalanceError, NotAcceptedError, StandbyError, UnreachableError, messageOf } from '../core/errors.js'
 import { sleep } from '../core/timers.js'
 import { decodeIlpError, encodeIlpError, ilpErrorToRejectionReason, senderOf } from '../btp/ilp-error.js'
 import type { IlpPrepare } from '../btp/ilp-packets.js'
@@ -185,11 +185,6 @@ export function changeTransferThen<T>(
   account.ledger.changeThen(id, decide, done, error => {
     void changeAgain(account, error, () => account.ledger.change(id, decide), () => life.isOver).then(done)
   })
-}
-
-/** Whether a change that failed so may have been made, or may be yet. */
-export function isUnknown(error: unknown): boolean {
-  return error instanceof PaychanError && error.outcome === 'unknown'
 }
 
 /** What a call is told whose transfer is not final when the plugin disconnects. */

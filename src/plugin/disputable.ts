@@ -15,6 +15,7 @@
 import type { Amount, Limit } from '../core/amounts.js'
 import type { CancelTimer } from '../core/clock.js'
 import { passingMap } from '../core/passing-map.js'
+import type { PassingMap } from '../core/passing-map.js'
 import type { Session } from '../btp/session.js'
 import { MOST_REMEMBERED } from './account.js'
 import type { Account } from './account.js'
@@ -45,36 +46,42 @@ interface Fulfilled {
   closesAt: number
 }
 
-/** Ids in the order in which they came. To find the first of a map takes longer the more went before it. */
+/** Ids in the order in which they came, as long as they are known. To find the first of a map takes longer the more went before it. */
 class Line {
+  readonly #known: Pick<PassingMap<string, unknown>, 'has' | 'size'>
   #ids: string[] = []
   #first = 0
 
-  get first(): string | undefined {
-    return this.#ids[this.#first]
+  constructor(known: Pick<PassingMap<string, unknown>, 'has' | 'size'>) {
+    this.#known = known
   }
 
   push(id: string): void {
     this.#ids.push(id)
+    if (this.#ids.length <= 2 * this.#known.size + MOST_GONE) return
+    this.#ids = this.#ids.slice(this.#first).filter(one => this.#known.has(one))
+    this.#first = 0
   }
 
+  get first(): string | undefined {
+    for (; this.#first < this.#ids.length; this.#first++) {
+      const id = this.#ids[this.#first] as string
+      if (this.#known.has(id)) return id
+    }
+    return undefined
+  }
+
+  /** Takes the first one out. */
   pass(): void {
     this.#first++
   }
 
-  passWhile(isGone: (id: string) => boolean): void {
-    for (let id = this.first; id !== undefined && isGone(id); id = this.first) this.pass()
-  }
-
-  /** Forgets what is gone, once that is most of it. */
-  tidy(most: number, isThere: (id: string) => boolean): void {
-    if (this.#ids.length <= most) return
-    this.#ids = this.#ids.slice(this.#first).filter(isThere)
-    this.#first = 0
-  }
-
-  * rest(): Iterable<string> {
-    for (let at = this.#first; at < this.#ids.length; at++) yield this.#ids[at] as string
+  * [Symbol.iterator](): Iterator<string> {
+    if (this.first === undefined) return
+    for (let at = this.#first; at < this.#ids.length; at++) {
+      const id = this.#ids[at] as string
+      if (this.#known.has(id)) yield id
+    }
   }
 }
 
@@ -82,9 +89,9 @@ export class Disputable {
   readonly #account: Account
   readonly #fulfilled = passingMap<string, Fulfilled>()
   /** Their ids, as they came. */
-  #order = new Line()
+  #order = new Line(this.#fulfilled)
   /** Of these, what the sender will not settle by a number on the session that there is: it was told again, or on another one. */
-  #aside = new Line()
+  #aside = new Line(this.#fulfilled)
   #sum = 0n
   /** Of their positions; at most so, since it is looked for only now and then. */
   #lowest: Limit = Infinity
@@ -106,7 +113,6 @@ export class Disputable {
     if (position < this.#lowest) this.#lowest = position
     this.#fulfilled.set(id, { amount, position, session: taken?.session, number: taken?.number ?? Infinity, closesAt: this.#closesAt(taken?.expiresAt ?? 0) })
     this.#order.push(id)
-    for (const line of [this.#order, this.#aside]) line.tidy(2 * this.#fulfilled.size + MOST_GONE, one => this.#fulfilled.has(one))
     this.#makeRoom(id)
     this.#sweepLater()
   }
@@ -136,7 +142,7 @@ export class Disputable {
       if (isNumbered && known.number >= number) return
       this.#order.pass()
       if (isNumbered) this.#close(id, false)
-      else if (known !== undefined) this.#aside.push(id)
+      else this.#aside.push(id)
     }
   }
 
@@ -149,8 +155,8 @@ export class Disputable {
     if (this.#asked?.session !== session) this.#asked = { session, ids: new Set() }
     for (const id of ids) this.#asked.ids.add(id)
     if (!isLast) return
-    for (const id of this.#fulfilled.keys()) {
-      if (this.#fulfilled.get(id)?.session !== session && !this.#asked.ids.has(id)) this.#close(id, false)
+    for (const [id, known] of this.#fulfilled.entries()) {
+      if (known.session !== session && !this.#asked.ids.has(id)) this.#close(id, false)
     }
     this.#asked.ids.clear()
   }
@@ -159,8 +165,8 @@ export class Disputable {
     this.#cancelSweep?.()
     this.#cancelSweep = undefined
     this.#fulfilled.clear()
-    this.#order = new Line()
-    this.#aside = new Line()
+    this.#order = new Line(this.#fulfilled)
+    this.#aside = new Line(this.#fulfilled)
     this.#sum = 0n
     this.#lowest = Infinity
     this.#asked = undefined
@@ -189,11 +195,9 @@ export class Disputable {
     const current = this.#account.session()
     let oldest: string | undefined
     for (const line of [this.#order, this.#aside]) {
-      line.passWhile(id => !this.#fulfilled.has(id))
-      for (const id of line.rest()) {
-        const known = this.#fulfilled.get(id)
-        if (known === undefined || id === newest) continue
-        if (known.session === current) return id
+      for (const id of line) {
+        if (id === newest) continue
+        if (this.#fulfilled.get(id)?.session === current) return id
         oldest ??= id
       }
     }
@@ -210,8 +214,7 @@ export class Disputable {
   #sweep(): void {
     const current = this.#account.session()
     this.#lowest = Infinity
-    for (const id of this.#fulfilled.keys()) {
-      const { session, closesAt, position } = this.#fulfilled.get(id) as Fulfilled
+    for (const [id, { session, closesAt, position }] of this.#fulfilled.entries()) {
       if (session !== undefined && session === current && session.lastHeard >= closesAt) this.#close(id, false)
       else if (position < this.#lowest) this.#lowest = position
     }

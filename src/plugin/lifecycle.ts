@@ -102,9 +102,9 @@ export class Lifecycle {
   #attempt: Deferred<void> | undefined
   /** Whatever closes: disconnect(), a connect that failed, the loss of the store, a fatal error. */
   #disconnecting: Promise<void> | undefined
-  /** What requests of the peer wait for that came before the first connect is through. */
   /** Of blank books. */
   readonly #checks = new Turns()
+  /** What requests of the peer wait for that came before the first connect is through. */
   #whenReady: Array<{ resolve: () => void; reject: (error: Error) => void }> = []
   #fatal: Error | undefined
   #moduleIsConnected = false

@@ -16,7 +16,7 @@ import type { Amount, Limit } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
 import {
   InvalidFieldsError, MoneyHandlerAlreadyRegisteredError, NoSubscriptionsError, NotAcceptedError, PaychanError, StoreError, UnreachableError,
-  isTemporary, messageOf
+  isTemporary, isUnknown, messageOf
 } from '../core/errors.js'
 import { parseIfJson } from '../core/json.js'
 import { Turns } from '../core/turns.js'
@@ -24,7 +24,7 @@ import { readSettlementMark, settlementMark } from '../btp/inquiry.js'
 import type { SubProtocol, TransferPacket } from '../btp/packets.js'
 import type { Session } from '../btp/session.js'
 import type { Change, Group } from '../ledger/committer.js'
-import { changeUntilDone, isUnknown, stoppedError } from './account.js'
+import { changeUntilDone, stoppedError } from './account.js'
 import type { Account, Life } from './account.js'
 import { Deferred } from './deferred.js'
 import type { Generation } from './generation.js'

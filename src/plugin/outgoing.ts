@@ -8,7 +8,7 @@ import { conditionOf } from '../core/ids.js'
 import { toBase64url } from '../core/bytes.js'
 import {
   AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, InvalidFieldsError, InvalidFulfillmentError,
-  NotAcceptedError, UnreachableError, isTemporary, messageOf
+  NotAcceptedError, UnreachableError, isTemporary, isUnknown, messageOf
 } from '../core/errors.js'
 import type { PaychanError } from '../core/errors.js'
 import { passingMap } from '../core/passing-map.js'
@@ -18,7 +18,7 @@ import { find, toProtocolData } from '../btp/protocol-data.js'
 import type { Reply, RequestBody } from '../btp/session.js'
 import { found, sameTransfer } from '../ledger/records.js'
 import type { Entry, View } from '../ledger/draft.js'
-import { changeTransfer, copyOf, createOutgoing, isTimeout, isUnknown, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
+import { changeTransfer, copyOf, createOutgoing, isTimeout, rejectionMessage, stoppedError, timeoutIlpError } from './account.js'
 import type { Account } from './account.js'
 import type { Waiter } from './deferred.js'
 import type { Transfer } from './lpi.js'

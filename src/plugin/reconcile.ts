@@ -98,7 +98,7 @@ export class Reconcile {
     const text = await records.read(RECORD)
     if (text !== undefined) this.#parse(text)
     const sums = this.#report()
-    const isBlank = text === undefined && !money.hasBegun && SUM_NAMES.every(name => sums[name] === 0n) && [...ledger.open].length === 0
+    const isBlank = text === undefined && !money.hasBegun && SUM_NAMES.every(name => sums[name] === 0n) && ledger.open.length === 0
     // What came to nothing left its trace.
     this.#isNew = isBlank && (await ledger.history(undefined, 1)).entries.length === 0
   }
@@ -339,7 +339,7 @@ export class Reconcile {
 
   #page(after: string): SubProtocol[] {
     const { account: { ledger, settlement }, money } = this.#options
-    const left = [...ledger.open]
+    const left = ledger.open
       .filter(({ id, info }) => info.isIncoming && info.state === 'prepared' && id > after)
       .sort((a, b) => a.id < b.id ? -1 : 1)
     const held = left.slice(0, HELD_IN_A_PAGE).map(({ id, stage, open, info: { transfer: { amount, executionCondition, expiresAt } } }) => ({

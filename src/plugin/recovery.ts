@@ -70,13 +70,16 @@ function checkWord(sums: Readonly<Record<SumName, Amount>>, held: readonly HeldT
   const balance = sums.incomingFulfilled - sums.outgoingFulfilled
   if (balance > MOST_BALANCE || -balance > MOST_BALANCE) refuse('the balance must be a signed 64-bit integer')
   if (sums.settledIn > proven) refuse(`of ${sums.settledIn} settled ${proven} are proven`)
-  const position = positionOf({ ...sums, incomingHeld: 0n, outgoingHeld: 0n })
+  const position = positionOf(sums)
   const offered = held.reduce((sum, { amount }) => sum + BigInt(amount), 0n)
   if (position > maximum) refuse(`${position} is over maxBalance`)
   if (position - offered < minimum) refuse(`${position - offered} is below minBalance`)
 }
 
-/** What the peer can have settled at most. `matters`: whether it says to have settled anything. @throws what the module throws for now, where that matters */
+/**
+ * What the peer can have settled at most. `matters`: whether it says to have settled anything.
+ * @throws what the module throws for now, where that matters
+ */
 async function provenBy(protocolData: readonly SubProtocol[], { module, log }: Account, isTrusting: boolean, matters: boolean): Promise<Limit> {
   const sub = find(protocolData, CLAIM)
   if (module === undefined) return isTrusting ? Infinity : 0n

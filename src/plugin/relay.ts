@@ -6,7 +6,7 @@
  * twice. Any other call fails then, since whether it was carried out cannot be known.
  */
 import type { CancelTimer, Clock } from '../core/clock.js'
-import { PaychanError, StandbyError, StoreError, UnreachableError, messageOf } from '../core/errors.js'
+import { StandbyError, StoreError, UnreachableError, isUnknown, messageOf } from '../core/errors.js'
 import { isObject, jsonCopyOf } from '../core/json.js'
 import type { Logger } from '../core/log.js'
 import type { PluginEvents, Role } from './account.js'
@@ -316,7 +316,7 @@ function disconnected(isUndecided: boolean): UnreachableError {
 
 /** Whether the transfer that a call was about goes on without it. */
 function isUndecided(error: unknown): boolean {
-  return error instanceof StandbyError || (error instanceof PaychanError && error.outcome === 'unknown')
+  return error instanceof StandbyError || isUnknown(error)
 }
 
 /** How a call ends that may have been carried out before: that the store fails now says nothing about what it took then. */

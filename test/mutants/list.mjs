@@ -554,7 +554,7 @@ export const MUTANTS = [
     name: 'a first question about packets decides about those just told',
     rule: 'I1',
     file: 'src/plugin/disputable.ts',
-    find: 'this.#fulfilled.get(id)?.session !== session && !this.#asked',
+    find: 'known.session !== session && !this.#asked',
     replace: '!this.#asked',
     by: { test: 'test/plugin/disputable.test.ts' }
   },

@@ -3,21 +3,20 @@ import { describe, expect, it } from 'vitest'
 import { find, json, octets, readJson } from '../../src/btp/protocol-data.js'
 import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
 import { Lab, settle, watch } from '../support/lab.js'
-import { ScriptedPeer } from '../support/scripted-peer.js'
+import { ScriptedPeer, report } from '../support/scripted-peer.js'
 import type { Answer } from '../support/scripted-peer.js'
 
-const BLANK = { incomingFulfilled: '0', outgoingFulfilled: '0', settledIn: '0', settledOut: '0', incomingHeld: '0', fulfilling: '0', sent: '0', settling: '0' }
 const BOOKS = ':paychan:reconcile'
 
 /** Alice, who has paid 3, beside a peer that says whatever `state.answer` is. */
 async function beside(parts: object) {
   const lab = new Lab()
   const peer = new ScriptedPeer(lab, { announces: true })
-  const state: { answer: Answer } = { answer: [json('paychan', { reconcile: { ...BLANK, ...parts } })] }
+  const state: { answer: Answer } = { answer: [json('paychan', { reconcile: report(parts) })] }
   peer.script = ({ protocolData: [primary] }) => primary?.protocolName === 'paychan' && 'reconcile' in Object(readJson(primary)) ? state.answer : undefined
   await peer.listen()
   await lab.alice.disk.commit({ puts: [[':tl:balance:of', '3']], guards: [] })
-  const say = (more: object): void => { state.answer = [json('paychan', { reconcile: { ...BLANK, ...more } })] }
+  const say = (more: object): void => { state.answer = [json('paychan', { reconcile: report(more) })] }
   return { lab, peer, state, say }
 }
 
@@ -36,7 +35,7 @@ describe('a difference', () => {
     await settle()
     // The peer's numbers change, and it asks.
     say({ incomingFulfilled: '6' })
-    void peer.ask({ type: 'message', protocolData: [json('paychan', { reconcile: { ...BLANK, incomingFulfilled: '6' } })] })
+    void peer.ask({ type: 'message', protocolData: [json('paychan', { reconcile: report({ incomingFulfilled: '6' }) })] })
     await lab.clock.advance(10)
     // What it said was of a moment.
     say({ incomingFulfilled: '5' })
@@ -67,7 +66,7 @@ describe('a difference', () => {
   })
 
   it.each([
-    ['says that all is in flight', [json('paychan', { reconcile: { ...BLANK, incomingFulfilled: '5', fulfilling: '9'.repeat(50) } })]],
+    ['says that all is in flight', [json('paychan', { reconcile: report({ incomingFulfilled: '5', fulfilling: '9'.repeat(50) }) })]],
     ['does not compare any more', { code: 'F00', name: 'NotAcceptedError' }]
   ] as Array<[string, Answer]>)('can be decided for our own numbers although the peer %s', async (_name, answer) => {
     const { lab, state } = await beside({ incomingFulfilled: '5' })
@@ -104,7 +103,7 @@ describe("resolveDispute('theirs')", () => {
     let parts: object = { incomingFulfilled: '5' }
     peer.script = ({ protocolData: [primary] }) => {
       if (primary?.protocolName !== 'paychan') return undefined
-      return 'reconcile' in Object(readJson(primary)) ? [json('paychan', { reconcile: { ...BLANK, ...parts } })] : [json('paychan', { fulfilled: {}, cancelled: [], held: [] })]
+      return 'reconcile' in Object(readJson(primary)) ? [json('paychan', { reconcile: report(parts) })] : [json('paychan', { fulfilled: {}, cancelled: [], held: [] })]
     }
     await peer.listen()
     await lab.alice.disk.commit({ puts: [[':tl:balance:of', '3']], guards: [] })

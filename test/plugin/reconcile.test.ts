@@ -7,7 +7,7 @@ import { chooser } from '../support/chooser.js'
 import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
 import { Lab, settle, watch } from '../support/lab.js'
 import type { LabOptions, Matches, Payment, Side, SideName } from '../support/lab.js'
-import { ScriptedPeer } from '../support/scripted-peer.js'
+import { ScriptedPeer, report } from '../support/scripted-peer.js'
 import { openSettling } from '../support/settling.js'
 
 const V2: LabOptions = { alice: { services: {} }, bob: { services: {} } }
@@ -282,10 +282,9 @@ describe('resolveDispute', () => {
 function books(protocolData: Parameters<ScriptedPeer['script']>[0]['protocolData'], parts: object) {
   const [primary] = protocolData
   if (primary?.protocolName !== 'paychan' || !('reconcile' in Object(readJson(primary)))) return undefined
-  return [json('paychan', { reconcile: { ...BLANK, ...parts } })]
+  return [json('paychan', { reconcile: report(parts) })]
 }
 
-const BLANK = { incomingFulfilled: '0', outgoingFulfilled: '0', settledIn: '0', settledOut: '0', incomingHeld: '0', fulfilling: '0', sent: '0', settling: '0' }
 
 /** Alice, who has paid 3, beside a peer of ours that speaks by hand. */
 async function besideScript(script: ScriptedPeer['script'], announces = true): Promise<{ lab: Lab; peer: ScriptedPeer }> {
@@ -312,7 +311,7 @@ describe('other peers', () => {
     const { lab, peer } = await besideScript(() => undefined, false)
     await lab.clock.advance(600_000)
     expect(peer.received.flatMap(({ protocolData }) => protocolData).filter(({ protocolName }) => protocolName === 'paychan')).toEqual([])
-    for (const question of [{ reconcile: BLANK }, { recover: '' }]) {
+    for (const question of [{ reconcile: report({}) }, { recover: '' }]) {
       expect(await peer.ask({ type: 'message', protocolData: [json('paychan', question)] })).toMatchObject({ type: 'error', name: 'NotAcceptedError' })
     }
   })
@@ -329,9 +328,9 @@ describe('other peers', () => {
   it.each([
     ['nothing', []],
     ['a list', [json('paychan', [])]],
-    ['a negative sum', [json('paychan', { reconcile: { ...BLANK, incomingFulfilled: '-3' } })]],
-    ['a huge one', [json('paychan', { reconcile: { ...BLANK, incomingFulfilled: '9'.repeat(61) } })]],
-    ['a number', [json('paychan', { reconcile: { ...BLANK, incomingFulfilled: 3 } })]],
+    ['a negative sum', [json('paychan', { reconcile: report({ incomingFulfilled: '-3' }) })]],
+    ['a huge one', [json('paychan', { reconcile: report({ incomingFulfilled: '9'.repeat(61) }) })]],
+    ['a number', [json('paychan', { reconcile: report({ incomingFulfilled: 3 }) })]],
     ['half of it', [json('paychan', { reconcile: { incomingFulfilled: '3' } })]]
   ])('an answer of %s is none', async (_name, answer) => {
     const { lab } = await besideScript(packet => books(packet.protocolData, {}) === undefined ? undefined : answer)
@@ -341,7 +340,7 @@ describe('other peers', () => {
 
   it('malformed questions are refused, and change nothing', async () => {
     const { lab, peer } = await besideScript(packet => books(packet.protocolData, { incomingFulfilled: '3' }))
-    for (const question of [{ reconcile: 1 }, { reconcile: {} }, { reconcile: { ...BLANK, sent: null } }, { recover: 1 }]) {
+    for (const question of [{ reconcile: 1 }, { reconcile: {} }, { reconcile: report({ sent: null }) }, { recover: 1 }]) {
       expect(await peer.ask({ type: 'message', protocolData: [json('paychan', question)] })).toMatchObject({ type: 'error', name: 'InvalidFieldsError' })
     }
     await lab.alice.plugin.sendTransfer(lab.payment().transfer)

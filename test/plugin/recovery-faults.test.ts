@@ -3,84 +3,51 @@ import { describe, expect, it } from 'vitest'
 import { EmptiedStoreError } from '../../src/core/errors.js'
 import { fulfillOf, ilpPayment } from '../support/ilp.js'
 import { Lab, settle, watch } from '../support/lab.js'
-import type { Side } from '../support/lab.js'
 
 const RECOVERS = { options: { recover: 'from-peer' as const, maxBalance: '100', minBalance: '-15' } }
 
-async function empty(side: Side): Promise<void> {
-  side.crash()
-  await settle()
-  const entries = await side.disk.list('', { limit: Infinity })
-  await side.disk.commit({ puts: [], deletes: entries.map(([key]) => key), guards: [] })
-}
-
-async function recoverTwice(isHeld: boolean, between = async (_lab: Lab): Promise<void> => undefined): Promise<Lab> {
+/** Bob, who has paid 10, lost his store and begins to recover; the commit of that waits until `release`. */
+async function openRecovering(isHeld: boolean) {
   const lab = await Lab.open({ bob: RECOVERS })
   const paid = await lab.prepared({ to: 'alice' })
   await lab.alice.plugin.fulfillCondition(paid.id, paid.fulfillment)
   await settle()
   // Alice holds a transfer of bob's.
   if (isHeld) await lab.prepared({ to: 'alice', amount: '5', expiresInMs: 100_000 })
-  await empty(lab.bob)
+  await lab.bob.empty()
   lab.network.isUp = false
   await lab.bob.start()
-  let release = (): void => undefined
+  const held = { release: (): void => undefined }
   const commits = lab.bob.store.commit.bind(lab.bob.store)
   let isFirst = true
   lab.bob.store.commit = async batch => {
     if (isFirst && batch.puts?.some(([key]) => key === ':tl:balance:of') === true) {
       isFirst = false
-      await new Promise<void>(resolve => { release = resolve })
+      await new Promise<void>(resolve => { held.release = resolve })
     }
     return commits(batch)
   }
   lab.network.isUp = true
   await lab.clock.advance(1500)
   expect(isFirst).toBe(false)
-  // Meanwhile the connection is lost, and comes back.
-  lab.network.cut()
-  await lab.clock.advance(1200)
-  release()
-  await between(lab)
-  await lab.clock.advance(3000)
-  return lab
+  return { lab, release: () => { held.release() } }
 }
 
 describe('a recovery whose session is lost while the store is slow', () => {
-  it('with nothing held: the books are sound, and the account goes on', async () => {
-    const lab = await recoverTwice(false)
-    expect(await lab.balances()).toEqual([10, -10])
-    expect(lab.bob.seen('error', 'dispute')).toEqual([])
-    expect(lab.bob.plugin.isConnected()).toBe(true)
-  })
-
-  it('with a transfer held: the account goes on', async () => {
-    const lab = await recoverTwice(true)
+  it.each([['nothing', false], ['a transfer', true]])('with %s held: the books are sound, and the account goes on', async (_name, isHeld) => {
+    const { lab, release } = await openRecovering(isHeld)
+    // Meanwhile the connection is lost, and comes back.
+    lab.network.cut()
+    await lab.clock.advance(1200)
+    release()
+    await lab.clock.advance(3000)
     expect(await lab.balances()).toEqual([10, -10])
     expect(lab.bob.seen('error', 'dispute')).toEqual([])
     expect(lab.bob.plugin.isConnected()).toBe(true)
   })
 
   it('what is paid between the two counts', async () => {
-    let release = (): void => undefined
-    const lab = await Lab.open({ bob: RECOVERS })
-    const paid = await lab.prepared({ to: 'alice' })
-    await lab.alice.plugin.fulfillCondition(paid.id, paid.fulfillment)
-    await settle()
-    await empty(lab.bob)
-    lab.network.isUp = false
-    await lab.bob.start()
-    const commits = lab.bob.store.commit.bind(lab.bob.store)
-    let isFirst = true
-    lab.bob.store.commit = async batch => {
-      if (isFirst && batch.puts?.some(([key]) => key === ':tl:balance:of') === true) {
-        isFirst = false
-        await new Promise<void>(resolve => { release = resolve })
-      }
-      return commits(batch)
-    }
-    lab.network.isUp = true
-    await lab.clock.advance(1500)
+    const { lab, release } = await openRecovering(false)
     lab.network.cut()
     // The answer to the second recovery's question for a page is slow.
     const go = lab.network.hold(({ request, packet }) => packet.type === 'response' && request?.type === 'message' &&
@@ -115,18 +82,12 @@ describe('who listens, with a store that is not there for a moment', () => {
     await settle()
     expect(await lab.balances()).toEqual([-10, 20])
     pass()
-    lab.bob.crash()
-    await settle()
-    const entries = await lab.bob.disk.list('', { limit: Infinity })
-    await lab.bob.disk.commit({ deletes: entries.map(([key]) => key), guards: [] })
+    const entries = await lab.bob.empty()
     await lab.bob.start()
     await lab.clock.advance(3000)
     expect(lab.bob.seen('error').map(([, error]) => error)).toEqual([expect.any(EmptiedStoreError)])
     // The store is mounted again.
-    lab.bob.crash()
-    await settle()
-    const blank = await lab.bob.disk.list('', { limit: Infinity })
-    await lab.bob.disk.commit({ deletes: blank.map(([key]) => key), puts: [], guards: [] })
+    await lab.bob.empty()
     await lab.bob.disk.commit({ puts: entries, guards: [] })
     await lab.bob.start()
     await lab.clock.advance(5000)

@@ -6,7 +6,7 @@ import type { AnyModule } from '../../src/plugin/module.js'
 import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
 import { Lab, PREFIX, asks, settle, watch } from '../support/lab.js'
 import type { LabOptions, Payment, Side, SideName } from '../support/lab.js'
-import { ScriptedPeer } from '../support/scripted-peer.js'
+import { ScriptedPeer, report } from '../support/scripted-peer.js'
 import type { Answer } from '../support/scripted-peer.js'
 import { openWithModules, settled } from '../support/settling.js'
 
@@ -20,14 +20,6 @@ async function fulfilled(lab: Lab, to: SideName = 'bob', amount = '10'): Promise
   return payment
 }
 
-/** It dies, and all of its store is gone. */
-async function empty(side: Side): Promise<void> {
-  side.crash()
-  await settle()
-  const entries = await side.disk.list('', { limit: Infinity })
-  await side.disk.commit({ puts: [], deletes: entries.map(([key]) => key), guards: [] })
-}
-
 async function startAgain(lab: Lab, side: Side): Promise<void> {
   const started = side.start()
   await lab.reconnect()
@@ -35,16 +27,13 @@ async function startAgain(lab: Lab, side: Side): Promise<void> {
   await lab.clock.advance(2000)
 }
 
-/** What a peer of ours has in its books: nothing but those. */
-const report = (parts: object) => ({ incomingFulfilled: '0', outgoingFulfilled: '0', settledIn: '0', settledOut: '0', incomingHeld: '0', fulfilling: '0', sent: '0', settling: '0', ...parts })
-
 describe('a store that was emptied', () => {
   it.each([['LPI v1', {}], ['LPI v2', V2]] as const)("is noticed by who dials, whose connect tells: %s", async (_name, options) => {
     const lab = await Lab.open(options)
     lab.bob.plugin.registerDataHandler(async packet => fulfillOf(packet))
     if (options === V2) await lab.alice.plugin.sendData(ilpPayment('10 are paid', lab.clock.now() + 10_000).prepare)
     else await fulfilled(lab)
-    await empty(lab.alice)
+    await lab.alice.empty()
     const held = lab.network.count(asks('prepare'))
     const connecting = watch(lab.alice.make().connect())
     await lab.clock.advance(1000)
@@ -65,7 +54,7 @@ describe('a store that was emptied', () => {
     const lab = await Lab.open()
     await fulfilled(lab)
     const held = await lab.prepared({ expiresInMs: 100_000 })
-    await empty(lab.bob)
+    await lab.bob.empty()
     const started = lab.bob.start()
     const sending = watch(lab.alice.plugin.sendTransfer(lab.payment().transfer))
     await lab.reconnect()
@@ -83,7 +72,7 @@ describe('a store that was emptied', () => {
   it('nothing of the peer is taken before it has told its books, and nothing is sent', async () => {
     const lab = await Lab.open()
     await fulfilled(lab)
-    await empty(lab.bob)
+    await lab.bob.empty()
     // Nor does the peer hear that these books are new.
     const answer = lab.network.hold(({ from, packet, request }) => from === 'alice' && (request ?? packet).protocolData[0]?.protocolName === 'paychan')
     const started = lab.bob.start()
@@ -170,7 +159,7 @@ describe("recover: 'from-peer'", () => {
     const lab = await Lab.open({ alice: RECOVERS, bob: RECOVERS })
     await fulfilled(lab, 'bob', '30')
     await fulfilled(lab, 'alice', '12')
-    await empty(lab[name])
+    await lab[name].empty()
     await startAgain(lab, lab[name])
     expect(await lab.balances()).toEqual([-18, 18])
     await fulfilled(lab, 'bob')
@@ -188,7 +177,7 @@ describe("recover: 'from-peer'", () => {
     const lost = lab.network.drop(asks('fulfill', 'bob'))
     void lab.bob.plugin.fulfillCondition(begun.id, begun.fulfillment)
     await settle()
-    await empty(lab.alice)
+    await lab.alice.empty()
     await lab.clock.advance(10_000)
     lost()
     await startAgain(lab, lab.alice)
@@ -218,7 +207,7 @@ describe("recover: 'from-peer'", () => {
     await settle()
     for (const answer of answers.slice(0, 100)) answer()
     await settle()
-    await empty(lab.alice)
+    await lab.alice.empty()
     await startAgain(lab, lab.alice)
     expect(lab.alice.plugin.inFlight()).toHaveLength(150)
     for (const answer of answers) answer()
@@ -232,7 +221,7 @@ describe("recover: 'from-peer'", () => {
     await fulfilled(lab)
     await lab.alice.restart()
     expect(await lab.balances()).toEqual([-10, 10])
-    await empty(lab.alice)
+    await lab.alice.empty()
     await startAgain(lab, lab.alice)
     await expect(lab.alice.plugin.sendTransfer(lab.payment({ amount: '6' }).transfer)).rejects.toThrow('minimum balance of -15')
   })
@@ -242,7 +231,7 @@ describe("recover: 'from-peer'", () => {
       const lab = await Lab.open({ alice: RECOVERS })
       await fulfilled(lab)
       await lab.prepared({ expiresInMs: 100_000 })
-      await empty(lab.alice)
+      await lab.alice.empty()
       const plugin = lab.alice.make()
       lab.alice.crashAtCommit(moment, ({ puts = [] }) => puts.some(([key]) => key === ':tl:balance:of'))
       void plugin.connect()
@@ -295,7 +284,7 @@ describe("the peer's last claim", () => {
     expect(books.bob.best).toBe(30n)
     books.bob.best = 0n
     books.bob.most = most
-    await empty(lab.bob)
+    await lab.bob.empty()
     await startAgain(lab, lab.bob)
     expect(books.bob.best).toBe(best)
     expect(await lab.balances()).toEqual([-30, 30])
@@ -310,7 +299,7 @@ describe("the peer's last claim", () => {
       await lab.clock.advance(3000)
     }
     await pay('30')
-    await empty(lab.alice)
+    await lab.alice.empty()
     await startAgain(lab, lab.alice)
     expect(books.alice.made).toEqual(['30', '30'])
     await pay('4')
@@ -323,7 +312,7 @@ describe("the peer's last claim", () => {
     await lab.alice.plugin.sendMoney('20')
     for (const side of [lab.bob, lab.alice]) {
       books.bob.best = 0n
-      await empty(side)
+      await side.empty()
       await startAgain(lab, side)
       expect([await settled(lab.alice), await settled(lab.bob), await lab.balances()]).toEqual([['20', '0'], ['0', '20'], [-50, 50]])
       expect(books.bob.best).toBe(side === lab.bob ? 20n : 0n)

@@ -7,6 +7,18 @@ import { openSettling, settled } from '../support/settling.js'
 /** How long the store is waited for. */
 const TIMEOUT_MS = 10_000
 
+/** Alice disconnects, what hangs lands, and she connects again. */
+async function landDisconnected(lab: Lab, release: () => void): Promise<void> {
+  const disconnecting = lab.alice.plugin.disconnect()
+  await lab.clock.advance(6000)
+  await disconnecting
+  release()
+  await lab.clock.advance(2000)
+  const connecting = lab.alice.plugin.connect()
+  await lab.clock.advance(5000)
+  await connecting
+}
+
 describe('a transfer that is sent', () => {
   it('is told to be of unknown outcome, is not offered any more when it lands late, and its hold goes', async () => {
     const lab = await Lab.open()
@@ -63,14 +75,7 @@ describe('a transfer that is sent', () => {
     const sent = watch(lab.alice.plugin.sendTransfer(lab.payment({ expiresInMs: 600_000 }).transfer))
     await lab.clock.advance(TIMEOUT_MS)
     expect(sent.error?.outcome).toBe('unknown')
-    const disconnecting = lab.alice.plugin.disconnect()
-    await lab.clock.advance(6000)
-    await disconnecting
-    release()
-    await lab.clock.advance(2000)
-    const connecting = lab.alice.plugin.connect()
-    await lab.clock.advance(5000)
-    await connecting
+    await landDisconnected(lab, release)
     expect([lab.network.count(asks('prepare', 'alice')), lab.alice.story, lab.held(lab.alice).outgoing]).toEqual([0, ['outgoing_cancel'], 0])
   })
 
@@ -157,14 +162,7 @@ describe('a settlement', () => {
 
   it('is withdrawn at the next connect, where it was disconnected before it landed', async () => {
     const { lab, told, release, sums } = await openUnknown()
-    const disconnecting = lab.alice.plugin.disconnect()
-    await lab.clock.advance(6000)
-    await disconnecting
-    release()
-    await lab.clock.advance(2000)
-    const connecting = lab.alice.plugin.connect()
-    await lab.clock.advance(5000)
-    await connecting
+    await landDisconnected(lab, release)
     await lab.alice.plugin.sendMoney('7')
     expect([told, await sums()]).toEqual([['1', '7'], ['8', '8']])
   })

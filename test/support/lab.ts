@@ -431,6 +431,15 @@ export class Side {
     this.#lab.network.cut()
   }
 
+  /** The process dies, and all of its store is gone. What was there. */
+  async empty(): Promise<Array<[string, string]>> {
+    this.crash()
+    await settle()
+    const entries = await this.disk.list('', { limit: Infinity })
+    await this.disk.commit({ deletes: entries.map(([key]) => key), guards: [] })
+    return entries
+  }
+
   /** Crashes and starts again; waits until the two are connected. */
   async restart(): Promise<void> {
     this.crash()

@@ -17,6 +17,11 @@ export type Answer = SubProtocol[] | { code: string; name: string; message?: str
 /** What the old package answers to a Fulfill that it has seen before. */
 export const OLD_REPEAT: Answer = { code: 'F00', name: 'NotAcceptedError', message: 'TypeError: Cannot read property of undefined' }
 
+const BLANK = { incomingFulfilled: '0', outgoingFulfilled: '0', settledIn: '0', settledOut: '0', incomingHeld: '0', fulfilling: '0', sent: '0', settling: '0' }
+
+/** What a peer of ours has in its books: nothing but those. */
+export const report = (parts: object): object => ({ ...BLANK, ...parts })
+
 export class ScriptedPeer {
   /** All requests but those of authentication, in order. */
   readonly received: RequestPacket[] = []
