@@ -9,14 +9,12 @@ import type { Session } from '../btp/session.js'
 import type { LedgerInfo } from './lpi.js'
 import type { ModuleRunner } from './module.js'
 import type { Settings } from './options.js'
-import type { KnownIdentity } from './sibling-messages.js'
-
-type Role = 'client' | 'server'
+import type { AccountRole, KnownIdentity } from './sibling-messages.js'
 
 export class Identity {
   readonly #settings: Settings
   readonly #module: ModuleRunner | undefined
-  #role: Role | undefined
+  #role: AccountRole | undefined
   #info: LedgerInfo | undefined
   /** It never changes, and is asked for each transfer. */
   #prefix: string | undefined
@@ -58,7 +56,7 @@ export class Identity {
    */
   borrow(known: KnownIdentity): void {
     if (this.#module === undefined) this.learn(known.info)
-    this.#role ??= known.account === `${known.info.prefix}client` ? 'client' : 'server'
+    this.#role ??= known.role
     this.#borrowed = known
     this.#isKnown = true
   }
@@ -88,6 +86,11 @@ export class Identity {
     const news = JSON.stringify(this.#info) !== JSON.stringify(learnt)
     this.#info = learnt
     return news
+  }
+
+  /** What another instance may take over. @throws UnreachableError before the first connect */
+  known(): KnownIdentity {
+    return { ...(this.#role === undefined ? {} : { role: this.#role }), info: this.info(), account: this.account(), peerAccount: this.peerAccount() }
   }
 
   /** A copy, the caller's own. @throws UnreachableError before the first connect */

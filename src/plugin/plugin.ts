@@ -298,7 +298,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     if (this.role !== 'holder' || head === undefined) return {}
     const state = { epoch: head.epoch, head: head.text }
     try {
-      return { ...state, identity: { info: this.getInfo(), account: this.getAccount(), peerAccount: this.getPeerAccount() } }
+      return { ...state, identity: this.#identity.known() }
     } catch (error) {
       this.#log.debug(`what is known cannot be told to others: ${messageOf(error)}`)
       return state

@@ -11,8 +11,13 @@ import type { LedgerInfo } from './lpi.js'
 
 const VERSION = 1
 
+/** Which of the two accounts is one's own. */
+export type AccountRole = 'client' | 'server'
+
 /** Who the two sides are: what a host may ask of an instance that has never talked to the peer. */
 export interface KnownIdentity {
+  /** Once it is decided, where both sides dial and listen. */
+  role?: AccountRole
   info: LedgerInfo
   account: string
   peerAccount: string
@@ -112,8 +117,9 @@ function isMaybe(value: unknown, type: 'number' | 'string'): boolean {
 
 function isIdentity(value: unknown): boolean {
   if (!isObject(value)) return false
-  const { info, account, peerAccount } = value
-  return isObject(info) && typeof info['prefix'] === 'string' && typeof account === 'string' && typeof peerAccount === 'string'
+  const { role, info, account, peerAccount } = value
+  const isKnown = role === undefined || role === 'client' || role === 'server'
+  return isKnown && isObject(info) && typeof info['prefix'] === 'string' && typeof account === 'string' && typeof peerAccount === 'string'
 }
 
 function isErrorRecord(value: unknown): boolean {

@@ -1,5 +1,8 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { MemoryStore } from '../../src/node.js'
+import { LmdbStore, MemoryStore } from '../../src/node.js'
 import type { LedgerPlugin, PluginOptions } from '../../src/node.js'
 import { Cable, PREFIX, SECRET, addressOf, afterTest, freePort, makeClient, makeServer, nextEvent, pay, payment, recordEvents } from '../support/hosts.js'
 
@@ -11,13 +14,20 @@ interface Pair {
 }
 
 /** Two peers that each listen and dial; nobody is connected yet. */
-async function symmetricPair(options: Partial<PluginOptions> = {}): Promise<Pair> {
+async function symmetricPair(): Promise<Pair> {
+  const { options, cables } = await symmetricOptions()
+  const [left, right] = options
+  return { left: makeServer({ ...left, store: new MemoryStore() }), right: makeServer({ ...right, store: new MemoryStore() }), cables }
+}
+
+/** The options of both, but for their stores. */
+async function symmetricOptions(): Promise<{ options: [Partial<PluginOptions>, Partial<PluginOptions>]; cables: Pair['cables'] }> {
   const ports = [await freePort(), await freePort()] as const
   const cables: [Cable, Cable] = [await Cable.lay(() => ports[1]), await Cable.lay(() => ports[0])]
-  const peer = (port: number, cable: Cable): LedgerPlugin => makeServer({
-    listener: { port, host: '127.0.0.1' }, server: addressOf(cable.port), store: new MemoryStore(), minBalance: '-1000000', reconnectMinMs: 1, reconnectMaxMs: 20, ...options
+  const of = (port: number, cable: Cable): Partial<PluginOptions> => ({
+    listener: { port, host: '127.0.0.1' }, server: addressOf(cable.port), minBalance: '-1000000', reconnectMinMs: 1, reconnectMaxMs: 20
   })
-  return { left: peer(ports[0], cables[0]), right: peer(ports[1], cables[1]), cables }
+  return { options: [of(ports[0], cables[0]), of(ports[1], cables[1])], cables }
 }
 
 const isUp = ({ left, right }: Pair): boolean => left.isConnected() && right.isConnected()
@@ -123,6 +133,28 @@ describe('two peers that both listen and dial', () => {
     const { left } = await symmetricPair()
     await left.connect()
     expect([left.getAccount(), left.isConnected()]).toEqual([`${PREFIX}server`, false])
+  })
+
+  it('agree who is the client when on each side a second process took over before the two had ever met', async () => {
+    const { options, cables } = await symmetricOptions()
+    for (const cable of cables) cable.isWhole = false
+    const takenOver = async (mine: Partial<PluginOptions>): Promise<LedgerPlugin> => {
+      const path = mkdtempSync(join(tmpdir(), 'paychan-symmetric-'))
+      afterTest(() => { rmSync(path, { recursive: true, force: true }) })
+      const [first, second] = [1, 2].map(() => makeServer({ ...mine, store: new LmdbStore({ path }) })) as [LedgerPlugin, LedgerPlugin]
+      await first.connect()
+      await second.connect()
+      expect([second.role, second.getAccount()]).toEqual(['standby', `${PREFIX}server`])
+      const holds = nextEvent(second, 'role')
+      await first.disconnect()
+      await holds
+      return second
+    }
+    const pair: Pair = { left: await takenOver(options[0]), right: await takenOver(options[1]), cables }
+    for (const cable of cables) cable.isWhole = true
+    await settled(pair)
+    clientOf(pair)
+    await pay(pair.left, pair.right, '2')
   })
 
   it('one that dials itself by mistake gets no connection', async () => {
