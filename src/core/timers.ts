@@ -12,15 +12,17 @@ export function sleep(clock: Clock, delayMs: number, options?: TimerOptions): Pr
   return new Promise(resolve => { clock.setTimer(delayMs, resolve, options) })
 }
 
-/** Waits for what does not reject, but no longer than that, and keeps a process alive as long. */
+/** Waits, but no longer than that, and keeps a process alive as long. Rejects as what is waited for does. */
 export async function waitAtMost(clock: Clock, limitMs: number, awaited: Promise<unknown>): Promise<'done' | 'overdue'> {
   let cancel: CancelTimer | undefined
   const overdue = new Promise<'overdue'>(resolve => {
     cancel = clock.setTimer(limitMs, () => { resolve('overdue') }, { keepsProcessAlive: true })
   })
-  const outcome = await Promise.race([awaited.then(() => 'done' as const), overdue])
-  cancel?.()
-  return outcome
+  try {
+    return await Promise.race([awaited.then(() => 'done' as const), overdue])
+  } finally {
+    cancel?.()
+  }
 }
 
 /** What fires together. */

@@ -5,7 +5,7 @@
 import { printable, toHex } from '../core/bytes.js'
 import { EmptiedStoreError, InvalidFieldsError, StandbyError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
-import { sleep } from '../core/timers.js'
+import { sleep, waitAtMost } from '../core/timers.js'
 import { Turns } from '../core/turns.js'
 import type { Acceptor } from '../core/transport.js'
 import { PAYCHAN } from '../btp/auth.js'
@@ -185,8 +185,7 @@ export class Lifecycle {
   }
 
   #begin(timeoutMs: number): Deferred<void> {
-    const deadline = this.#parts.environment.clock.now() + timeoutMs
-    return this.#try(attempt => this.#join(attempt, deadline), error => {
+    return this.#try(attempt => this.#join(attempt, timeoutMs), error => {
       // Who was first here has been overtaken by another: that one holds now.
       void this.#shut(error, { stays: this.#parts.tenure !== undefined && error instanceof StandbyError })
     })
@@ -203,13 +202,13 @@ export class Lifecycle {
     return attempt
   }
 
-  async #join(attempt: Deferred<void>, deadline: number): Promise<void> {
+  async #join(attempt: Deferred<void>, timeoutMs: number): Promise<void> {
     if (this.#parts.settings.server !== undefined) await this.#parts.authenticator.checkPresent()
     this.#mustBeCurrent(attempt)
     await this.#parts.tenure?.join()
     this.#mustBeCurrent(attempt)
     if (this.#parts.tenure?.isHeld !== false) {
-      await this.#establish(attempt, deadline)
+      await this.#establish(attempt, timeoutMs)
       return
     }
     await this.#parts.ledger.refresh()
@@ -244,8 +243,8 @@ export class Lifecycle {
     this.#parts.onRole(role)
   }
 
-  /** Without a deadline it is a take-over: nobody waits for it, and it goes on until the peer is there. */
-  async #establish(attempt: Deferred<void>, deadline: number | undefined): Promise<void> {
+  /** Without a time-out it is a take-over: nobody waits for it, and it goes on until the peer is there. */
+  async #establish(attempt: Deferred<void>, timeoutMs: number | undefined): Promise<void> {
     const { server } = this.#parts.settings
     await this.#parts.committer.takeOver()
     // Where that took longer than this attempt, the store is not kept.
@@ -263,9 +262,9 @@ export class Lifecycle {
       this.#mustBeCurrent(attempt)
     }
     // Whoever takes over knows its peer's info from the one before.
-    const needsNoAnswer = this.#parts.acceptor !== undefined || (deadline === undefined && this.#parts.identity.isKnown)
+    const needsNoAnswer = this.#parts.acceptor !== undefined || (timeoutMs === undefined && this.#parts.identity.isKnown)
     if (server !== undefined && needsNoAnswer) link.start()
-    else if (server !== undefined) await this.#dial(link, attempt, deadline ?? Infinity)
+    else if (server !== undefined) await this.#dial(link, attempt, timeoutMs ?? Infinity)
     if (this.#parts.module !== undefined) await this.#connectModule(this.#parts.module)
     this.#mustBeCurrent(attempt)
     if (link.session !== undefined) {
@@ -287,27 +286,31 @@ export class Lifecycle {
     if (this.#attempt !== attempt) throw new UnreachableError('disconnected while connecting')
   }
 
-  /** Dials until authenticated and introduced: a connection that is lost in between is dialled again, until the time is over. */
-  async #dial(link: Link, attempt: Deferred<void>, deadline: number): Promise<void> {
-    const { clock } = this.#parts.environment
-    const leftMs = (): number => Math.max(0, deadline - clock.now())
+  /** Dials until authenticated and introduced. @throws UnreachableError when that takes longer, by timers: the wall clock may jump */
+  async #dial(link: Link, attempt: Deferred<void>, timeoutMs: number): Promise<void> {
+    const introduced = this.#introduce(link, attempt, timeoutMs)
+    if (timeoutMs === Infinity) await introduced
+    else if (await waitAtMost(this.#parts.environment.clock, timeoutMs, introduced) === 'overdue') {
+      throw new UnreachableError(`the peer has not told its info within ${timeoutMs} ms`)
+    }
+  }
+
+  /** A connection that is lost in between is dialled again. */
+  async #introduce(link: Link, attempt: Deferred<void>, timeoutMs: number): Promise<void> {
     for (;;) {
-      await link.connect(leftMs())
+      await link.connect(timeoutMs)
       this.#mustBeCurrent(attempt)
       if (!this.#parts.identity.needsPeer) return
       const { session } = link
       try {
-        const timeoutMs = Math.min(this.#parts.settings.answerTimeoutMs, leftMs())
-        this.#parts.identity.learn(await askInfo(body => link.request(body, { timeoutMs })))
+        this.#parts.identity.learn(await askInfo(body => link.request(body)))
         this.#informedBy = session
         return
       } catch (error) {
-        if (!isTemporary(error) || leftMs() === 0) throw error
+        if (!isTemporary(error)) throw error
       }
       // A peer that is there and cannot tell yet is asked again later (C24).
-      if (link.session === session) {
-        await sleep(clock, Math.min(ASK_AGAIN_MS, leftMs()), { keepsProcessAlive: true })
-      }
+      if (link.session === session) await sleep(this.#parts.environment.clock, ASK_AGAIN_MS, { keepsProcessAlive: true })
     }
   }
 

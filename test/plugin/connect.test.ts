@@ -92,6 +92,19 @@ describe('connect, when it fails', () => {
     expect(connecting).toMatchObject({ state: 'rejected', error: { name: 'UnreachableError' } })
   })
 
+  it.each([['back', 3_600_000], ['forward', -3_600_000]])('C41: a wall clock that is put %s meanwhile changes nothing of when it ends', async (_how, byMs) => {
+    const lab = new Lab({ alice: { options: { prefix: undefined, info: undefined } as never } })
+    await lab.bob.start()
+    lab.network.drop(({ request }) => request?.protocolData[0]?.protocolName === 'info')
+    const connecting = watch(lab.alice.make().connect({ timeout: 12_000 }))
+    await lab.clock.advance(2000)
+    lab.clock.putBack(byMs)
+    await lab.clock.advance(9999)
+    expect(connecting.state).toBe('pending')
+    await lab.clock.advance(1)
+    expect(connecting).toMatchObject({ state: 'rejected', error: { name: 'UnreachableError' } })
+  })
+
   it('C24: a peer that cannot tell its info yet is asked again later, and not at once', async () => {
     const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
     await new Promise(resolve => server.once('listening', resolve))
