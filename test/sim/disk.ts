@@ -17,12 +17,15 @@ export type Writes = ReadonlyArray<readonly [key: string, value: string | undefi
 export type OnDurable = (writes: Writes) => void
 
 const JOURNAL = 'paychan:store:journal'
+const HEAD = 'paychan:head'
+const LEASE = 'paychan:lease'
 
 /** What befalls a call of the store. */
 type Doom = 'none' | 'fails' | 'lands' | 'unknown: lands' | 'unknown: lost' | 'unknown: lands late'
 
 /** A write that the disk has not taken yet. At a death it lands at once or never. */
 interface UnderWay {
+  readonly life: Life
   settle(): void
 }
 
@@ -32,6 +35,9 @@ export abstract class Disk {
   readonly #underWay = new Set<UnderWay>()
   /** How many commits or writes have failed. */
   failures = 0
+  /** Who has taken the store over last, and with which epoch. */
+  owner: Life | undefined
+  #epoch = 0
   /** While it fills up, everything fails until then. */
   #brokenUntil = 0
 
@@ -41,12 +47,27 @@ export abstract class Disk {
   }
 
   /** Whatever is under way when its process dies. */
-  crash(): void {
-    for (const { settle } of [...this.#underWay]) {
+  crash(life: Life): void {
+    for (const one of [...this.#underWay]) {
+      if (one.life !== life) continue
+      this.#underWay.delete(one)
       const lands = this.world.fate.chance(0.5)
-      if (lands) settle()
+      if (lands) one.settle()
     }
-    this.#underWay.clear()
+  }
+
+  /** One process at a time has the store: what changes it carries the epoch of whoever has taken it over last. */
+  protected checkOwner(writes: Writes, life: Life): void {
+    const head = writes.find(([key]) => key === HEAD)?.[1]
+    if (head === undefined) {
+      const others = writes.filter(([key]) => !key.startsWith(LEASE))
+      if (others.length > 0) this.world.violate('I3', `${this.side} writes ${others.map(([key]) => key).join(' ')} as if nobody else could`)
+      return
+    }
+    const { epoch } = JSON.parse(head) as { epoch: number }
+    if (epoch < this.#epoch || (epoch === this.#epoch && life !== this.owner)) this.world.violate('I3', `two processes of ${this.side} write at once`)
+    this.owner = life
+    this.#epoch = epoch
   }
 
   /** What was to land later lands now, if it still may. */
@@ -75,10 +96,12 @@ export abstract class Disk {
   /** Does a write at its time, unless the process dies before. Resolves with what `act` returns. */
   protected async write<T>(life: Life, name: string, act: () => T): Promise<T> {
     const delayMs = this.delayMs()
+    if (life.frozen !== undefined) await life.frozen
     if (!life.survives(`before ${name}`)) return never()
     if (this.world.mutant.acknowledgesEarly === true) return this.#acknowledgeEarly(life, act)
     if (delayMs > 0 && !await this.#wait(life, delayMs, act)) return never()
     const result = act()
+    if (life.frozen !== undefined) await life.frozen
     if (!life.survives(`after ${name}`)) return never()
     return result
   }
@@ -87,6 +110,7 @@ export abstract class Disk {
   #wait(life: Life, delayMs: number, act: () => unknown): Promise<boolean> {
     return new Promise(resolve => {
       const underWay = {
+        life,
         settle: () => {
           act()
           resolve(false)
@@ -110,6 +134,7 @@ export abstract class Disk {
     if (!life.survives('before a read')) return never()
     if (this.isBroken && this.world.fate.chance(0.2)) throw new Error('the disk cannot be read')
     const found = await act()
+    if (life.frozen !== undefined) await life.frozen
     return life.survives('after a read') ? found : never()
   }
 }
@@ -120,7 +145,7 @@ export class OwnDisk extends Disk {
   /** The same, where it can be looked at without waiting. */
   readonly #values = new Map<string, string>()
   readonly #onDurable: OnDurable
-  readonly #late: Batch[] = []
+  readonly #late: Array<{ batch: Batch; life: Life }> = []
 
   constructor(world: World, side: SideName, onDurable: OnDurable) {
     super(world, side)
@@ -129,6 +154,7 @@ export class OwnDisk extends Disk {
 
   store(life: Life): Store {
     return {
+      ...(this.world.odd.shares === this.side ? { shared: this.side } : {}),
       get: key => this.read(life, () => this.#memory.get(key)),
       list: (prefix: string, options?: ListOptions) => this.read(life, () => this.#memory.list(prefix, options)),
       commit: batch => this.#commit(life, batch),
@@ -138,11 +164,11 @@ export class OwnDisk extends Disk {
 
   async #commit(life: Life, batch: Batch): Promise<boolean> {
     const doom = this.#doom()
-    const landed = await this.write(life, 'a commit', () => doom === 'none' || doom === 'unknown: lands' ? this.#land(batch) : false)
+    const landed = await this.write(life, 'a commit', () => doom === 'none' || doom === 'unknown: lands' ? this.#land(batch, life) : false)
     if (doom === 'none') return landed
     this.failures++
     if (doom === 'fails') throw new Error('disk full')
-    if (doom === 'unknown: lands late') this.#late.push(batch)
+    if (doom === 'unknown: lands late') this.#late.push({ batch, life })
     this.world.clock.setTimer(this.world.fate.upTo(3000), () => { void this.landLate() })
     throw new StoreError('the disk does not answer', { outcome: 'unknown' })
   }
@@ -154,8 +180,9 @@ export class OwnDisk extends Disk {
   }
 
   /** Without an await, so that it is all there or nothing at any moment. */
-  #land(batch: Batch): boolean {
-    for (const [key, expected] of batch.guards ?? []) if (this.#values.get(key) !== expected) return false
+  #land(batch: Batch, life: Life): boolean {
+    const isOpen = (key: string): boolean => key === HEAD && this.world.mutant.forgetsOwners === true
+    for (const [key, expected] of batch.guards ?? []) if (!isOpen(key) && this.#values.get(key) !== expected) return false
     const puts = this.#surviving(batch.puts ?? [])
     void this.#memory.commit({ ...batch, puts })
     const writes: Writes = [...puts, ...(batch.deletes ?? []).map(key => [key, undefined] as const)]
@@ -163,6 +190,7 @@ export class OwnDisk extends Disk {
       if (value === undefined) this.#values.delete(key)
       else this.#values.set(key, value)
     }
+    this.checkOwner(writes, life)
     this.world.note(this.side, () => `commit ${writes.map(([key]) => key).join(' ')}`)
     this.#onDurable(writes)
     return true
@@ -174,7 +202,7 @@ export class OwnDisk extends Disk {
   }
 
   override async landLate(): Promise<void> {
-    for (const batch of this.#late.splice(0)) this.#land(batch)
+    for (const { batch, life } of this.#late.splice(0)) this.#land(batch, life)
   }
 
   async contents(): Promise<Map<string, string>> {

@@ -6,7 +6,8 @@ import type { LedgerPlugin } from '../../src/plugin/plugin.js'
 import type { Payment } from './auditor.js'
 import { isHeld } from './books.js'
 import type { Life } from './life.js'
-import type { Host, Shared } from './peer.js'
+import type { Host } from './peer.js'
+import type { Shared } from './side.js'
 import type { SideName, World } from './world.js'
 
 /** The longest time that a payment may be in flight. */

@@ -4,7 +4,8 @@ import type { LedgerPlugin } from '../../src/plugin/plugin.js'
 import type { Payment } from './auditor.js'
 import { lifetime, newPayment } from './host-v1.js'
 import type { Life } from './life.js'
-import type { Host, Shared } from './peer.js'
+import type { Host } from './peer.js'
+import type { Shared } from './side.js'
 import type { SideName } from './world.js'
 
 interface Failure {

@@ -17,6 +17,8 @@ const MOST_SKEW_MS = 1000
 
 export class Life {
   isAlive = true
+  /** No other has it. */
+  readonly name: string
   #skewMs: number
   /** How far its clock was put back, all told. */
   putBackMs = 0
@@ -25,11 +27,14 @@ export class Life {
   readonly #onDeath: () => void
   readonly #cancels = new Set<() => void>()
   readonly #isFirst: boolean
+  /** While it is frozen: what it will do when it goes on, in this order. */
+  #waiting: Array<() => void> | undefined
   /** How many more points it survives. */
   #left: number
 
   constructor(world: World, side: SideName, options: { isFirst: boolean; points: number; skewMs: number; onDeath: () => void }) {
     this.#world = world
+    this.name = `process ${world.lives++}`
     this.#side = side
     this.#isFirst = options.isFirst
     this.#left = options.points
@@ -65,6 +70,8 @@ export class Life {
   end(): void {
     if (!this.isAlive) return
     this.isAlive = false
+    this.#world.dead.add(this.name)
+    this.#waiting?.splice(0)
     for (const cancel of this.#cancels) cancel()
     this.#onDeath()
   }
@@ -93,6 +100,36 @@ export class Life {
     this.putBackMs += byMs
   }
 
+  /** The whole process stands still, as a machine that sleeps or one that swaps: nothing goes in or out, no timer fires. Then it goes on. */
+  freeze(forMs: number): void {
+    if (!this.isAlive || this.#waiting !== undefined) return
+    this.#world.count('frozen process')
+    this.#world.note(this.#side, () => `stands still for ${forMs} ms`)
+    this.#waiting = []
+    this.#world.clock.setTimer(forMs, () => { this.#goOn() })
+  }
+
+  #goOn(): void {
+    const next = this.#waiting?.shift()
+    if (next === undefined) {
+      this.#waiting = undefined
+      return
+    }
+    next()
+    this.#world.clock.setTimer(0, () => { this.#goOn() })
+  }
+
+  /** Whatever crosses the bounds of the process: at once, or when it goes on. */
+  whenAwake(act: () => void): void {
+    if (this.#waiting === undefined) act()
+    else if (this.isAlive) this.#waiting.push(act)
+  }
+
+  /** As `whenAwake`; nothing to wait for where it does not stand still. */
+  get frozen(): Promise<void> | undefined {
+    return this.#waiting === undefined ? undefined : new Promise(resolve => { this.whenAwake(resolve) })
+  }
+
   get clock(): Clock {
     return {
       now: () => this.now,
@@ -104,14 +141,18 @@ export class Life {
   }
 
   #setTimer(delayMs: number, action: () => void): () => void {
+    let isStopped = false
     const cancel = this.#world.clock.setTimer(delayMs, () => {
       this.#cancels.delete(cancel)
-      if (!this.survives('before a timer')) return
-      action()
-      this.survives('after a timer')
+      this.whenAwake(() => {
+        if (isStopped || !this.survives('before a timer')) return
+        action()
+        this.survives('after a timer')
+      })
     })
     this.#cancels.add(cancel)
     return () => {
+      isStopped = true
       this.#cancels.delete(cancel)
       cancel()
     }

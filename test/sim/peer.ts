@@ -1,42 +1,23 @@
 /**
- * One of the two: a host with its plugin and its disk, through all its lives. What the host does with payments is in host-v1.ts and
- * host-v2.ts.
+ * A process of one of the two sides: a host with its plugin, through all its lives over one disk. What the host does with payments is in
+ * host-v1.ts and host-v2.ts.
  */
 import { InvalidFieldsError } from '../../src/core/errors.js'
+import type { Role } from '../../src/plugin/account.js'
 import type { Environment } from '../../src/plugin/environment.js'
+import { Lease } from '../../src/plugin/lease.js'
 import { pluginsFor } from '../../src/plugin/make-plugin.js'
-import type { AnyModule } from '../../src/plugin/module.js'
-import type { PluginOptions } from '../../src/plugin/options.js'
 import type { LedgerPlugin } from '../../src/plugin/plugin.js'
 import { wrapKeyValueStore } from '../../src/store/key-value.js'
 import { MemoryStore } from '../../src/store/memory.js'
 import { MemoryLog } from '../support/memory-log.js'
 import { countingRandom } from '../support/peers.js'
-import type { Auditor, Observed } from './auditor.js'
 import { OwnDisk, PlainDisk } from './disk.js'
 import { Life } from './life.js'
+import type { Side } from './side.js'
 import { otherSide } from './world.js'
-import type { SideName, World } from './world.js'
-import type { Wires } from './wires.js'
 
 const SECRET = 'secret'
-export const GRACE_MS = 500
-
-export interface PeerSetup {
-  readonly isV2: boolean
-  readonly hasPlainStore: boolean
-  readonly limits: { readonly maximum: number; readonly minimum: number }
-  readonly options: Partial<PluginOptions>
-  readonly makeModule: (() => AnyModule) | undefined
-  /** How far a clock of this side may be off. */
-  readonly skewMs: number
-}
-
-export interface Shared {
-  readonly world: World
-  readonly wires: Wires
-  readonly auditor: Auditor
-}
 
 /** What a host does with a plugin. */
 export interface Host {
@@ -58,58 +39,49 @@ class QuietLog extends MemoryLog {
 
 const SILENCE = new QuietLog()
 
-export class Peer implements Observed {
-  readonly name: SideName
-  readonly disk: OwnDisk | PlainDisk
-  readonly graceMs: number
-  readonly limits: { maximum: number; minimum: number }
-  era: object = {}
-  readonly #shared: Shared
-  readonly #setup: PeerSetup
-  readonly #host: Host
+export class Peer {
+  readonly #side: Side
+  readonly #number: number
   readonly #random: ReturnType<typeof countingRandom>
   #life: Life | undefined
   #plugin: LedgerPlugin | undefined
   #isStopped = false
 
-  constructor(name: SideName, shared: Shared, setup: PeerSetup, host: Host) {
-    this.name = name
-    this.#shared = shared
-    this.#setup = setup
-    this.#host = host
-    this.limits = setup.limits
-    this.graceMs = setup.isV2 ? 0 : GRACE_MS
-    const { world, auditor } = shared
-    const onDurable = auditor.durable.bind(auditor, name)
-    // Hosts of LPI v2 put what is theirs right before each key, so the plugin puts a separator there.
-    this.disk = setup.hasPlainStore ? new PlainDisk(world, name, setup.isV2 ? ':' : '', onDurable) : new OwnDisk(world, name, onDurable)
-    this.#random = countingRandom(world.seed + name.charCodeAt(0))
-    auditor.observed[name] = this
+  /** `number` tells those of one side apart. */
+  constructor(side: Side, number: number) {
+    this.#side = side
+    this.#number = number
+    this.#random = countingRandom(side.shared.world.seed + side.name.charCodeAt(0) + 1000 * number)
   }
 
   get now(): number {
     return this.#life?.now ?? 0
   }
 
-  get putBackMs(): number {
-    return this.#life?.putBackMs ?? 0
-  }
-
-  get storeFailures(): number {
-    return this.disk.failures
-  }
-
   get isRunning(): boolean {
     return this.#life?.isAlive === true && !this.#isStopped
   }
 
+  /** Whether it trades, and not the other one of its side. */
+  get isHolder(): boolean {
+    return this.#isA('holder')
+  }
+
+  get isStandby(): boolean {
+    return this.#isA('standby')
+  }
+
+  #isA(role: Role): boolean {
+    return this.#life?.isAlive === true && this.#plugin?.role === role
+  }
+
   get plugin(): LedgerPlugin {
-    if (this.#plugin === undefined) throw new TypeError(`${this.name} has no plugin`)
+    if (this.#plugin === undefined) throw new TypeError(`${this.#side.name} has no plugin`)
     return this.#plugin
   }
 
   get life(): Life {
-    if (this.#life === undefined) throw new TypeError(`${this.name} does not live`)
+    if (this.#life === undefined) throw new TypeError(`${this.#side.name} does not live`)
     return this.#life
   }
 
@@ -117,55 +89,67 @@ export class Peer implements Observed {
 
   /** A new process over the same disk; it connects, and is started again whenever it dies. */
   start(): void {
-    const { world, wires } = this.#shared
+    const { name, disk, host, setup, shared: { world, wires } } = this.#side
     const { fate } = world
-    const skews = this.#setup.skewMs > 0 && world.strikes('skewed clock', 0.9)
-    const life: Life = new Life(world, this.name, {
+    // Two processes of one side have one clock: the auditor asks but for one.
+    const skews = setup.skewMs > 0 && !this.#side.isDouble && world.strikes('skewed clock', 0.9)
+    const life: Life = new Life(world, name, {
       isFirst: this.#life === undefined,
       points: this.#pointsToLive(),
-      skewMs: skews ? fate.upTo(2 * this.#setup.skewMs) - this.#setup.skewMs : 0,
+      skewMs: skews ? fate.upTo(2 * setup.skewMs) - setup.skewMs : 0,
       onDeath: () => {
-        this.disk.crash()
-        wires.died(this.name)
+        disk.crash(life)
+        wires.died(name)
+        this.#side.beginEra()
         world.clock.setTimer(20 + fate.upTo(world.isFaulty ? 1500 : 100), () => { if (this.#life === life) this.start() })
       }
     })
-    world.note(this.name, () => `starts, its clock off by ${life.skewMs} ms`)
+    world.note(name, () => `${this.#side.isDouble ? `${this.#number + 1} ` : ''}starts, its clock off by ${life.skewMs} ms`)
     this.#life = life
     this.#isStopped = false
     const plugin = this.#plugin = this.#make(life)
-    this.#host.meet(plugin, life)
+    host.meet(plugin, life)
+    if (this.#side.isDouble) plugin.on('role', role => { this.#roleChanged(role, plugin, life) })
     this.#connect(plugin, life)
   }
 
   #pointsToLive(): number {
-    const { killAt, fate } = this.#shared.world
-    if (killAt !== undefined) return this.#life === undefined && killAt.side === this.name ? killAt.point : Infinity
+    const { name, shared: { world: { killAt, fate } } } = this.#side
+    if (killAt !== undefined) return this.#life === undefined && killAt.side === name ? killAt.point : Infinity
     return fate.chance(0.75) ? 1 + fate.upTo(fate.chance(0.3) ? 60 : 400) : Infinity
   }
 
   #connect(plugin: LedgerPlugin, life: Life): void {
-    this.era = {}
+    this.#side.beginEra()
     plugin.connect({ timeout: Infinity }).then(() => {
       if (!life.isAlive) return
       // Until here a disconnect may have been at work still.
-      this.era = {}
-      this.#host.connected(plugin, life)
+      this.#side.beginEra()
+      this.#side.host.connected(plugin, life)
     }, (error: unknown) => {
       // A host that cannot connect ends, and is started again.
-      this.#shared.world.note(this.name, () => `cannot connect: ${String(error)}`)
+      this.#side.shared.world.note(this.#side.name, () => `cannot connect: ${String(error)}`)
       if (!this.#isStopped) life.end()
     })
   }
 
+  #roleChanged(role: Role, plugin: LedgerPlugin, life: Life): void {
+    const { name, host, shared: { world } } = this.#side
+    if (!life.isAlive) return
+    world.note(name, () => `${this.#number + 1} is ${role}`)
+    this.#side.beginEra()
+    // What the one before has in flight is this one's now.
+    if (role === 'holder') host.connected(plugin, life)
+  }
+
   /** Disconnects, and connects again some time later. */
   stop(): void {
-    const { world } = this.#shared
+    const { world } = this.#side.shared
     const [life, plugin] = [this.#life, this.#plugin]
     if (!this.isRunning || life === undefined || plugin === undefined) return
     world.count('disconnect')
     this.#isStopped = true
-    this.era = {}
+    this.#side.beginEra()
     plugin.disconnect({ drainMs: world.fate.pick([0, 0, 500]) }).catch(() => undefined)
     world.clock.setTimer(world.fate.upTo(1500), () => {
       if (this.#life !== life || !life.isAlive) return
@@ -175,22 +159,21 @@ export class Peer implements Observed {
   }
 
   #make(life: Life): LedgerPlugin {
-    const { world, wires } = this.#shared
-    const { isV2, limits, options, makeModule } = this.#setup
-    const { isSymmetric } = world.odd
+    const { name, disk, limits, setup: { isV2, options, makeModule }, shared: { world, wires } } = this.#side
+    const { isSymmetric, isOneMachine } = world.odd
     const environment: Environment = {
       clock: life.clock,
       random: this.#random,
-      dial: wires.dial(this.name, life),
+      dial: wires.dial(name, life),
       debugLogger: () => SILENCE,
       hostLogger: () => SILENCE,
       adoptSocket: () => { throw new InvalidFieldsError('there are no sockets here') },
       wrapKeyValueStore,
-      memoryStore: () => new MemoryStore()
+      memoryStore: () => new MemoryStore(),
+      lease: leaseOptions => new Lease(leaseOptions, isOneMachine ? { own: life.name, isGone: other => world.dead.has(other) } : undefined)
     }
     const plugins = pluginsFor(environment)
     const Plugin = makeModule === undefined ? plugins.PaychanPlugin : plugins.makePaymentChannelPlugin(makeModule())
-    const { disk } = this
     const plain = disk instanceof PlainDisk ? disk.store(life) : undefined
     const store = disk instanceof OwnDisk ? { store: disk.store(life) } : plain === undefined || isV2 ? {} : { _store: plain }
     return new Plugin({
@@ -204,8 +187,8 @@ export class Peer implements Observed {
       reconnectMinMs: 50,
       reconnectMaxMs: 800,
       ...(world.mutant.hurries === true ? { graceMs: 0 } : {}),
-      ...(this.name === 'alice' || isSymmetric ? { server: `btp+ws://:${SECRET}@${otherSide(this.name)}` } : {}),
-      ...(this.name === 'bob' || isSymmetric ? { listener: wires.acceptor(this.name, life), incomingSecret: SECRET } : {}),
+      ...(name === 'alice' || isSymmetric ? { server: `btp+ws://:${SECRET}@${otherSide(name)}` } : {}),
+      ...(name === 'bob' || isSymmetric ? { listener: wires.acceptor(name, life), incomingSecret: SECRET } : {}),
       ...options
     }, isV2 ? { ...(plain === undefined ? {} : { store: plain }) } : undefined)
   }
@@ -213,7 +196,7 @@ export class Peer implements Observed {
   // ---- workload
 
   send(): void {
-    if (this.isRunning && this.#life !== undefined && this.plugin.isConnected()) this.#host.send(this.plugin, this.#life)
+    if (this.isRunning && this.#life?.frozen === undefined && this.#life !== undefined && this.plugin.isConnected()) this.#side.host.send(this.plugin, this.#life)
   }
 
   /** The run is over, for good. */

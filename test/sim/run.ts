@@ -12,9 +12,9 @@ import type { Payment } from './auditor.js'
 import { isCounted, isHeld } from './books.js'
 import { HostV1 } from './host-v1.js'
 import { HostV2 } from './host-v2.js'
-import type { Life } from './life.js'
-import { Peer } from './peer.js'
-import type { PeerSetup, Shared } from './peer.js'
+import type { Peer } from './peer.js'
+import { Side } from './side.js'
+import type { Shared, SideSetup } from './side.js'
 import { Wires } from './wires.js'
 import { World, otherSide } from './world.js'
 import type { Fault, RunOptions, SideName } from './world.js'
@@ -27,6 +27,8 @@ const SHORT_PLAY_MS = 1000
 const FINAL_WITHIN_MS = 120_000
 const WITHHELD_MS = 3_600_000
 const STEP_MS = 250
+/** The lease. */
+const TAKEN_OVER_WITHIN_MS = 3000
 /** The furthest that a clock is put back: what expires by it waits for so much longer. */
 const MOST_BACK_MS = 30_000
 
@@ -75,7 +77,7 @@ class Run {
   readonly #world: World
   readonly #auditor: Auditor
   readonly #wires: Wires
-  readonly #peers: Record<SideName, Peer>
+  readonly #sides: Record<SideName, Side>
   readonly #hosts: Record<SideName, HostV1 | HostV2>
   readonly #isV2: boolean
   #finalAfterMs = 0
@@ -98,9 +100,10 @@ class Run {
     const skewMs = chance(0.3) ? 600 : 0
     // Drawn by none of the choices, so that those stay what they were.
     const keepsPackets = seed % 3 === 0
-    const setup = (side: SideName): PeerSetup => ({
+    const setup = (side: SideName): SideSetup => ({
       isV2,
-      hasPlainStore: chance(0.4),
+      // A plain one has no lease.
+      hasPlainStore: chance(0.4) && world.odd.shares !== side,
       limits: { maximum: pick([60, 120, 200]), minimum: -pick([60, 120, 200]) },
       skewMs,
       makeModule: hasClaims ? () => moduleFor(world) : undefined,
@@ -113,26 +116,27 @@ class Run {
     })
     const host = (side: SideName): HostV1 | HostV2 => isV2 ? new HostV2(side, shared, isTrusting || (hasClaims && !isAutomatic)) : new HostV1(side, shared)
     this.#hosts = { alice: host('alice'), bob: host('bob') }
-    this.#peers = { alice: new Peer('alice', shared, setup('alice'), this.#hosts.alice), bob: new Peer('bob', shared, setup('bob'), this.#hosts.bob) }
+    this.#sides = { alice: new Side('alice', shared, setup('alice'), this.#hosts.alice), bob: new Side('bob', shared, setup('bob'), this.#hosts.bob) }
   }
 
   // ---- under faults
 
   async play(): Promise<void> {
     const { choice, fate, clock, odd, killAt } = this.#world
-    this.#peers.bob.start()
-    this.#peers.alice.start()
+    this.#sides.bob.start()
+    this.#sides.alice.start()
     if (killAt !== undefined) {
-      for (const side of SIDES) clock.setTimer(300, () => { this.#peers[side].send() })
+      for (const side of SIDES) clock.setTimer(300, () => { this.#sides[side].peer.send() })
       await clock.advance(SHORT_PLAY_MS)
       return
     }
     for (let n = 8 + choice.upTo(14); n > 0; n--) {
-      const peer = this.#peers[choice.pick(SIDES)]
-      clock.setTimer(choice.upTo(PLAY_MS), () => { this.#sendSome(peer) })
+      const side = this.#sides[choice.pick(SIDES)]
+      clock.setTimer(choice.upTo(PLAY_MS), () => { this.#sendSome(side.peer) })
     }
     for (let n = fate.upTo(6); n > 0; n--) clock.setTimer(fate.upTo(PLAY_MS), () => { this.#strike() })
-    if (odd.putsBack) clock.setTimer(fate.upTo(PLAY_MS), () => { this.#jump(this.#peers[fate.pick(SIDES)].life) })
+    if (odd.shares !== undefined) this.#strikeHolder(this.#sides[odd.shares])
+    if (odd.putsBack) clock.setTimer(fate.upTo(PLAY_MS), () => { this.#jump(this.#sides[fate.pick(SIDES)]) })
     await clock.advance(PLAY_MS)
   }
 
@@ -143,7 +147,7 @@ class Run {
 
   #strike(): void {
     const { fate, clock } = this.#world
-    const peer = this.#peers[fate.pick(SIDES)]
+    const side = this.#sides[fate.pick(SIDES)]
     switch (fate.upTo(7)) {
       case 0:
       case 1: this.#world.count('cut'); this.#wires.cut(); break
@@ -154,14 +158,27 @@ class Run {
         this.#wires.cut()
         clock.setTimer(fate.upTo(2500), () => { this.#wires.isUp = true })
         break
-      case 4: this.#world.count('failed store'); peer.disk.breakFor(fate.upTo(1500)); break
-      case 5: this.#jump(peer.life); break
-      default: peer.stop()
+      case 4: this.#world.count('failed store'); side.disk.breakFor(fate.upTo(1500)); break
+      case 5: this.#jump(side); break
+      default: side.peer.stop()
     }
   }
 
-  #jump(life: Life): void {
+  /** Whoever trades dies or stands still, while the other one waits. */
+  #strikeHolder(side: Side): void {
+    const { fate, clock } = this.#world
+    for (let n = 1 + fate.upTo(2); n > 0; n--) {
+      const afterMs = 1000 + fate.upTo(PLAY_MS - 1000)
+      clock.setTimer(afterMs, () => {
+        if (fate.chance(0.3)) side.life.kill()
+        else side.life.freeze(Math.min(500 + fate.upTo(5000), PLAY_MS - afterMs))
+      })
+    }
+  }
+
+  #jump({ life, isDouble }: Side): void {
     const { fate, odd } = this.#world
+    if (isDouble) return
     if (odd.putsBack && fate.chance(0.7)) life.putBack(1 + fate.upTo(fate.chance(0.3) ? MOST_BACK_MS : 4000))
     else life.jump(1 + fate.upTo(4000))
   }
@@ -172,7 +189,7 @@ class Run {
     this.#world.isFaulty = false
     this.#world.note('', () => 'the faults stop')
     this.#wires.isUp = true
-    for (const side of SIDES) await this.#peers[side].disk.landLate()
+    for (const side of SIDES) await this.#sides[side].disk.landLate()
     this.#finalAfterMs = await this.#untilNothing(() => this.#unfinished())
   }
 
@@ -187,11 +204,23 @@ class Run {
   }
 
   #unfinished(options?: { isSettled: boolean }): string[] {
-    const away = SIDES.filter(side => !this.#peers[side].isRunning || !this.#peers[side].plugin.isConnected()).map(side => `${side} is not connected`)
+    const away = SIDES.filter(side => !this.#sides[side].peer.isRunning || !this.#sides[side].plugin.isConnected()).map(side => `${side} is not connected`)
     // A store that was slow to the end may not have told its plugin yet.
-    const busy = SIDES.filter(side => this.#peers[side].plugin.inFlight().length > 0).map(side => `${side}'s plugin has something in flight`)
+    const busy = SIDES.filter(side => this.#sides[side].plugin.inFlight().length > 0).map(side => `${side}'s plugin has something in flight`)
     const { open } = this.#wires
     return [...away, ...busy, ...(open > 1 ? [`there are ${open} connections`] : []), ...this.#auditor.unfinished(options)]
+  }
+
+  /** Where two processes share a store, whoever waits has it within the lease when the other one goes, and everything goes on. */
+  async succeed(): Promise<void> {
+    const { odd, violations, clock } = this.#world
+    if (odd.shares === undefined || violations.length > 0) return
+    const side = this.#sides[odd.shares]
+    await this.#untilNothing(() => side.hasStandby ? [] : [`nobody stands by for ${side.name}`])
+    side.loseHolder()
+    await clock.advance(TAKEN_OVER_WITHIN_MS)
+    if (!side.peer.isHolder) this.#world.violate('I8', `nobody has taken over from ${side.name} within ${TAKEN_OVER_WITHIN_MS} ms`)
+    await this.#untilNothing(() => this.#unfinished())
   }
 
   /** Where both dial, they do so at once when their connection is lost: one of the two is kept, the same one by both, and stays. */
@@ -228,11 +257,10 @@ class Run {
 
   #payOne(side: SideName): Payment | undefined {
     const [from, to] = [this.#auditor.books[side], this.#auditor.books[otherSide(side)]]
-    const { plugin } = this.#peers[side]
+    const { peer: { plugin, life } } = this.#sides[side]
     const position = (books: typeof from): number => books.balance + books.settledOut - books.settledIn
-    const hasRoom = position(from) - 1 >= this.#peers[side].limits.minimum && position(to) + 1 <= this.#peers[otherSide(side)].limits.maximum
+    const hasRoom = position(from) - 1 >= this.#sides[side].limits.minimum && position(to) + 1 <= this.#sides[otherSide(side)].limits.maximum
     const host = this.#hosts[side]
-    const life = this.#peers[side].life
     if (host instanceof HostV1) return host.send(plugin, life, hasRoom ? 1 : 0, 10_000)
     return hasRoom && !this.#isUnsecured(side) ? host.pay(plugin, life, 1, 10_000) : undefined
   }
@@ -245,11 +273,11 @@ class Run {
   async check(): Promise<void> {
     if (this.#world.violations.length > 0) return
     this.#auditor.checkEnd()
-    const [own, peers] = [this.#peers.alice.plugin.getAccount(), this.#peers.bob.plugin.getPeerAccount()]
+    const [own, peers] = [this.#sides.alice.plugin.getAccount(), this.#sides.bob.plugin.getPeerAccount()]
     if (own !== peers) this.#world.violate('I1', `alice says that she is ${own}, bob says that she is ${peers}`)
     for (const side of SIDES) {
       const books = this.#auditor.books[side]
-      const { plugin, disk } = this.#peers[side]
+      const { plugin, disk } = this.#sides[side]
       const balance = await plugin.getBalance()
       if (Number(balance) !== books.balance) this.#world.violate('I2', `${side}'s plugin says ${balance}, its transfers make ${books.balance}`)
       const contents = await disk.contents()
@@ -259,7 +287,7 @@ class Run {
   }
 
   end(): void {
-    for (const side of SIDES) this.#peers[side].retire()
+    for (const side of SIDES) this.#sides[side].retire()
   }
 
   get result(): Result {
@@ -291,6 +319,7 @@ export async function run(seed: number, options: RunOptions = {}): Promise<Resul
   const one = new Run(seed, options)
   await one.play()
   await one.heal()
+  await one.succeed()
   await one.reconnect()
   await one.payOnceMore()
   await one.check()

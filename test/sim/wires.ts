@@ -51,6 +51,10 @@ class End implements Connection {
   }
 
   send(frame: Uint8Array): void {
+    this.life.whenAwake(() => { this.#send(frame) })
+  }
+
+  #send(frame: Uint8Array): void {
     if (this.#isClosing || !this.life.survives('before a frame is sent')) return
     this.wire.watcher.sent(this.side, this.wire.number, frame)
     this.#carry({ kind: 'frame', frame: frame.slice() })
@@ -58,6 +62,10 @@ class End implements Connection {
   }
 
   close(): void {
+    this.life.whenAwake(() => { this.#close() })
+  }
+
+  #close(): void {
     if (this.#isClosing || !this.life.isAlive) return
     this.#carry({ kind: 'close' })
     this.#isClosing = true
@@ -80,7 +88,7 @@ class End implements Connection {
   /** This end is told, some time later, that the connection is lost. What arrives before that still counts. */
   lost(reason: string, delayMs: number): void {
     if (delayMs === 0) this.#end(reason)
-    else this.wire.world.clock.setTimer(delayMs, () => { this.#end(reason) })
+    else this.wire.world.clock.setTimer(delayMs, () => { this.life.whenAwake(() => { this.#end(reason) }) })
   }
 
   #carry(parcel: Parcel): void {
@@ -88,7 +96,8 @@ class End implements Connection {
     if (parcel.kind === 'frame' && world.strikes('drop', 0.004)) return
     const delayMs = this.wire.delayMs + (world.isFaulty ? world.fate.upTo(10) : 0) + (world.strikes('late frame', 0.01) ? world.fate.upTo(3000) : 0)
     this.#lastAt = Math.max(this.#lastAt, world.clock.now() + delayMs)
-    world.clock.setTimer(this.#lastAt - world.clock.now(), () => { if (!this.wire.isFrozen) this.wire.far(this).#take(parcel) })
+    const far = this.wire.far(this)
+    world.clock.setTimer(this.#lastAt - world.clock.now(), () => { if (!this.wire.isFrozen) far.life.whenAwake(() => { far.#take(parcel) }) })
   }
 
   #take(parcel: Parcel): void {
@@ -220,7 +229,7 @@ export class Wires {
       const wire = new Wire(this.#world, this.#watcher, ++this.#count, side, side === 'alice' ? { alice: life, bob: door.life } : { alice: door.life, bob: life }, this.#canPing)
       this.#wires = [...this.#wires.filter(one => !one.isOver), wire]
       this.#world.note('', () => `wire ${wire.number} is up`)
-      door.onConnection(wire.endOf(otherSide(side)))
+      door.life.whenAwake(() => { door.onConnection(wire.endOf(otherSide(side))) })
       return wire.endOf(side)
     }
   }

@@ -12,7 +12,7 @@ export const otherSide = (side: SideName): SideName => side === 'alice' ? 'bob' 
 
 /** What strikes, as the figures name it. */
 export const FAULTS = [
-  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'clock jump', 'clock put back', 'disconnect', 'slow module', 'failed module'
+  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'clock jump', 'clock put back', 'frozen process', 'disconnect', 'slow module', 'failed module'
 ] as const
 export type Fault = (typeof FAULTS)[number]
 
@@ -30,6 +30,8 @@ export interface Mutant {
   believesClaims?: boolean
   /** The plugin gives its peer no grace. */
   hurries?: boolean
+  /** A store takes what any process writes, whoever has taken it over. */
+  forgetsOwners?: boolean
 }
 
 /** What is out of the ordinary in a world. */
@@ -38,14 +40,23 @@ export interface Oddities {
   readonly putsBack: boolean
   /** Both listen and both dial: of their connections one carries the traffic. */
   readonly isSymmetric: boolean
+  /** Whose store two processes share: one of them trades, the other stands by. */
+  readonly shares: SideName | undefined
+  /** Whether those two run on one machine, where it can be told that a process is gone. */
+  readonly isOneMachine: boolean
 }
 
-const ORDINARY: Oddities = { putsBack: false, isSymmetric: false }
+const ORDINARY: Oddities = { putsBack: false, isSymmetric: false, shares: undefined, isOneMachine: false }
 
 /** Each for a share of the seeds, and drawn by none of the other choices, so that those stay what they were. */
 function odditiesOf(seed: number): Oddities {
-  const { chance } = chooser(Math.imul(seed, 0x85ebca6b) ^ 0x27d4eb2f)
-  return { putsBack: chance(0.2), isSymmetric: chance(0.2) }
+  const { chance, pick } = chooser(Math.imul(seed, 0x85ebca6b) ^ 0x27d4eb2f)
+  return {
+    putsBack: chance(0.2),
+    isSymmetric: chance(0.2),
+    shares: chance(0.15) ? pick(['alice', 'bob']) : undefined,
+    isOneMachine: chance(0.5)
+  }
 }
 
 /** Takes the lines of a trace. */
@@ -80,6 +91,9 @@ export class World {
   readonly killAt: KillAt | undefined
   /** How many points each has passed in its first life, while faults may strike. */
   readonly points: Record<SideName, number> = { alice: 0, bob: 0 }
+  /** How many processes there were, and the names of those that are gone. */
+  lives = 0
+  readonly dead = new Set<string>()
   /** Whether faults may strike still. */
   isFaulty = true
   readonly #trace: Trace | undefined

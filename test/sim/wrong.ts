@@ -3,6 +3,8 @@
  * given, or in what no small patch of the sources can be; deliberate bugs of the sources are in test/mutants.
  */
 import { DataIncoming } from '../../src/plugin/data-incoming.js'
+import { Identity } from '../../src/plugin/identity.js'
+import { Lifecycle } from '../../src/plugin/lifecycle.js'
 import { Outgoing } from '../../src/plugin/outgoing.js'
 import type { Mutant } from './world.js'
 
@@ -28,6 +30,19 @@ export const WRONG: readonly Wrong[] = [
   { name: 'a peer that takes twice what its host allows', rules: ['I5'], mutant: { exceedsLimits: true } },
   { name: 'a module that believes every claim', rules: ['I6'], mutant: { believesClaims: true } },
   { name: 'a sender that gives no grace', rules: ['I4'], mutant: { hurries: true } },
+  { name: 'a store that does not keep out whom another process has robbed', rules: ['I3'], mutant: { forgetsOwners: true } },
+  {
+    name: 'a process that waits for ever to take over',
+    rules: ['I8'],
+    patch: () => replace(Lifecycle.prototype, 'succeed', original => function (this: Lifecycle): void {
+      if (this.role !== 'standby') original.call(this)
+    })
+  },
+  {
+    name: 'two peers that each take themselves for the server',
+    rules: ['I1'],
+    patch: () => replace(Identity.prototype, 'meet', () => () => undefined)
+  },
   {
     name: 'a sender that answers a Fulfill before it is stored',
     rules: ['I7'],
