@@ -3,10 +3,10 @@
  * minified file may therefore shorten. Minifiers leave the names of properties alone, since they cannot know who else uses them; the compiler
  * can.
  *
- * A name is internal when nothing but methods, accessors and properties with functions or such objects of `src` are declared under it, it is
- * in no literal of theirs, and neither in our public types nor in any others that the program knows: those of the language, of browsers, of
- * Node and of the packages. Properties with data are left alone, as they may go to a store or over the wire; functions, and objects that have
- * some, cannot.
+ * A name is internal when nothing but methods, accessors, properties with functions or objects that have some, and what else such objects have
+ * is declared under it in `src`, it is in no literal of theirs, and neither in our public types nor in any others that the program knows: those
+ * of the language, of browsers, of Node and of the packages. Other properties are left alone, as they may go to a store or over the wire;
+ * functions, and objects that have some, cannot.
  */
 import ts from 'typescript'
 
@@ -28,11 +28,18 @@ export function internalMethods(publicTypes) {
     const isDeclaredHere = type.symbol?.declarations?.some(one => !one.getSourceFile().isDeclarationFile) === true
     return isDeclaredHere && type.getProperties().some(property => checker.getTypeOfSymbol(property).getCallSignatures().length > 0)
   }
+  const hasFunctions = declaration => checker.getTypeAtLocation(declaration).getProperties().some(property => checker.getTypeOfSymbol(property).getCallSignatures().length > 0)
+  /** Whether what an object has under a name is declared in an object type of ours that has functions, and nowhere else. */
+  const isOfObject = node => {
+    if (!ts.isObjectLiteralExpression(node.parent)) return hasFunctions(node.parent)
+    const declarations = checker.getContextualType(node.parent)?.getProperty(node.name.text)?.declarations ?? []
+    return declarations.length > 0 && declarations.every(one => !ts.isObjectLiteralExpression(one.parent) && !one.getSourceFile().isDeclarationFile && hasFunctions(one.parent))
+  }
   const methods = new Set()
   const others = new Set(publicTypes.replaceAll(/\/\*.*?\*\//gs, '').match(/[\w$]+/g))
   const visit = (node, isOurs) => {
     const name = node.name !== undefined && isIdentifier(node.name) ? node.name.text : undefined
-    if (isOurs && (METHODS.includes(node.kind) || (DATA.includes(node.kind) && (isCallable(node) || hasMethods(node))))) methods.add(name)
+    if (isOurs && (METHODS.includes(node.kind) || (DATA.includes(node.kind) && (isCallable(node) || hasMethods(node) || isOfObject(node))))) methods.add(name)
     else if (isOurs ? DATA.includes(node.kind) : node.kind !== SyntaxKind.Parameter) others.add(name)
     if (isStringLiteralLike(node)) others.add(node.text)
     ts.forEachChild(node, child => { visit(child, isOurs) })

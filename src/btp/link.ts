@@ -274,6 +274,7 @@ export class Link implements Host {
   #up(session: Session): void {
     if (this.#stopping !== undefined) return
     this.#current = session
+    for (const other of this.#sessions) if (hasOtherBooks(other, session)) other.terminate('the peer has other books now')
     this.#upSince = this.#options.clock.now()
     if (this.#waiters.size > 0) this.#persistent = true
     this.#dialler.rest()
@@ -311,6 +312,11 @@ export class Link implements Host {
       reject(error)
     }
   }
+}
+
+/** Whether what may arrive on an old session yet is from books that are gone. */
+function hasOtherBooks({ peer: { ledgerId } }: Session, { peer: { ledgerId: current } }: Session): boolean {
+  return ledgerId !== undefined && current !== undefined && ledgerId !== current
 }
 
 function contender(session: Session): Parameters<typeof elect>[0] {

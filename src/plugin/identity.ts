@@ -14,6 +14,8 @@ import type { AccountRole, KnownIdentity } from './sibling-messages.js'
 export class Identity {
   readonly #settings: Settings
   readonly #module: ModuleRunner | undefined
+  /** Whether one of the two listens, and the other dials. */
+  readonly #isFixed: boolean
   #role: AccountRole | undefined
   #info: LedgerInfo | undefined
   /** It never changes, and is asked for each transfer. */
@@ -27,8 +29,8 @@ export class Identity {
     this.#settings = settings
     this.#module = module
     const { server, listener, prefix, info } = settings
-    if (listener !== undefined && server === undefined) this.#role = 'server'
-    if (listener === undefined && server !== undefined) this.#role = 'client'
+    this.#isFixed = (listener === undefined) !== (server === undefined)
+    if (this.#isFixed) this.#role = listener === undefined ? 'client' : 'server'
     const known = prefix ?? info?.prefix
     if (module === undefined && info !== undefined && known !== undefined) this.#info = { ...info, prefix: known }
   }
@@ -62,13 +64,12 @@ export class Identity {
   }
 
   /**
-   * Decides the role where both sides dial and listen: once, and for ever the same on both sides, as long as the peers are.
-   * Between peers of ours the greater ledger id is the client; with another peer who dialled first.
+   * Decides the role where both sides dial and listen. Between peers of ours the greater ledger id is the client: the same on both sides,
+   * as long as neither has lost its ledger. With another peer it is who dialled first.
    */
-  meet(session: Session, ledgerId: string): void {
-    if (this.#role !== undefined) return
-    const { ledgerId: peerId } = session.peer
-    const isClient = peerId === undefined ? session.dialled : ledgerId > peerId
+  meet({ dialled, peer: { ledgerId: peerId } }: Session, ledgerId: string): void {
+    if (this.#isFixed || (peerId === undefined && this.#role !== undefined)) return
+    const isClient = peerId === undefined ? dialled : ledgerId > peerId
     this.#role = isClient ? 'client' : 'server'
   }
 

@@ -326,10 +326,12 @@ export class Reconcile {
   // ---- answering
 
   /** Answers what a peer asks about books; `undefined` for anything else. @throws InvalidFieldsError; NotAcceptedError */
-  handle(primary: SubProtocol, session: Session): SubProtocol[] | undefined {
+  async handle(primary: SubProtocol, session: Session): Promise<SubProtocol[] | undefined> {
     const asked = session.peer.announced ? readComparison(primary) : undefined
     if (asked === undefined) return undefined
     if (!this.#compares(session)) throw new NotAcceptedError('there is nothing to compare')
+    // What came from the books that are gone counts with them, also where it is being stored.
+    if ('after' in asked || asked.report.isNew) await this.#options.records.submit(() => undefined)
     if ('after' in asked) return this.#page(asked.after)
     const heard = textOf(asked.report)
     if ((this.#open.size > 0 || this.#peerNewSince !== undefined) && heard !== this.#heard) this.#askIn(0)

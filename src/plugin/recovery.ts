@@ -70,10 +70,13 @@ function checkWord(sums: Readonly<Record<SumName, Amount>>, held: readonly HeldT
   const balance = sums.incomingFulfilled - sums.outgoingFulfilled
   if (balance > MOST_BALANCE || -balance > MOST_BALANCE) refuse('the balance must be a signed 64-bit integer')
   if (sums.settledIn > proven) refuse(`of ${sums.settledIn} settled ${proven} are proven`)
+  const { settledIn, settledOut } = sums
   const position = positionOf(sums)
   const offered = held.reduce((sum, { amount }) => sum + BigInt(amount), 0n)
-  if (position > maximum) refuse(`${position} is over maxBalance`)
-  if (position - offered < minimum) refuse(`${position - offered} is below minBalance`)
+  // What was paid may exceed them, since it is paid.
+  if (position - settledOut > maximum) refuse(`${position} is over maxBalance`)
+  const lowest = position - offered + (proven === Infinity ? 0n : settledIn)
+  if (lowest < minimum) refuse(`${lowest} is below minBalance`)
 }
 
 /**

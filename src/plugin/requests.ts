@@ -89,7 +89,7 @@ export class Requests {
     const [primary] = protocolData
     if (primary === undefined) throw new InvalidFieldsError('a Message must have a sub-protocol')
     const hasIlp = find(protocolData, 'ilp') !== undefined
-    if (primary.protocolName === PAYCHAN) return this.#options.reconcile.handle(primary, session) ?? data.handleInquiry(primary, session)
+    if (primary.protocolName === PAYCHAN) return await this.#options.reconcile.handle(primary, session) ?? data.handleInquiry(primary, session)
     if (primary.protocolName === 'custom' || hasIlp) {
       return this.#handleRequest({ ...this.#messageOf(protocolData), id: String(requestId) })
     }

@@ -459,6 +459,22 @@ describe('takeover and election', () => {
     expect(older?.closed).toBe(true)
   })
 
+  it('where the newer one is from a peer that has other books, nothing more is taken on the older: what comes there is from those that are gone', async () => {
+    const { server, network } = await clientAndServer()
+    const dial = async (ledger: string): Promise<WirePeer> => {
+      const peer = new WirePeer(await network.dialFrom('peer')('server', new AbortController().signal))
+      peer.send({ type: 'message', requestId: 1, protocolData: authData('secret', '', json('paychan', { v: 1, ledger })) })
+      await peer.next()
+      return peer
+    }
+    const older = await dial('11'.repeat(16))
+    await dial('22'.repeat(16))
+    older.send({ type: 'message', requestId: 2, protocolData: hello('late').protocolData })
+    await settle()
+    expect(server.requests).toEqual([])
+    expect(older.closed).toBeDefined()
+  })
+
   it('H24, H27: a request goes out on one connection, and no other can answer it', async () => {
     const { server, network } = await clientAndServer()
     const dial = async (): Promise<WirePeer> => new WirePeer(await network.dialFrom('peer')('server', new AbortController().signal))

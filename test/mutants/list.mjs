@@ -893,5 +893,37 @@ export const MUTANTS = [
     find: 'const pending = this.#pending.get(packet.requestId)',
     replace: 'const [pending] = this.#pending.values()',
     by: { test: 'test/btp/session-model.test.ts' }
+  },
+  {
+    name: 'two that listen and dial keep their names when one has lost its ledger',
+    rule: 'I1',
+    file: 'src/plugin/identity.ts',
+    find: 'if (this.#isFixed || (peerId === undefined && this.#role !== undefined)) return',
+    replace: 'if (this.#role !== undefined) return',
+    by: { sim: 1000 }
+  },
+  {
+    name: 'what comes late from books that are gone is taken',
+    rule: 'I1',
+    file: 'src/btp/link.ts',
+    find: "if (hasOtherBooks(other, session)) other.terminate('the peer has other books now')",
+    replace: 'void hasOtherBooks(other, session)',
+    by: { test: 'test/btp/link.test.ts', only: 'from a peer that has other books' }
+  },
+  {
+    name: 'books are told to who has lost its own before what came from those is stored',
+    rule: 'I1',
+    file: 'src/plugin/reconcile.ts',
+    find: "if ('after' in asked || asked.report.isNew) await this.#options.records.submit(() => undefined)",
+    replace: '',
+    by: { test: 'test/plugin/recovery.test.ts', only: 'is told to whoever takes them over' }
+  },
+  {
+    name: 'what was paid counts against the minimum where books are taken over',
+    rule: 'I8',
+    file: 'src/plugin/recovery.ts',
+    find: 'position - offered + (proven === Infinity ? 0n : settledIn)',
+    replace: 'position - offered',
+    by: { sim: 2000 }
   }
 ]

@@ -3,8 +3,33 @@ import { WebSocketServer } from 'ws'
 import PaychanPlugin, { MemoryStore, errors, makePaymentChannelPlugin } from '../../src/node.js'
 import { decodePacket, encodePacket } from '../../src/btp/packets.js'
 import { json, octets } from '../../src/btp/protocol-data.js'
+import type { Session } from '../../src/btp/session.js'
+import { Identity } from '../../src/plugin/identity.js'
+import type { Settings } from '../../src/plugin/options.js'
 import { PREFIX, afterTest, clientOptions, connectedPair, foreignPeer, freePort, keep, makeClient, makeServer, nextEvent, pay, serverOptions } from '../support/hosts.js'
 import { Lab, watch } from '../support/lab.js'
+
+describe('two that both listen and dial', () => {
+  const session = (ledgerId: string | undefined, dialled = true): Session => ({ dialled, peer: { announced: true, ledgerId } }) as unknown as Session
+  const symmetric = (): Identity => new Identity({ server: {}, listener: {}, info: {}, prefix: PREFIX } as unknown as Settings, undefined)
+  const named = (identity: Identity): [string, string] => {
+    identity.becomeKnown()
+    return [identity.account(), identity.peerAccount()]
+  }
+
+  it('H44: have their names by their ledgers, also by a new one where a store was emptied; others by who dialled first, for good', () => {
+    const [client, server] = [`${PREFIX}client`, `${PREFIX}server`]
+    const identity = symmetric()
+    identity.meet(session('11'), '22')
+    expect(named(identity)).toEqual([client, server])
+    identity.meet(session('33'), '22')
+    expect(named(identity)).toEqual([server, client])
+    const foreign = symmetric()
+    foreign.meet(session(undefined), '22')
+    foreign.meet(session(undefined, false), '22')
+    expect(named(foreign)).toEqual([client, server])
+  })
+})
 
 describe('a client', () => {
   it('without a store takes prefix, info and balance from its peer', async () => {

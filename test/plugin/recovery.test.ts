@@ -323,6 +323,40 @@ describe("the peer's last claim", () => {
   })
 })
 
+describe('what was paid before', () => {
+  it('may exceed the minimum, and the maximum, as it did then: the books are taken all the same', async () => {
+    const limits = { maxBalance: '30', minBalance: '-60' }
+    const { lab, pay } = await openWithModules({ alice: new Books(), bob: new Books() }, { ...RECOVERS.options, ...limits }, { ...RECOVERS.options, ...limits, maxBalance: '60' })
+    for (const [amount, settledByBob, settledByAlice] of [['60', '2', '0'], ['0', '0', '150']] as const) {
+      if (amount !== '0') await pay(amount)
+      if (settledByBob !== '0') await lab.bob.plugin.sendMoney(settledByBob)
+      if (settledByAlice !== '0') await lab.alice.plugin.sendMoney(settledByAlice)
+      await lab.alice.empty()
+      await startAgain(lab, lab.alice)
+      expect([lab.alice.plugin.isConnected(), await lab.balances(), await settled(lab.alice)]).toEqual([true, [-60, 60], [settledByAlice, '2']])
+    }
+  })
+})
+
+describe('what came from the books that are gone, and is still being stored', () => {
+  it('is told to whoever takes them over', async () => {
+    const lab = await Lab.open({ alice: RECOVERS })
+    await fulfilled(lab)
+    const release = lab.bob.store.holdCommits()
+    const { transfer, id } = lab.payment({ expiresInMs: 100_000 })
+    watch(lab.alice.plugin.sendTransfer(transfer))
+    await settle()
+    await lab.alice.empty()
+    const started = lab.alice.start()
+    await lab.clock.advance(1000)
+    release()
+    await lab.clock.advance(2000)
+    await started
+    expect(lab.alice.plugin.inFlight().map(one => one.transfer.id)).toEqual([id])
+    expect([...lab.alice.seen('dispute'), ...lab.bob.seen('dispute')]).toEqual([])
+  })
+})
+
 describe('a peer that is hostile', () => {
   const transfer = { id: '00000000-0000-4000-8000-000000000001', amount: '5', executionCondition: 'A'.repeat(43), expiresAt: '2030-01-01T00:00:00.000Z' }
 

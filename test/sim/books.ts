@@ -72,6 +72,8 @@ const NO_SETTLEMENTS: Settlements = { last: 0, sending: [] }
 const OWN = ':tl:transfer:'
 const OPEN = ':paychan:open:'
 const DISPUTED = ':paychan:disputed:'
+/** What is in books that are in use. */
+const BOOKS = /^:tl:|^:paychan:(open|settled):/
 
 export class Books {
   readonly values = new Map<string, string>()
@@ -84,6 +86,8 @@ export class Books {
   readonly #pages = new Map<string, string[]>()
   readonly #byCondition = new Map<string, string>()
   settlements = NO_SETTLEMENTS
+  /** They were emptied, and nothing is in them yet. */
+  isBlank = false
   /** The text of each claim of its own that was ever durable. */
   readonly claimsMade = new Set<string>()
 
@@ -140,9 +144,27 @@ export class Books {
       else this.values.set(key, value)
       if (key === ':paychan:claim:outgoing') this.claimsMade.add(this.ownClaim?.claim?.text ?? '')
     }
+    const isFirst = this.isBlank && writes.some(([key]) => BOOKS.test(key))
     const ended = [...touched].filter(id => this.#hasEndedUnrecorded(id))
     const changes = [...touched].filter(id => !ended.includes(id)).flatMap(id => this.#update(id, this.#statusOf(id)))
-    return [...changes, ...this.#endUnrecorded(ended, preimageOf)]
+    changes.push(...this.#endUnrecorded(ended, preimageOf))
+    if (isFirst) this.#openWith()
+    return changes
+  }
+
+  /** Everything is lost. */
+  empty(): void {
+    this.isBlank = true
+    for (const map of [this.values, this.statuses, this.#own, this.#open, this.#pages, this.#byCondition]) map.clear()
+    for (const sums of [this.fulfilled, this.held]) Object.assign(sums, { incoming: 0, outgoing: 0 })
+    this.settlements = NO_SETTLEMENTS
+  }
+
+  /** What was taken from the peer, or nothing: beyond it the sums are those of the transfers, as ever. */
+  #openWith(): void {
+    this.isBlank = false
+    this.fulfilled.incoming += Math.max(0, this.sum(':tl:balance:if') - this.fulfilled.incoming)
+    this.fulfilled.outgoing += Math.max(0, this.sum(':tl:balance:of') - this.fulfilled.outgoing)
   }
 
   /** Whether it is a packet of which nothing is kept when it is final. */

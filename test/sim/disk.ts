@@ -16,6 +16,9 @@ export type Writes = ReadonlyArray<readonly [key: string, value: string | undefi
 /** Hears of each batch when it is durable. */
 export type OnDurable = (writes: Writes) => void
 
+/** The longest time that a call of a slow one takes. */
+export const SLOWEST_MS = 4200
+
 const JOURNAL = 'paychan:store:journal'
 const HEAD = 'paychan:head'
 const LEASE = 'paychan:lease'
@@ -73,6 +76,12 @@ export abstract class Disk {
   /** What was to land later lands now, if it still may. */
   async landLate(): Promise<void> {}
 
+  /** All that is on it is gone. */
+  empty(): void {
+    this.owner = undefined
+    this.#epoch = 0
+  }
+
   /** All that is durable, by key. */
   abstract contents(): Promise<Map<string, string>>
 
@@ -89,7 +98,7 @@ export abstract class Disk {
   protected delayMs(): number {
     const { fate, isFaulty } = this.world
     if (!isFaulty || fate.chance(0.7)) return 0
-    if (this.world.strikes('slow store', 0.03)) return 200 + fate.upTo(4000)
+    if (this.world.strikes('slow store', 0.03)) return 200 + fate.upTo(SLOWEST_MS - 200)
     return fate.upTo(15)
   }
 
@@ -141,7 +150,7 @@ export abstract class Disk {
 
 /** A store of ours. */
 export class OwnDisk extends Disk {
-  readonly #memory = new MemoryStore()
+  #memory = new MemoryStore()
   /** The same, where it can be looked at without waiting. */
   readonly #values = new Map<string, string>()
   readonly #onDurable: OnDurable
@@ -205,6 +214,13 @@ export class OwnDisk extends Disk {
     for (const { batch, life } of this.#late.splice(0)) this.#land(batch, life)
   }
 
+  override empty(): void {
+    super.empty()
+    this.#late.length = 0
+    this.#memory = new MemoryStore()
+    this.#values.clear()
+  }
+
   async contents(): Promise<Map<string, string>> {
     return new Map(await this.#memory.list('', { limit: Infinity }))
   }
@@ -253,6 +269,11 @@ export class PlainDisk extends Disk {
     else this.#values.set(key, value)
     this.world.note(this.side, () => `${value === undefined ? 'del' : 'put'} ${name}`)
     if (value !== undefined && name === JOURNAL) this.#onDurable(writesOf(value))
+  }
+
+  override empty(): void {
+    super.empty()
+    this.#values.clear()
   }
 
   async contents(): Promise<Map<string, string>> {

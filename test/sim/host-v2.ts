@@ -98,7 +98,6 @@ export class HostV2 implements Host {
     const { world, auditor } = this.#shared
     world.note(this.#side, () => `host settles ${amount}`)
     const settled = auditor.settled[this.#side]
-    settled.asked += amount
     plugin.sendMoney(String(amount)).then(() => {
       if (!life.isAlive) return
       settled.done += amount

@@ -2,11 +2,12 @@
  * A process of one of the two sides: a host with its plugin, through all its lives over one disk. What the host does with payments is in
  * host-v1.ts and host-v2.ts.
  */
-import { InvalidFieldsError } from '../../src/core/errors.js'
+import { EmptiedStoreError, InvalidFieldsError } from '../../src/core/errors.js'
 import type { Role } from '../../src/plugin/account.js'
 import type { Environment } from '../../src/plugin/environment.js'
 import { Lease } from '../../src/plugin/lease.js'
 import { pluginsFor } from '../../src/plugin/make-plugin.js'
+import type { PluginOptions } from '../../src/plugin/options.js'
 import type { LedgerPlugin } from '../../src/plugin/plugin.js'
 import { wrapKeyValueStore } from '../../src/store/key-value.js'
 import { MemoryStore } from '../../src/store/memory.js'
@@ -109,6 +110,10 @@ export class Peer {
     this.#isStopped = false
     const plugin = this.#plugin = this.#make(life)
     host.meet(plugin, life)
+    plugin.on('error', error => {
+      this.#learn(error)
+      life.end()
+    })
     if (this.#side.isDouble) plugin.on('role', role => { this.#roleChanged(role, plugin, life) })
     this.#connect(plugin, life)
   }
@@ -128,9 +133,15 @@ export class Peer {
       this.#side.host.connected(plugin, life)
     }, (error: unknown) => {
       // A host that cannot connect ends, and is started again.
+      if (life.isAlive) this.#learn(error)
       this.#side.shared.world.note(this.#side.name, () => `cannot connect: ${String(error)}`)
       if (!this.#isStopped) life.end()
     })
+  }
+
+  /** What a host tells its user, who agrees. */
+  #learn(error: unknown): void {
+    if (error instanceof EmptiedStoreError) this.#side.recovers = true
   }
 
   #roleChanged(role: Role, plugin: LedgerPlugin, life: Life): void {
@@ -160,7 +171,7 @@ export class Peer {
 
   #make(life: Life): LedgerPlugin {
     const { name, disk, limits, setup: { isV2, options, makeModule }, shared: { world, wires } } = this.#side
-    const { isSymmetric, isOneMachine } = world.odd
+    const { isOneMachine } = world.odd
     const environment: Environment = {
       clock: life.clock,
       random: this.#random,
@@ -186,11 +197,20 @@ export class Peer {
       answerTimeoutMs: 1500,
       reconnectMinMs: 50,
       reconnectMaxMs: 800,
+      ...(this.#side.recovers ? { recover: 'from-peer' as const } : {}),
       ...(world.mutant.hurries === true ? { graceMs: 0 } : {}),
-      ...(name === 'alice' || isSymmetric ? { server: `btp+ws://:${SECRET}@${otherSide(name)}` } : {}),
-      ...(name === 'bob' || isSymmetric ? { listener: wires.acceptor(name, life), incomingSecret: SECRET } : {}),
+      ...this.#waysOf(life),
       ...options
     }, isV2 ? { ...(plain === undefined ? {} : { store: plain }) } : undefined)
+  }
+
+  /** How it comes to its peer. */
+  #waysOf(life: Life): Partial<PluginOptions> {
+    const { name, shared: { world: { odd: { isSymmetric } }, wires } } = this.#side
+    return {
+      ...(name === 'alice' || isSymmetric ? { server: `btp+ws://:${SECRET}@${otherSide(name)}` } : {}),
+      ...(name === 'bob' || isSymmetric ? { listener: wires.acceptor(name, life), incomingSecret: SECRET } : {})
+    }
   }
 
   // ---- workload

@@ -10,6 +10,7 @@ import type { Channel } from '../support/test-ledger.js'
 import { Auditor } from './auditor.js'
 import type { Payment } from './auditor.js'
 import { isCounted, isHeld } from './books.js'
+import { SLOWEST_MS } from './disk.js'
 import { HostV1 } from './host-v1.js'
 import { HostV2 } from './host-v2.js'
 import type { Peer } from './peer.js'
@@ -136,6 +137,10 @@ class Run {
     }
     for (let n = fate.upTo(6); n > 0; n--) clock.setTimer(fate.upTo(PLAY_MS), () => { this.#strike() })
     if (odd.shares !== undefined) this.#strikeHolder(this.#sides[odd.shares])
+    if (odd.empties !== undefined) {
+      const side = this.#sides[odd.empties]
+      clock.setTimer(500 + fate.upTo(PLAY_MS - 500), () => { side.loseStore() })
+    }
     if (odd.putsBack) clock.setTimer(fate.upTo(PLAY_MS), () => { this.#jump(this.#sides[fate.pick(SIDES)]) })
     await clock.advance(PLAY_MS)
   }
@@ -206,7 +211,7 @@ class Run {
   #unfinished(options?: { isSettled: boolean }): string[] {
     const away = SIDES.filter(side => !this.#sides[side].peer.isRunning || !this.#sides[side].plugin.isConnected()).map(side => `${side} is not connected`)
     // A store that was slow to the end may not have told its plugin yet.
-    const busy = SIDES.filter(side => this.#sides[side].plugin.inFlight().length > 0).map(side => `${side}'s plugin has something in flight`)
+    const busy = SIDES.filter(side => this.#sides[side].peer.isRunning && this.#sides[side].plugin.inFlight().length > 0).map(side => `${side}'s plugin has something in flight`)
     const { open } = this.#wires
     return [...away, ...busy, ...(open > 1 ? [`there are ${open} connections`] : []), ...this.#auditor.unfinished(options)]
   }
@@ -216,6 +221,8 @@ class Run {
     const { odd, violations, clock } = this.#world
     if (odd.shares === undefined || violations.length > 0) return
     const side = this.#sides[odd.shares]
+    // A call of its store that was slow under faults has ended then.
+    await clock.advance(SLOWEST_MS)
     await this.#untilNothing(() => side.hasStandby ? [] : [`nobody stands by for ${side.name}`])
     side.loseHolder()
     await clock.advance(TAKEN_OVER_WITHIN_MS)

@@ -40,6 +40,8 @@ export class Side implements Observed {
   readonly graceMs: number
   readonly limits: { maximum: number; minimum: number }
   era: object = {}
+  /** Whether the user has agreed to take the books from the peer. */
+  recovers = false
   #peers: readonly Peer[]
 
   constructor(name: SideName, shared: Shared, setup: SideSetup, host: Host) {
@@ -87,6 +89,16 @@ export class Side implements Observed {
     const { peer } = this
     this.#peers = this.#peers.filter(one => one !== peer)
     peer.retire()
+  }
+
+  /** Its disk is emptied, while it is dead. */
+  loseStore(): void {
+    const { world, auditor } = this.shared
+    world.count('emptied store')
+    if (this.life.isAlive) this.life.kill()
+    this.disk.empty()
+    auditor.emptied(this.name)
+    this.recovers = world.fate.chance(0.5)
   }
 
   /** The run is over, for good. */

@@ -12,7 +12,7 @@ export const otherSide = (side: SideName): SideName => side === 'alice' ? 'bob' 
 
 /** What strikes, as the figures name it. */
 export const FAULTS = [
-  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'clock jump', 'clock put back', 'frozen process', 'disconnect', 'slow module', 'failed module'
+  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'clock jump', 'clock put back', 'frozen process', 'emptied store', 'disconnect', 'slow module', 'failed module'
 ] as const
 export type Fault = (typeof FAULTS)[number]
 
@@ -42,21 +42,25 @@ export interface Oddities {
   readonly isSymmetric: boolean
   /** Whose store two processes share: one of them trades, the other stands by. */
   readonly shares: SideName | undefined
+  /** Whose store is emptied once, while its process is dead. */
+  readonly empties: SideName | undefined
   /** Whether those two run on one machine, where it can be told that a process is gone. */
   readonly isOneMachine: boolean
 }
 
-const ORDINARY: Oddities = { putsBack: false, isSymmetric: false, shares: undefined, isOneMachine: false }
+const ORDINARY: Oddities = { putsBack: false, isSymmetric: false, shares: undefined, empties: undefined, isOneMachine: false }
 
 /** Each for a share of the seeds, and drawn by none of the other choices, so that those stay what they were. */
 function odditiesOf(seed: number): Oddities {
   const { chance, pick } = chooser(Math.imul(seed, 0x85ebca6b) ^ 0x27d4eb2f)
-  return {
+  const drawn: Omit<Oddities, 'empties'> = {
     putsBack: chance(0.2),
     isSymmetric: chance(0.2),
     shares: chance(0.15) ? pick(['alice', 'bob']) : undefined,
     isOneMachine: chance(0.5)
   }
+  const empties: SideName | undefined = chance(0.2) && drawn.shares === undefined ? pick(['alice', 'bob']) : undefined
+  return { ...drawn, empties }
 }
 
 /** Takes the lines of a trace. */
