@@ -35,6 +35,8 @@ export interface LinkOptions extends SessionOptions {
   readonly reconnectMaxMs: number
 }
 
+const TAKEN_OVER = 'another connection has taken over'
+
 /** A `connect()` that has not ended. */
 interface Waiter {
   readonly resolve: () => void
@@ -241,7 +243,7 @@ export class Link implements Host {
   }
 
   #takeOver(older: Session, newer: Session): void {
-    this.#down('another connection has taken over')
+    this.#down(TAKEN_OVER)
     older.leave()
     this.#up(newer)
   }
@@ -274,7 +276,11 @@ export class Link implements Host {
   #up(session: Session): void {
     if (this.#stopping !== undefined) return
     this.#current = session
-    for (const other of this.#sessions) if (hasOtherBooks(other, session)) other.terminate('the peer has other books now')
+    const { ledgerId } = session.peer
+    for (const other of this.#sessions) {
+      // What may arrive there yet is from books that are gone.
+      if (ledgerId !== undefined && ![ledgerId, undefined].includes(other.peer.ledgerId)) other.terminate(TAKEN_OVER)
+    }
     this.#upSince = this.#options.clock.now()
     if (this.#waiters.size > 0) this.#persistent = true
     this.#dialler.rest()
@@ -312,11 +318,6 @@ export class Link implements Host {
       reject(error)
     }
   }
-}
-
-/** Whether what may arrive on an old session yet is from books that are gone. */
-function hasOtherBooks({ peer: { ledgerId } }: Session, { peer: { ledgerId: current } }: Session): boolean {
-  return ledgerId !== undefined && current !== undefined && ledgerId !== current
 }
 
 function contender(session: Session): Parameters<typeof elect>[0] {

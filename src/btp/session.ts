@@ -123,6 +123,8 @@ export class Session implements ConnectionEvents {
   #owedBytes = 0
   #lastHeard: number
   #answersProbes = false
+  /** Whether a request was not answered in time, and nothing was heard since. */
+  #isOverdue = false
   /** Of our next request. The first is random, so that no answer to an earlier session's fits. */
   #nextId: number
   #cancelHeartbeat: CancelTimer | undefined
@@ -235,7 +237,7 @@ export class Session implements ConnectionEvents {
       }
       const answered = (): void => { this.#answersProbes = true }
       // Unanswered is told by the watcher's timer.
-      this.#ask(probeRequest(this.#peer), this.#options.heartbeatTimeoutMs, answered, () => undefined)
+      this.#ask(probeRequest(this.#peer), this.#options.heartbeatTimeoutMs, answered, unheard)
     })
   }
 
@@ -298,6 +300,7 @@ export class Session implements ConnectionEvents {
   /** ConnectionEvents: a sign of life. */
   alive(): void {
     this.#lastHeard = this.#options.clock.now()
+    this.#isOverdue = false
     if (this.#watchers.length > 0) for (const heard of this.#watchers) heard(true)
   }
 
@@ -384,6 +387,7 @@ export class Session implements ConnectionEvents {
     const pending = this.#pending.get(requestId)
     if (pending === undefined) return
     this.#pending.delete(requestId)
+    if (pending.failed !== unheard) this.#isOverdue = true
     pending.failed(new UnreachableError(`no answer from ${this.label} within ${pending.timeoutMs} ms`))
     this.#closeWhenDone()
   }
@@ -496,8 +500,8 @@ export class Session implements ConnectionEvents {
     const heard = await this.probe()
     if (this.#state !== 'open') return
     // A ping is answered by the peer's transport, a probe by any peer of ours. A foreign one that never answered a Message of that kind
-    // may be one that does not, so its silence proves nothing.
-    const judged = this.#connection.ping !== undefined || this.#peer.announced || this.#answersProbes
+    // may be one that does not, so its silence proves nothing, unless it owes another answer too.
+    const judged = this.#connection.ping !== undefined || this.#peer.announced || this.#answersProbes || this.#isOverdue
     if (heard || !judged) this.#armHeartbeat(heartbeatMs)
     else this.terminate('no sign of life')
   }
@@ -507,6 +511,9 @@ export class Session implements ConnectionEvents {
     if (log.enabled !== false) log.trace(`${what} ${requestId} ${direction} ${this.label}`)
   }
 }
+
+/** How a probe fails: its watcher tells. */
+const unheard = (): void => undefined
 
 /** The Error that answers a request. */
 export function errorPacket(requestId: number, error: Pick<PaychanError, 'name' | 'code' | 'message'>, clock: Clock): ErrorPacket {

@@ -291,7 +291,7 @@ export class Lifecycle {
     const introduced = this.#introduce(link, attempt, timeoutMs)
     if (timeoutMs === Infinity) await introduced
     else if (await waitAtMost(this.#parts.environment.clock, timeoutMs, introduced) === 'overdue') {
-      throw new UnreachableError(`the peer has not told its info within ${timeoutMs} ms`)
+      throw new UnreachableError(`no connection within ${timeoutMs} ms: the peer does not tell its info`)
     }
   }
 

@@ -109,7 +109,7 @@ function checkDate(value: unknown): string {
   const time = typeof value === 'string' && ISO_DATE.test(value) ? Date.parse(value) : NaN
   // A day or month that does not exist either does not parse, or comes out as another day.
   if (Number.isNaN(time) || time < 0 || time > LATEST_MS || new Date(time).getUTCDate() !== Number((value as string).slice(8, 10))) {
-    throw new InvalidFieldsError('expiresAt must be a UTC time, like 2017-12-24T16:14:32.279Z')
+    throw new InvalidFieldsError('expiresAt must be a UTC time, to the millisecond')
   }
   return value as string
 }

@@ -15,7 +15,6 @@ import type { HeldTransfer, Page, Report, SumName } from '../btp/reconcile.js'
 import type { SubProtocol } from '../btp/packets.js'
 import { find } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
-import { positionOf } from '../ledger/draft.js'
 import type { Limits } from '../ledger/draft.js'
 import { MOST_REMEMBERED, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
@@ -71,11 +70,11 @@ function checkWord(sums: Readonly<Record<SumName, Amount>>, held: readonly HeldT
   if (balance > MOST_BALANCE || -balance > MOST_BALANCE) refuse('the balance must be a signed 64-bit integer')
   if (sums.settledIn > proven) refuse(`of ${sums.settledIn} settled ${proven} are proven`)
   const { settledIn, settledOut } = sums
-  const position = positionOf(sums)
   const offered = held.reduce((sum, { amount }) => sum + BigInt(amount), 0n)
-  // What was paid may exceed them, since it is paid.
-  if (position - settledOut > maximum) refuse(`${position} is over maxBalance`)
-  const lowest = position - offered + (proven === Infinity ? 0n : settledIn)
+  // What was paid may exceed them, since it is paid; but not on the peer's word.
+  const highest = balance - settledIn
+  if (highest > maximum) refuse(`${highest} is over maxBalance`)
+  const lowest = balance + settledOut - offered - (proven === Infinity ? settledIn : 0n)
   if (lowest < minimum) refuse(`${lowest} is below minBalance`)
 }
 

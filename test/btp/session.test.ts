@@ -604,6 +604,22 @@ describe('the heartbeat', () => {
     expect(session.closed).toBe(false)
   })
 
+  it('H36: a peer that never answered a Message probe is judged when it leaves a request of ours unanswered, and says nothing else', async () => {
+    const options = { ...beat, canPing: false }
+    const silent = await open(options)
+    await silent.clock.advance(15_000)
+    silent.session.request(hello(), { timeoutMs: 1000 }).catch(() => undefined)
+    await silent.clock.advance(20_000)
+    expect(silent.session.closed).toBe(true)
+    const talking = await open(options)
+    await talking.clock.advance(15_000)
+    talking.session.request(hello(), { timeoutMs: 1000 }).catch(() => undefined)
+    await talking.clock.advance(2000)
+    talking.peer.sendBytes(1)
+    await talking.clock.advance(100_000)
+    expect(talking.session.closed).toBe(false)
+  })
+
   it('a clock that is put back neither kills the session nor ends the watch', async () => {
     const { session, clock, near } = await open(beat)
     const ping = vi.spyOn(near, 'ping')

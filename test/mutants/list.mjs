@@ -906,8 +906,8 @@ export const MUTANTS = [
     name: 'what comes late from books that are gone is taken',
     rule: 'I1',
     file: 'src/btp/link.ts',
-    find: "if (hasOtherBooks(other, session)) other.terminate('the peer has other books now')",
-    replace: 'void hasOtherBooks(other, session)',
+    find: 'if (ledgerId !== undefined && ![ledgerId, undefined].includes(other.peer.ledgerId)) other.terminate(TAKEN_OVER)',
+    replace: 'void other',
     by: { test: 'test/btp/link.test.ts', only: 'from a peer that has other books' }
   },
   {
@@ -922,8 +922,8 @@ export const MUTANTS = [
     name: 'what was paid counts against the minimum where books are taken over',
     rule: 'I8',
     file: 'src/plugin/recovery.ts',
-    find: 'position - offered + (proven === Infinity ? 0n : settledIn)',
-    replace: 'position - offered',
+    find: '- (proven === Infinity ? settledIn : 0n)',
+    replace: '- settledIn',
     by: { sim: 2000 }
   }
 ]

@@ -340,7 +340,7 @@ export class Auditor {
   }
 
   /** I4: a valid Fulfill reaches the sender while it may still be taken. */
-  arrives(to: SideName, wire: number, frame: Uint8Array): void {
+  arrives(to: SideName, wire: number, frame: Uint8Array, life: object): void {
     const packet = decodePacket(frame)
     const request = this.#requests.get(`${wire} ${to} ${packet.requestId}`)
     this.#world.note(to, () => `gets ${nameOf(packet, request)}`)
@@ -350,6 +350,8 @@ export class Auditor {
     for (const id of releasedBy(packet, request)) this.#released.add(`${to} ${id}`)
     const offered = packet.type === 'message' ? ilpOf(packet.protocolData) : undefined
     if (offered?.type === 'prepare') this.#meets(to, offered.condition)
+    // What comes to a process that another has robbed comes to nobody.
+    if (life !== this.#look(to).life) return
     if (packet.type === 'fulfill') this.#expect(to, packet.transferId, packet.fulfillment)
     if (packet.type === 'response' && request?.type === 'message') this.#hears(to, packet, request)
   }

@@ -86,7 +86,8 @@ class Run {
   constructor(seed: number, options: RunOptions) {
     const world = this.#world = new World(seed, options)
     const { upTo, chance, pick } = world.choice
-    const isV2 = this.#isV2 = chance(0.5)
+    // BTP 2.0 knows no ids: whoever speaks no more has a packet that is lost with its connection come to nothing.
+    const isV2 = this.#isV2 = chance(0.5) && !world.odd.areForeign
     const hasClaims = chance(0.5)
     const isTrusting = isV2 && !hasClaims && chance(0.8)
     const ledger = new SimLedger(world)
@@ -94,7 +95,7 @@ class Run {
     this.#auditor = new Auditor(world, { isV2, hasClaims, verify: ({ channel, amount, signature }) => ledger.verifyClaim(channel, amount, signature) })
     this.#wires = new Wires(world, {
       sent: (from, wire, frame) => { this.#auditor.sent(from, wire, frame) },
-      arrives: (to, wire, frame) => { this.#auditor.arrives(to, wire, frame) }
+      arrives: (to, wire, frame, life) => { this.#auditor.arrives(to, wire, frame, life) }
     }, chance(0.7) || world.odd.isSymmetric)
     const shared: Shared = { world, wires: this.#wires, auditor: this.#auditor }
     const isAutomatic = isV2 && hasClaims && chance(0.3)

@@ -3,18 +3,22 @@
  * connections are. One that an end takes for lost may still bring frames to the other end while the next one is up: so frames come out of
  * order across reconnects.
  */
+import { decodePacket, encodePacket } from '../../src/btp/packets.js'
 import { UnreachableError } from '../../src/core/errors.js'
 import type { Acceptor, Connection, ConnectionEvents, Dial } from '../../src/core/transport.js'
 import type { Life } from './life.js'
 import { otherSide } from './world.js'
 import type { SideName, World } from './world.js'
 
+/** How long TCP repeats what nobody acknowledges. In earnest it is a quarter of an hour. */
+const GIVEN_UP_AFTER_MS = 60_000
+
 /** Who watches the frames. */
 export interface Watcher {
   /** A process sends a frame: what it tells must be durable by now. `wire` names the connection. */
   sent(from: SideName, wire: number, frame: Uint8Array): void
   /** A process is about to get a frame. */
-  arrives(to: SideName, wire: number, frame: Uint8Array): void
+  arrives(to: SideName, wire: number, frame: Uint8Array, life: Life): void
 }
 
 type Parcel = { kind: 'frame'; frame: Uint8Array } | { kind: 'ping' | 'pong' | 'close' | 'reset' }
@@ -57,7 +61,7 @@ class End implements Connection {
   #send(frame: Uint8Array): void {
     if (this.#isClosing || !this.life.survives('before a frame is sent')) return
     this.wire.watcher.sent(this.side, this.wire.number, frame)
-    this.#carry({ kind: 'frame', frame: frame.slice() })
+    this.#carry({ kind: 'frame', frame: this.wire.world.odd.areForeign ? withoutOurs(frame) : frame.slice() })
     this.life.survives('after a frame is sent')
   }
 
@@ -97,7 +101,10 @@ class End implements Connection {
     const delayMs = this.wire.delayMs + (world.isFaulty ? world.fate.upTo(10) : 0) + (world.strikes('late frame', 0.01) ? world.fate.upTo(3000) : 0)
     this.#lastAt = Math.max(this.#lastAt, world.clock.now() + delayMs)
     const far = this.wire.far(this)
-    world.clock.setTimer(this.#lastAt - world.clock.now(), () => { if (!this.wire.isFrozen) far.life.whenAwake(() => { far.#take(parcel) }) })
+    world.clock.setTimer(this.#lastAt - world.clock.now(), () => {
+      if (this.wire.isFrozen || !far.life.isAlive) this.lost('given up', GIVEN_UP_AFTER_MS)
+      else far.life.whenAwake(() => { far.#take(parcel) })
+    })
   }
 
   #take(parcel: Parcel): void {
@@ -116,7 +123,7 @@ class End implements Connection {
   #hand(frame: Uint8Array): void {
     if (!this.life.survives('before a frame is taken')) return
     // What comes after this end has closed is for nobody.
-    if (!this.#isClosing) this.wire.watcher.arrives(this.side, this.wire.number, frame)
+    if (!this.#isClosing) this.wire.watcher.arrives(this.side, this.wire.number, frame, this.life)
     this.#events?.message(frame)
     this.life.survives('after a frame is taken')
   }
@@ -140,6 +147,12 @@ class End implements Connection {
   #raiseClose(reason: string): void {
     queueMicrotask(() => { if (this.life.isAlive) this.#events?.close(reason) })
   }
+}
+
+/** Without what only peers of ours know. */
+function withoutOurs(frame: Uint8Array): Uint8Array {
+  const packet = decodePacket(frame)
+  return encodePacket({ ...packet, protocolData: packet.protocolData.filter(({ protocolName }) => protocolName !== 'paychan') })
 }
 
 class Wire {

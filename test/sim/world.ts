@@ -44,23 +44,27 @@ export interface Oddities {
   readonly shares: SideName | undefined
   /** Whose store is emptied once, while its process is dead. */
   readonly empties: SideName | undefined
+  /** Each hears nothing of what only peers of ours know, as from a package that knows no more than BTP 1.0. */
+  readonly areForeign: boolean
   /** Whether those two run on one machine, where it can be told that a process is gone. */
   readonly isOneMachine: boolean
 }
 
-const ORDINARY: Oddities = { putsBack: false, isSymmetric: false, shares: undefined, empties: undefined, isOneMachine: false }
+const ORDINARY: Oddities = { putsBack: false, isSymmetric: false, shares: undefined, empties: undefined, areForeign: false, isOneMachine: false }
 
 /** Each for a share of the seeds, and drawn by none of the other choices, so that those stay what they were. */
 function odditiesOf(seed: number): Oddities {
   const { chance, pick } = chooser(Math.imul(seed, 0x85ebca6b) ^ 0x27d4eb2f)
-  const drawn: Omit<Oddities, 'empties'> = {
+  const drawn = {
     putsBack: chance(0.2),
     isSymmetric: chance(0.2),
-    shares: chance(0.15) ? pick(['alice', 'bob']) : undefined,
+    shares: chance(0.15) ? pick<SideName>(['alice', 'bob']) : undefined,
     isOneMachine: chance(0.5)
   }
-  const empties: SideName | undefined = chance(0.2) && drawn.shares === undefined ? pick(['alice', 'bob']) : undefined
-  return { ...drawn, empties }
+  const empties = chance(0.2) && drawn.shares === undefined ? pick<SideName>(['alice', 'bob']) : undefined
+  // Where one of these has lost its books nobody can tell, and where both dial each connection names them anew.
+  const areForeign = chance(0.25) && empties === undefined && !drawn.isSymmetric
+  return { ...drawn, empties, areForeign }
 }
 
 /** Takes the lines of a trace. */
