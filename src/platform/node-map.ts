@@ -7,21 +7,21 @@ import type { PassingMap } from '../core/passing-map.js'
 const MOST_STEPS = 32
 const FIRST_SIZE = 64
 
-interface Slot<K, V> {
-  readonly key: K
-  readonly hash: number
-  /** The how many-th to be added it was. */
-  readonly number: number
-  value: V
-}
-
 /** Keys are texts that differ in their last eight characters, as random ids do, or whole numbers below 2^32. */
 export class NodeMap<K extends string | number, V> implements PassingMap<K, V> {
-  /** A ring of places, a power of 2, at most half of them taken. */
-  #slots: Array<Slot<K, V> | undefined> = Array.from({ length: FIRST_SIZE })
+  /** A ring of places, a power of 2, at most half of them taken: what lies in each, in a list for each part, so that an entry is no object. */
+  #keys: Array<K | undefined>
+  #values: Array<V | undefined>
+  #hashes: Int32Array
+  /** The how many-th to be added it was. */
+  #numbers: Float64Array
   #taken = 0
   #added = 0
   readonly #others = new Map<K, V>()
+
+  constructor() {
+    [this.#keys, this.#values, this.#hashes, this.#numbers] = tablesOf<K, V>(FIRST_SIZE)
+  }
 
   /** How many keys there are. */
   get size(): number {
@@ -29,8 +29,8 @@ export class NodeMap<K extends string | number, V> implements PassingMap<K, V> {
   }
 
   get(key: K): V | undefined {
-    const slot = this.#slots[this.#find(key)]
-    return slot === undefined ? this.#others.get(key) : slot.value
+    const place = this.#find(key)
+    return place === -1 ? this.#others.get(key) : this.#values[place]
   }
 
   has(key: K): boolean {
@@ -38,12 +38,12 @@ export class NodeMap<K extends string | number, V> implements PassingMap<K, V> {
   }
 
   set(key: K, value: V): void {
-    const slot = this.#slots[this.#find(key)]
-    if (slot !== undefined) slot.value = value
+    const place = this.#find(key)
+    if (place !== -1) this.#values[place] = value
     else if (this.#others.has(key)) this.#others.set(key, value)
     else {
-      if (2 * this.#taken >= this.#slots.length) this.#grow()
-      this.#add({ key, hash: hashOf(key), number: this.#added++, value })
+      if (2 * this.#taken >= this.#keys.length) this.#grow()
+      this.#add(key, hashOf(key), this.#added++, value)
     }
   }
 
@@ -57,14 +57,15 @@ export class NodeMap<K extends string | number, V> implements PassingMap<K, V> {
   }
 
   clear(): void {
-    this.#slots.fill(undefined)
+    this.#keys.fill(undefined)
+    this.#values.fill(undefined)
     this.#taken = 0
     this.#others.clear()
   }
 
   /** As they are now, in the order in which they were added. */
   entries(): Array<[K, V]> {
-    return [...this.#inOrder().map(({ key, value }): [K, V] => [key, value]), ...this.#others]
+    return [...this.#inOrder().map((place): [K, V] => [this.#keys[place] as K, this.#values[place] as V]), ...this.#others]
   }
 
   /** In the order of `entries`. */
@@ -77,55 +78,70 @@ export class NodeMap<K extends string | number, V> implements PassingMap<K, V> {
     return this.entries().map(([, value]) => value)
   }
 
-  #inOrder(): Array<Slot<K, V>> {
-    return this.#slots.filter(slot => slot !== undefined).sort((a, b) => a.number - b.number)
+  /** The places that are taken. */
+  #inOrder(): number[] {
+    const places: number[] = []
+    if (this.#taken === 0) return places
+    for (let place = 0; place < this.#keys.length; place++) if (this.#keys[place] !== undefined) places.push(place)
+    return places.sort((a, b) => (this.#numbers[a] ?? 0) - (this.#numbers[b] ?? 0))
   }
 
   /** Where it lies, or -1. */
   #find(key: K): number {
-    const slots = this.#slots
-    const last = slots.length - 1
+    const keys = this.#keys
+    const last = keys.length - 1
     for (let steps = 0, place = hashOf(key) & last; steps < MOST_STEPS; steps++, place = (place + 1) & last) {
-      const slot = slots[place]
-      if (slot === undefined) return -1
-      if (slot.key === key) return place
+      const found = keys[place]
+      if (found === undefined) return -1
+      if (found === key) return place
     }
     return -1
   }
 
-  #add(slot: Slot<K, V>): void {
-    const slots = this.#slots
-    const last = slots.length - 1
-    for (let steps = 0, place = slot.hash & last; steps < MOST_STEPS; steps++, place = (place + 1) & last) {
-      if (slots[place] !== undefined) continue
-      slots[place] = slot
+  #add(key: K, hash: number, number: number, value: V): void {
+    const keys = this.#keys
+    const last = keys.length - 1
+    for (let steps = 0, place = hash & last; steps < MOST_STEPS; steps++, place = (place + 1) & last) {
+      if (keys[place] !== undefined) continue
+      keys[place] = key
+      this.#values[place] = value
+      this.#hashes[place] = hash
+      this.#numbers[place] = number
       this.#taken++
       return
     }
-    this.#others.set(slot.key, slot.value)
+    this.#others.set(key, value)
   }
 
   /** Empties a place, so that what lies behind is found still: a search ends at the first empty one. */
   #close(gap: number): void {
-    const slots = this.#slots
-    const last = slots.length - 1
-    for (let place = (gap + 1) & last; ; place = (place + 1) & last) {
-      const slot = slots[place]
-      if (slot === undefined) break
+    const [keys, values, hashes, numbers] = [this.#keys, this.#values, this.#hashes, this.#numbers]
+    const last = keys.length - 1
+    for (let place = (gap + 1) & last; keys[place] !== undefined; place = (place + 1) & last) {
+      const hash = hashes[place] ?? 0
       // Unless its search begins behind the gap.
-      if (((place - slot.hash) & last) < ((place - gap) & last)) continue
-      slots[gap] = slot
+      if (((place - hash) & last) < ((place - gap) & last)) continue
+      keys[gap] = keys[place]
+      values[gap] = values[place]
+      hashes[gap] = hash
+      numbers[gap] = numbers[place] ?? 0
       gap = place
     }
-    slots[gap] = undefined
+    keys[gap] = undefined
+    values[gap] = undefined
   }
 
   #grow(): void {
-    const slots = this.#inOrder()
-    this.#slots = Array.from({ length: 2 * this.#slots.length })
+    const [keys, values, hashes, numbers] = [this.#keys, this.#values, this.#hashes, this.#numbers]
+    const places = this.#inOrder();
+    [this.#keys, this.#values, this.#hashes, this.#numbers] = tablesOf<K, V>(2 * keys.length)
     this.#taken = 0
-    for (const slot of slots) this.#add(slot)
+    for (const place of places) this.#add(keys[place] as K, hashes[place] ?? 0, numbers[place] ?? 0, values[place] as V)
   }
+}
+
+function tablesOf<K, V>(size: number): [keys: Array<K | undefined>, values: Array<V | undefined>, hashes: Int32Array, numbers: Float64Array] {
+  return [Array.from({ length: size }), Array.from({ length: size }), new Int32Array(size), new Float64Array(size)]
 }
 
 function hashOf(key: string | number): number {
