@@ -189,7 +189,7 @@ export function decodeBalance(sub: SubProtocol): string {
   } else if (sub.contentType === ContentType.octetStream && sub.data.length === 8) {
     return String(new DataView(sub.data.buffer, sub.data.byteOffset, 8).getBigInt64(0))
   }
-  throw new InvalidFieldsError(`${printable(sub.protocolName)} must be a signed 64-bit integer, or a JSON string with an integer`)
+  throw new InvalidFieldsError(`${printable(sub.protocolName)} must be a signed 64-bit integer`)
 }
 
 /** The data of an Error packet: `{"message": ...}`, always valid JSON and at most 8192 bytes; the message is cut where longer (C7). */

@@ -4,6 +4,7 @@
  */
 import { parseAmount } from '../core/amounts.js'
 import type { Amount } from '../core/amounts.js'
+import { LATEST_MS } from '../core/clock.js'
 import { InvalidFieldsError, InvalidFulfillmentError } from '../core/errors.js'
 import { conditionOf, parseBytes32, parseTransferId } from '../core/ids.js'
 import { checkObject, isObject } from '../core/json.js'
@@ -60,8 +61,6 @@ export interface Page {
 
 /** How many transfers are in one page: with a claim they have room in a frame. */
 export const HELD_IN_A_PAGE = 100
-/** The latest time that a BTP packet can have. */
-const LATEST = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 /** As long as a sum may be. */
 const SUM = /^[0-9]{1,60}$/
 
@@ -122,7 +121,7 @@ function readHeld(value: unknown): HeldTransfer {
   const { id, amount, executionCondition, expiresAt, isPacket, fulfillment } = checkObject(value, 'held')
   const condition = parseBytes32(executionCondition, 'executionCondition')
   const expiry = new Date(String(expiresAt))
-  if (!(expiry.getTime() <= LATEST)) throw new InvalidFieldsError('expiresAt must be a time')
+  if (!(expiry.getTime() <= LATEST_MS)) throw new InvalidFieldsError('expiresAt must be a time')
   const transfer = {
     id: parseTransferId(id), amount: String(parseAmount(amount)), executionCondition: condition, expiresAt: expiry, isPacket: isPacket === true
   }

@@ -2,6 +2,9 @@
  * The clock port. Nothing in core, ledger, btp or plugin asks the time or sets a timer except through it. Imports nothing.
  */
 
+/** The end of the year 9999, UTC: the latest time that a BTP packet, or a text of four digits for the year, can have. */
+export const LATEST_MS = 253_402_300_799_999
+
 /** Stops a timer; harmless when it has fired or was stopped. */
 export type CancelTimer = () => void
 

@@ -79,7 +79,7 @@ export class Backend {
 function keyOf(options: unknown): string {
   const key = typeof options === 'string' ? options : (options as { key?: unknown } | null | undefined)?.key
   if (typeof key !== 'string' || !KEY.test(key)) {
-    throw new InvalidFieldsError('key must be 1 to 200 characters of A-Z, a-z, 0-9, _ and -')
+    throw new InvalidFieldsError(`key must match ${String(KEY)}`)
   }
   return key
 }

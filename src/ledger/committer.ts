@@ -418,15 +418,21 @@ export class Committer {
     })
     const guards: Array<[string, string | undefined]> = [[HEAD_KEY, current.text]]
     for (const [key] of group.expectations) guards.push([key, undefined])
-    const begunAt = this.#options.clock.now()
+    const { clock, storeTimeoutMs } = this.#options
+    const begunAt = clock.now()
     try {
       const landed = await this.#write({ puts, deletes, guards })
       if (landed) this.#landed(group, current, next)
       else if (await this.#isExpected(group, current)) this.#decideAgain(group)
       else this.#lose(group, current, new StandbyError(TAKEN_OVER))
     } catch (cause) {
-      if (cause instanceof StoreError && cause.outcome === 'unknown') await this.#findOut(group, current, next, cause, begunAt)
-      else this.#failed(group, cause)
+      if (cause instanceof StoreError && cause.outcome === 'unknown') {
+        // Where the wall clock was put back meanwhile, the time is counted from here on.
+        let isOverdue = false
+        const cancelTimer = clock.setTimer(storeTimeoutMs, () => { isOverdue = true })
+        await this.#findOut(group, current, next, cause, () => isOverdue || clock.now() - begunAt >= storeTimeoutMs)
+        cancelTimer()
+      } else this.#failed(group, cause)
     }
   }
 
@@ -467,11 +473,11 @@ export class Committer {
    * answered but those who will not wait any longer. Where the group has not landed, another head is written in its place, so that it
    * never will.
    */
-  async #findOut(group: GroupInProgress, current: Head, next: Head, cause: StoreError, begunAt: number): Promise<void> {
-    const { clock, log, storeTimeoutMs } = this.#options
+  async #findOut(group: GroupInProgress, current: Head, next: Head, cause: StoreError, isOverdue: () => boolean): Promise<void> {
+    const { clock, log } = this.#options
     log.error('the store failed before it told whether it wrote: reading it back')
     const fence = this.#nextHead(current.epoch)
-    const tellOverdue = (): void => { if (clock.now() - begunAt >= storeTimeoutMs) this.#tellOverdue(group) }
+    const tellOverdue = (): void => { if (isOverdue()) this.#tellOverdue(group) }
     tellOverdue()
     for (;;) {
       try {

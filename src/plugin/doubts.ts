@@ -121,16 +121,26 @@ export class Doubts {
 function makeUp(difference: Amount, entries: ReadonlyArray<Entry<Transfer>>): ReadonlySet<string> | undefined {
   if (difference === 0n) return new Set()
   const sorted = [...entries].sort((a, b) => b.amount > a.amount ? 1 : b.amount < a.amount ? -1 : 0)
-  const rests: Amount[] = []
-  for (const entry of [...sorted].reverse()) rests.unshift(entry.amount + (rests[0] ?? 0n))
-  if (rests[0] === difference) return new Set(sorted.map(({ id }) => id))
-  let steps = SEARCH_STEPS
-  const search = (at: number, missing: Amount, chosen: readonly string[]): readonly string[] | undefined => {
-    if (missing === 0n) return chosen
+  /** What each comes to with all behind it. */
+  const rests = sorted.map(({ amount }) => amount)
+  for (let at = rests.length - 2; at >= 0; at--) rests[at] = (rests[at] ?? 0n) + (rests[at + 1] ?? 0n)
+  const chosen: Array<Entry<Transfer>> = []
+  const places: number[] = []
+  let [at, missing] = [0, difference]
+  for (let steps = SEARCH_STEPS + sorted.length; steps > 0; steps--) {
+    if (missing === 0n) return new Set(chosen.map(({ id }) => id))
     const entry = sorted[at]
-    if (entry === undefined || missing < 0n || missing > (rests[at] ?? 0n) || steps-- <= 0) return undefined
-    return search(at + 1, missing - entry.amount, [...chosen, entry.id]) ?? search(at + 1, missing, chosen)
+    if (entry !== undefined && missing > 0n && missing <= (rests[at] ?? 0n)) {
+      chosen.push(entry)
+      places.push(at++)
+      missing -= entry.amount
+      continue
+    }
+    // Not so: without the one that was chosen last.
+    const left = chosen.pop()
+    if (left === undefined) return undefined
+    missing += left.amount
+    at = (places.pop() ?? 0) + 1
   }
-  const found = search(0, difference, [])
-  return found && new Set(found)
+  return undefined
 }

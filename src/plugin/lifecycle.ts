@@ -17,6 +17,7 @@ import { readComparison } from '../btp/reconcile.js'
 import type { RequestBody, Reply, Session } from '../btp/session.js'
 import type { Committer } from '../ledger/committer.js'
 import type { Ledger } from '../ledger/ledger.js'
+import { damaged } from '../ledger/records.js'
 import type { Account, Role } from './account.js'
 import type { Authenticator } from './authenticator.js'
 import type { Courier } from './courier.js'
@@ -91,7 +92,9 @@ export class Lifecycle {
   /** For sockets that a host hands in. */
   readonly #reception: Doorkeeper
   #link: Link | undefined
-  #opening: Promise<Link> | undefined
+  /** With which ledger id it was made. */
+  #linkedId = ''
+  readonly #openings = new Turns()
   #phase: Phase = 'idle'
   #role: Role = 'disconnected'
   /** Whether this instance stands by once it is closed. */
@@ -268,7 +271,7 @@ export class Lifecycle {
     if (this.#parts.module !== undefined) await this.#connectModule(this.#parts.module)
     this.#mustBeCurrent(attempt)
     if (link.session !== undefined) {
-      this.#parts.identity.meet(link.session, await this.#ledgerId())
+      this.#parts.identity.meet(link.session, this.#linkedId)
       // Who has dialled tells the host what is wrong by its connect; elsewhere, and where the peer cannot tell now, it is asked after that.
       if (!needsNoAnswer) await this.#checkBooks(link.session).catch((error: unknown) => { if (error instanceof EmptiedStoreError || !isTemporary(error)) throw error })
     }
@@ -340,20 +343,21 @@ export class Lifecycle {
   }
 
   /** The link outlives connects and disconnects; sockets may be added before the first. */
-  async #openLink(): Promise<Link> {
-    this.#opening ??= this.#makeLink().catch((error: unknown) => {
-      this.#opening = undefined
-      throw error
+  #openLink(): Promise<Link> {
+    return this.#openings.take(async () => {
+      const ledgerId = await this.#ledgerId()
+      // Another one where the store was emptied meanwhile.
+      if (this.#link === undefined || ledgerId !== this.#linkedId) this.#link = this.#makeLink(ledgerId)
+      this.#linkedId = ledgerId
+      return this.#link
     })
-    return this.#opening
   }
 
-  async #makeLink(): Promise<Link> {
+  #makeLink(ledgerId: string): Link {
     const { clock, random, dial } = this.#parts.environment
     const { settings } = this.#parts
     const { server } = settings
-    const ledgerId = await this.#ledgerId()
-    this.#link = new Link({
+    return new Link({
       // The times and the caps.
       ...settings,
       clock,
@@ -371,7 +375,6 @@ export class Lifecycle {
       },
       onDown: () => { this.#part() }
     })
-    return this.#link
   }
 
   /**
@@ -392,7 +395,10 @@ export class Lifecycle {
   async #ledgerId(): Promise<string> {
     await this.#parts.committer.ready()
     const stored = await this.#parts.committer.get(LEDGER_ID_KEY)
-    if (stored !== undefined) return stored
+    if (stored !== undefined) {
+      if (!/^[0-9a-f]{32}$/.test(stored)) throw damaged(LEDGER_ID_KEY, 'is no id')
+      return stored
+    }
     const id = toHex(this.#parts.environment.random.bytes(16))
     await this.#parts.committer.submit(group => { group.put(LEDGER_ID_KEY, id) })
     return id

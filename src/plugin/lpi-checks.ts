@@ -5,6 +5,7 @@
  */
 import { formatAmount, parseAmount } from '../core/amounts.js'
 import { isBase64url, toUtf8 } from '../core/bytes.js'
+import { LATEST_MS } from '../core/clock.js'
 import { AccountNotFoundError, InvalidFieldsError } from '../core/errors.js'
 import { checkObject, jsonCopyOf } from '../core/json.js'
 import { parseBytes32, parseTransferId } from '../core/ids.js'
@@ -16,8 +17,6 @@ const DATA_LIMIT = 60_000
 
 /** `2017-12-24T16:14:32.279Z`, with the fraction or without; always UTC. */
 const ISO_DATE = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,3})?Z$/
-/** The wire's timestamps have four digits for the year. */
-const LATEST_MS = Date.parse('9999-12-31T23:59:59.999Z')
 
 /** What goes to the other host, in a transfer, a message or its answer. */
 interface Payload {

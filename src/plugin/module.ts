@@ -284,7 +284,7 @@ export class ModuleRunner {
   #report(name: CallbackName): void {
     if (this.#reported.has(name)) return
     this.#reported.add(name)
-    this.#log.warn(`the module's ${name} takes longer than ${CALLBACK_LIMIT_MS} ms while the peer waits: move slow work to the background`)
+    this.#log.warn(`the module's ${name} takes longer than ${CALLBACK_LIMIT_MS} ms while the peer waits`)
   }
 }
 

@@ -15,7 +15,7 @@ import { formatAmount, parseAmount, parseSum } from '../core/amounts.js'
 import type { Amount, Limit } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
 import {
-  InvalidFieldsError, MoneyHandlerAlreadyRegisteredError, NoSubscriptionsError, NotAcceptedError, PaychanError, StoreError, UnreachableError,
+  InvalidFieldsError, MoneyHandlerAlreadyRegisteredError, NoSubscriptionsError, NotAcceptedError, PaychanError, UnreachableError,
   isTemporary, isUnknown, messageOf
 } from '../core/errors.js'
 import { parseIfJson } from '../core/json.js'
@@ -24,6 +24,7 @@ import { readSettlementMark, settlementMark } from '../btp/inquiry.js'
 import type { SubProtocol, TransferPacket } from '../btp/packets.js'
 import type { Session } from '../btp/session.js'
 import type { Change, Group } from '../ledger/committer.js'
+import { damaged } from '../ledger/records.js'
 import { changeUntilDone, stoppedError } from './account.js'
 import type { Account, Life } from './account.js'
 import { Deferred } from './deferred.js'
@@ -76,6 +77,8 @@ interface State {
   /** The number that was credited last, and the ledger of the peer that counts so. */
   readonly credited: { readonly ledger: string; readonly number: number } | undefined
 }
+
+const SUM = /^[0-9]{1,60}$/
 
 const NOTHING: State = { last: 0, sending: [], credited: undefined }
 
@@ -192,11 +195,17 @@ export class Money {
     if (amount === '0') return
     if (this.#calls.size + this.#beginning >= MOST_WAITING) throw new UnreachableError('too many settlements wait for the peer')
     const life = this.#life
-    const settlement: Sending = { number: ++this.#lastNumber, amount, ...(session.peer.announced ? {} : { isOnce: true }) }
+    const settlement: Sending = { number: this.#nextNumber(), amount, ...(session.peer.announced ? {} : { isOnce: true }) }
     this.#beginning++
     await this.#begin(settlement).finally(() => { this.#beginning-- })
     if (life.isOver) throw stoppedError(`of settlement ${settlement.number}`)
     await this.#enqueue(settlement, life)
+  }
+
+  /** Beyond any before, also where the store is an older copy: the peer would take it for a repeat. */
+  #nextNumber(): number {
+    this.#lastNumber = Math.max(this.#lastNumber + 1, Math.floor(this.#options.account.clock.now()))
+    return this.#lastNumber
   }
 
   /** Resolves when it is stored. One that is stored after its host was told that the store hangs is withdrawn. */
@@ -468,8 +477,9 @@ function claimData(claim: string | undefined): SubProtocol[] {
 
 function parseState(text: string): State {
   const { v, last, sending, claimed, latest, credited } = (parseIfJson(text) ?? {}) as Partial<State> & { v?: unknown }
-  if (v === 1 && typeof last === 'number' && Array.isArray(sending)) {
+  const isSound = (one: Partial<Sending> | null): boolean => Number.isSafeInteger(one?.number) && SUM.test(String(one?.amount))
+  if (v === 1 && typeof last === 'number' && Array.isArray(sending) && sending.every(isSound) && SUM.test(claimed ?? '0')) {
     return { last, sending, credited, ...(claimed === undefined ? {} : { claimed }), ...(latest === undefined ? {} : { latest }) }
   }
-  throw new StoreError(`the record under ':paychan:${MONEY_RECORD}' is of no known version`)
+  throw damaged(`:paychan:${MONEY_RECORD}`, 'is of no known version')
 }

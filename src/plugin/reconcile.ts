@@ -10,13 +10,15 @@
 import type { Amount } from '../core/amounts.js'
 import { printable } from '../core/bytes.js'
 import type { CancelTimer } from '../core/clock.js'
-import { DisputeError, EmptiedStoreError, InvalidFieldsError, NotAcceptedError, StoreError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
+import { DisputeError, EmptiedStoreError, InvalidFieldsError, NotAcceptedError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
 import { parseIfJson } from '../core/json.js'
+import { sleep } from '../core/timers.js'
 import { Turns } from '../core/turns.js'
 import { COUNTERPART, HELD_IN_A_PAGE, SUM_NAMES, pageAnswer, readComparison, readReport, reportMessage } from '../btp/reconcile.js'
 import type { Report, SumName } from '../btp/reconcile.js'
 import type { SubProtocol } from '../btp/packets.js'
 import type { Session } from '../btp/session.js'
+import { damaged } from '../ledger/records.js'
 import { changeUntilDone } from './account.js'
 import type { Account, BalanceDispute } from './account.js'
 import { recover } from './recovery.js'
@@ -69,8 +71,12 @@ export class Reconcile {
   #accepted = new Map<SumName, Amount>()
   /** By how much they differed, as the host was told in this life. */
   readonly #told = new Map<SumName, Amount>()
-  /** Since when the peer has said that its books are new; our host has not been told yet. */
-  #peerNewSince: number | undefined
+  /** On which the peer has said that its books are new, and may be about to take our word. Our host has not been told yet. */
+  #newOn: Session | undefined
+  /** Ends how long it may say so. By a timer: the wall clock may jump. */
+  #cancelPatience: CancelTimer | undefined
+  #isImpatient = false
+  readonly #pages = new Turns()
   /** What is stored is written in turn: each time all that is known by then. */
   readonly #writing = new Turns()
   /** What the peer said last. */
@@ -90,7 +96,7 @@ export class Reconcile {
   async load(): Promise<void> {
     const { account: { ledger }, money, records, keepsBooks } = this.#options
     this.#life = { isOver: false }
-    this.#peerNewSince = undefined
+    this.#endPatience()
     this.#told.clear()
     this.#open.clear()
     this.#accepted.clear()
@@ -105,6 +111,7 @@ export class Reconcile {
 
   stop(): void {
     this.#life.isOver = true
+    this.#endPatience()
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
   }
@@ -126,7 +133,7 @@ export class Reconcile {
   /** @throws DisputeError, UnreachableError: no new value may be sent */
   mustTrade(): void {
     if (this.#open.size > 0) throw new DisputeError(`the balances differ, and resolveDispute has not been called: ${this.#text()}`)
-    if (this.#peerNewSince !== undefined) throw new UnreachableError('the peer has lost its books')
+    if (this.#isPeerNew) throw new UnreachableError('the peer has lost its books')
     if (this.isDue(this.#options.account.session())) throw new UnreachableError('the books are not compared yet')
   }
 
@@ -173,6 +180,17 @@ export class Reconcile {
     return false
   }
 
+  get #isPeerNew(): boolean {
+    return this.#newOn !== undefined && this.#newOn === this.#options.account.session()
+  }
+
+  #endPatience(): void {
+    this.#newOn = undefined
+    this.#cancelPatience?.()
+    this.#cancelPatience = undefined
+    this.#isImpatient = false
+  }
+
   // ---- asking
 
   async #ask(session: Session): Promise<void> {
@@ -190,6 +208,7 @@ export class Reconcile {
       account.log.debug(`the books cannot be compared: ${printable(messageOf(error))}`)
       // An older one of ours, that knows nothing of this.
       isDone = !isTemporary(error)
+      if (isDone) this.#endPatience()
     }
     this.#isAsking = false
     const current = account.session()
@@ -233,16 +252,17 @@ export class Reconcile {
 
   /** Tells whether there is nothing left to be found out on this session. */
   async #judge(comparison: Comparison): Promise<boolean> {
-    const { account: { log, emit, clock } } = this.#options
+    const { account: { log, emit, clock, session } } = this.#options
     const { now, theirs } = comparison
     const spans = SUM_NAMES.map(name => [name, spanOf(name, comparison)] as const)
     const isAgreed = ([name, span]: readonly [SumName, Span]): boolean => has(span, 0n) || has(span, this.#accepted.get(name) ?? 0n)
     // It may be about to take our word.
-    if (theirs.isNew && !spans.every(isAgreed) && this.#open.size === 0) {
-      this.#peerNewSince ??= clock.now()
-      if (clock.now() < this.#peerNewSince + RECOVERY_MS) return false
+    if (theirs.isNew && !spans.every(isAgreed) && this.#open.size === 0 && !this.#isImpatient) {
+      this.#newOn = session()
+      this.#cancelPatience ??= clock.setTimer(RECOVERY_MS, () => { this.#isImpatient = true })
+      return false
     }
-    this.#peerNewSince = undefined
+    this.#endPatience()
     const before = this.#record()
     const untold: BalanceDispute[] = []
     for (const [name, span] of spans) {
@@ -332,9 +352,15 @@ export class Reconcile {
     if (!this.#compares(session)) throw new NotAcceptedError('there is nothing to compare')
     // What came from the books that are gone counts with them, also where it is being stored.
     if ('after' in asked || asked.report.isNew) await this.#options.records.submit(() => undefined)
-    if ('after' in asked) return this.#page(asked.after)
+    if ('after' in asked) {
+      // Each in a turn of its own: thousands may be asked for at once, and each is some work.
+      return this.#pages.take(async () => {
+        await sleep(this.#options.account.clock, 0)
+        return session.closed ? [] : this.#page(asked.after)
+      })
+    }
     const heard = textOf(asked.report)
-    if ((this.#open.size > 0 || this.#peerNewSince !== undefined) && heard !== this.#heard) this.#askIn(0)
+    if ((this.#open.size > 0 || this.#isPeerNew) && heard !== this.#heard) this.#askIn(0)
     this.#heard = heard
     return [reportMessage(this.#report())]
   }
@@ -372,9 +398,14 @@ export class Reconcile {
 
   #parse(text: string): void {
     const { v, open, accepted } = (parseIfJson(text) ?? {}) as { v?: unknown; open?: Array<[SumName, Numbers]>; accepted?: Array<[SumName, string]> }
-    if (v !== 1 || !Array.isArray(open) || !Array.isArray(accepted)) throw new StoreError(`the record under ':paychan:${RECORD}' is of no known version`)
-    for (const [name, numbers] of open) this.#open.set(name, numbers)
-    for (const [name, amount] of accepted) this.#accepted.set(name, BigInt(amount))
+    const key = `:paychan:${RECORD}`
+    if (v !== 1 || !Array.isArray(open) || !Array.isArray(accepted)) throw damaged(key, 'is of no known version')
+    try {
+      for (const [name, { ours, theirs }] of open) this.#open.set(name, { ours: String(BigInt(ours)), theirs: String(BigInt(theirs)) })
+      for (const [name, amount] of accepted) this.#accepted.set(name, BigInt(amount))
+    } catch (cause) {
+      throw damaged(key, 'does not parse', cause)
+    }
   }
 }
 

@@ -77,7 +77,7 @@ export class Rpc {
 
 function checkName(name: string): void {
   if (typeof name !== 'string' || !NAME.test(name)) {
-    throw new InvalidFieldsError('the name of a method must be 1 to 128 visible ASCII characters')
+    throw new InvalidFieldsError(`the name of a method must match ${String(NAME)}`)
   }
   if (RESERVED.test(name)) throw new InvalidFieldsError(`the name ${name} is reserved: choose another name`)
 }

@@ -287,7 +287,7 @@ function abort(transaction: IDBTransaction): void {
 
 async function openDatabase(name: string): Promise<IDBDatabase> {
   const { indexedDB } = globalThis as { indexedDB?: IDBFactory | null }
-  if (!indexedDB) throw new StoreError('there is no IndexedDB here: use LmdbStore in Node, or MemoryStore, which forgets everything with the page')
+  if (!indexedDB) throw new StoreError('there is no IndexedDB here: use MemoryStore, which forgets everything with the page')
   const request = indexedDB.open(name, VERSION)
   let loss: string | undefined
   request.onupgradeneeded = event => {

@@ -550,6 +550,20 @@ describe('owners', () => {
   })
 })
 
+describe('a clock that is put back while the store hangs', () => {
+  it('keeps nobody waiting for as much longer', async () => {
+    const { committer, store, clock } = open()
+    await committer.takeOver()
+    store.holdCommits()
+    const change = watch(committer.submit(group => { group.put('a', '1') }, { isPatient: false }))
+    await settle()
+    await clock.advance(5000)
+    clock.putBack(3_600_000)
+    await clock.advance(20_000)
+    expect(change).toMatchObject({ state: 'rejected', error: { outcome: 'unknown' } })
+  })
+})
+
 describe('settle', () => {
   it('waits until all that is queued is durable', async () => {
     const { committer, store } = open()

@@ -226,8 +226,8 @@ export const MUTANTS = [
     name: 'a commit of unknown outcome counts as failed',
     rule: 'H7',
     file: 'src/ledger/committer.ts',
-    find: "if (cause instanceof StoreError && cause.outcome === 'unknown') await",
-    replace: 'if (cause instanceof StandbyError) await',
+    find: "if (cause instanceof StoreError && cause.outcome === 'unknown') {",
+    replace: 'if (cause instanceof StandbyError) {',
     by: { sim: 20 }
   },
   {
@@ -925,5 +925,29 @@ export const MUTANTS = [
     find: '- (proven === Infinity ? settledIn : 0n)',
     replace: '- settledIn',
     by: { sim: 2000 }
+  },
+  {
+    name: 'settlements are numbered from the store alone',
+    rule: 'I1',
+    file: 'src/plugin/money.ts',
+    find: 'Math.max(this.#lastNumber + 1, Math.floor(this.#options.account.clock.now()))',
+    replace: 'this.#lastNumber + 1',
+    by: { test: 'test/plugin/money-faults.test.ts', only: 'an older copy of the store' }
+  },
+  {
+    name: 'a link outlives the ledger that it was made for',
+    rule: 'I1',
+    file: 'src/plugin/lifecycle.ts',
+    find: 'if (this.#link === undefined || ledgerId !== this.#linkedId)',
+    replace: 'if (this.#link === undefined)',
+    by: { test: 'test/plugin/recovery.test.ts', only: 'emptied under the plugin' }
+  },
+  {
+    name: 'a peer that lost its books once is never traded with again',
+    rule: 'I8',
+    file: 'src/plugin/reconcile.ts',
+    find: 'return this.#newOn !== undefined && this.#newOn === this.#options.account.session()',
+    replace: 'return this.#newOn !== undefined',
+    by: { test: 'test/plugin/reconcile.test.ts', only: 'says that its books are new' }
   }
 ]

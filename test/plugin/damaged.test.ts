@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import PaychanPlugin, { BtpListener, MemoryStore, errors } from '../../src/node.js'
 import type { LedgerPlugin, PluginOptions } from '../../src/node.js'
 import type { KeyValueStore } from '../../src/core/store.js'
+import { Lab, settle, watch } from '../support/lab.js'
 import { HostStore } from '../support/host-store.js'
 import { afterTest, clientOptions, keep, nextEvent, pay, payment, serverOptions, without } from '../support/hosts.js'
 
@@ -160,5 +161,25 @@ describe('what the wrapper of a plain store adds', () => {
     const fresh = world.make('damaged', { ...world.damaged, options: { _store: { ...world.damaged.options._store! } } })
     await expect(fresh.connect()).rejects.toMatchObject({ name: 'StoreError', message: expect.stringContaining(key) as string })
     await pay(world.soundClient, world.soundPlugin, '4')
+  })
+})
+
+describe('a record that parses, but holds what it may not', () => {
+  it.each([
+    ['paychan:id', '{'],
+    [':paychan:reconcile', '{"v":1,"open":[5],"accepted":[]}'],
+    [':paychan:reconcile', '{"v":1,"open":[],"accepted":[["settledIn","x"]]}'],
+    [':paychan:reconcile', '{"v":1,"open":[["settledIn",{}]],"accepted":[]}'],
+    [':paychan:settlements', '{"v":1,"last":1,"sending":[{"number":1,"amount":"x"}]}'],
+    [':paychan:settlements', '{"v":1,"last":1,"sending":[{}]}'],
+    [':paychan:settlements', '{"v":1,"last":1,"sending":[null]}']
+  ])('stops the account by an error that names its key: %s, %s', async (key, text) => {
+    const lab = await Lab.open({ alice: { services: {} }, bob: { services: {} } })
+    lab.alice.crash()
+    await settle()
+    await lab.alice.disk.commit({ puts: [[key, text]], guards: [] })
+    const connecting = watch(lab.alice.make().connect())
+    await lab.clock.advance(2000)
+    expect(connecting).toMatchObject({ state: 'rejected', error: { name: 'StoreError', message: expect.stringContaining(key) as string } })
   })
 })

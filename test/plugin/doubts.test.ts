@@ -2,9 +2,15 @@
 import { describe, expect, it } from 'vitest'
 import { AlreadyRolledBackError, UnreachableError } from '../../src/core/errors.js'
 import { json } from '../../src/btp/protocol-data.js'
+import type { Entry } from '../../src/ledger/draft.js'
+import type { Account } from '../../src/plugin/account.js'
+import { Doubts } from '../../src/plugin/doubts.js'
+import type { Transfer } from '../../src/plugin/lpi.js'
 import { Lab, settle, watch } from '../support/lab.js'
 import type { Payment } from '../support/lab.js'
+import { MemoryLog } from '../support/memory-log.js'
 import { OLD_REPEAT, ScriptedPeer } from '../support/scripted-peer.js'
+import { VirtualClock } from '../support/virtual-clock.js'
 
 /** Alice holds transfers of an old peer: of these amounts. */
 async function holding(amounts: string[]) {
@@ -198,5 +204,24 @@ describe('an old peer that answers a repeated Fulfill with F00 and a TypeError',
     await lab.clock.advance(10_000)
     expect((await alice.durable()).balance).toBe(10)
     expect(alice.story).toEqual(['incoming_prepare', 'incoming_fulfill'])
+  })
+})
+
+describe('thousands in doubt', () => {
+  it('are decided by the balance that fits them, however many it has booked', async () => {
+    const clock = new VirtualClock()
+    const entries = Array.from({ length: 10_000 }, (_, n) => ({ id: String(n), amount: 1n, stage: 'fulfilling' }) as Entry<Transfer>)
+    const account = {
+      clock,
+      ledger: { sums: async () => ({ incomingFulfilled: 0n, outgoingFulfilled: 0n }), open: entries },
+      askPeerBalance: async () => '9999',
+      log: new MemoryLog()
+    } as unknown as Account
+    const doubts = new Doubts(account)
+    const all = Promise.all(entries.map(entry => doubts.settle(entry, new UnreachableError('decides nothing'))))
+    const watched = watch(all)
+    await clock.advance(600_000)
+    expect(watched.state).toBe('resolved')
+    expect((await all).filter(verdict => verdict === 'fulfilled')).toHaveLength(9999)
   })
 })

@@ -414,3 +414,45 @@ describe('many settlements at once', () => {
     expect(calls.filter(({ state }) => state === 'pending').length).toBeLessThanOrEqual(100)
   })
 })
+
+describe('a settlement after the books were lost', () => {
+  const TRUSTING = { services: {}, options: { trustSettlements: true } }
+
+  it('is credited where the store was emptied under the plugin, which then recovered', async () => {
+    const recovers = { services: {}, options: { ...TRUSTING.options, recover: 'from-peer' as const } }
+    const lab = await Lab.open({ alice: recovers, bob: recovers })
+    lab.bob.plugin.registerMoneyHandler(async () => undefined)
+    for (const amount of ['5', '5']) await lab.alice.plugin.sendMoney(amount)
+    const all = await lab.alice.disk.list('', { limit: Infinity })
+    await lab.alice.disk.commit({ deletes: all.map(([key]) => key), guards: [] })
+    const refused = watch(lab.alice.plugin.sendMoney('1'))
+    await lab.clock.advance(3000)
+    expect(refused.state).toBe('rejected')
+    watch(lab.alice.plugin.connect())
+    await lab.clock.advance(5000)
+    await lab.alice.plugin.sendMoney('7')
+    await lab.clock.advance(3000)
+    expect([await settled(lab.alice), await settled(lab.bob)]).toEqual([['17', '0'], ['0', '17']])
+  })
+
+  it('is credited where an older copy of the store was given back, and the peer was believed', async () => {
+    const lab = new Lab({ alice: TRUSTING, bob: TRUSTING })
+    lab.bob.onStart = plugin => { plugin.registerMoneyHandler(async () => undefined) }
+    await lab.bob.start()
+    await lab.alice.start()
+    await lab.alice.plugin.sendMoney('5')
+    const copy = await lab.alice.disk.list('', { limit: Infinity })
+    await lab.alice.plugin.sendMoney('6')
+    await lab.alice.empty()
+    await lab.alice.disk.commit({ puts: copy, guards: [] })
+    const started = lab.alice.start()
+    await lab.reconnect()
+    await started
+    await lab.clock.advance(2000)
+    await lab.alice.plugin.resolveDispute('theirs')
+    await lab.clock.advance(2000)
+    watch(lab.alice.plugin.sendMoney('7'))
+    await lab.clock.advance(3000)
+    expect([await settled(lab.alice), await settled(lab.bob)]).toEqual([['18', '0'], ['0', '18']])
+  })
+})

@@ -330,7 +330,7 @@ describe('with a payment channel module', () => {
           lab.network.cut()
           await lab.reconnect()
         }
-        await settle()
+        await lab.clock.advance(100)
         expect([told, await sums()]).toEqual([['10'], [['10', '0'], ['0', '10']]])
       }
     })

@@ -400,3 +400,34 @@ describe('no false alarm', () => {
     for (let seed = 101; seed <= 112; seed++) await soak(seed, true)
   })
 })
+
+describe('a peer that says that its books are new, though they should not be', () => {
+  async function begin(): Promise<Lab> {
+    const lab = new Lab()
+    await lab.alice.disk.commit({ puts: [[':tl:balance:of', '10']], guards: [] })
+    const peer = new ScriptedPeer(lab, { announces: true })
+    peer.script = ({ protocolData: [primary] }) => primary?.protocolName === 'paychan' ? [json('paychan', { reconcile: { ...report({}), isNew: true } })] : undefined
+    await peer.listen()
+    watch(lab.alice.make().connect())
+    await lab.clock.advance(500)
+    await expect(async () => lab.alice.plugin.sendTransfer(lab.payment().transfer)).rejects.toThrow('lost its books')
+    return lab
+  }
+
+  it('is traded with again when it comes as one with which nothing is compared', async () => {
+    const lab = await begin()
+    lab.network.cut()
+    await new ScriptedPeer(lab).listen()
+    await lab.clock.advance(60_000)
+    const sending = watch(lab.alice.plugin.sendTransfer(lab.payment().transfer))
+    await lab.clock.advance(100)
+    expect(sending.state).toBe('resolved')
+  })
+
+  it('is in dispute after ten seconds by the timer, also where the wall clock is put back', async () => {
+    const lab = await begin()
+    lab.clock.putBack(3_600_000)
+    await lab.clock.advance(60_000)
+    expect(lab.alice.seen('dispute')).toHaveLength(1)
+  })
+})

@@ -68,3 +68,30 @@ describe('what a hostile peer may take from one whose store was emptied, by pack
     expect(await taken({ settledOut: '9'.repeat(40) })).toBeLessThanOrEqual(115)
   })
 })
+
+describe('a peer that asks for all books a thousand times at once', () => {
+  it('is answered once in a turn: what others ask meanwhile does not wait for the rest', async () => {
+    const lab = new Lab()
+    const peer = new ScriptedPeer(lab, { announces: true })
+    peer.script = ({ protocolData: [primary] }) => primary?.protocolName === 'paychan' ? [json('paychan', { reconcile: report({}) })] : undefined
+    await peer.listen()
+    await lab.alice.start()
+    const answers: Array<'books' | 'other'> = []
+    const turns: number[] = []
+    let turn = 0
+    const count = (): void => {
+      turn++
+      if (answers.length < 21) lab.clock.setTimer(0, count)
+    }
+    lab.clock.setTimer(0, count)
+    const asked = Array.from({ length: 20 }, () => peer.ask({ type: 'message', protocolData: [json('paychan', { recover: '' })] }).then(() => {
+      answers.push('books')
+      turns.push(turn)
+    }))
+    const other = peer.ask({ type: 'message', protocolData: [octets('balance', new Uint8Array())] }).then(() => { answers.push('other') })
+    await lab.clock.advance(100)
+    await Promise.all([...asked, other])
+    expect(answers.indexOf('other')).toBeLessThan(3)
+    expect(new Set(turns).size).toBeGreaterThan(10)
+  })
+})

@@ -402,3 +402,20 @@ describe('a peer that is hostile', () => {
     expect([(await lab.alice.durable()).balance, lab.held(lab.alice).outgoing, lab.alice.plugin.isConnected()]).toEqual([-6, 5, true])
   })
 })
+
+describe('a store that was emptied under the plugin', () => {
+  it('is another ledger: the peer hears its new id at the next connect', async () => {
+    const lab = await Lab.open({ alice: RECOVERS })
+    await fulfilled(lab)
+    const announced = (): string[] => lab.network.traffic.filter(({ from, packet }) => from === 'alice' && packet.protocolData[0]?.protocolName === 'auth')
+      .map(({ packet }) => new TextDecoder().decode(packet.protocolData.find(({ protocolName }) => protocolName === 'paychan')?.data))
+    const all = await lab.alice.disk.list('', { limit: Infinity })
+    await lab.alice.plugin.disconnect()
+    await lab.alice.disk.commit({ deletes: all.map(([key]) => key), guards: [] })
+    const connecting = watch(lab.alice.plugin.connect())
+    await lab.clock.advance(5000)
+    expect(connecting.state).toBe('resolved')
+    expect(new Set(announced()).size).toBe(2)
+    expect(await lab.balances()).toEqual([-10, 10])
+  })
+})
