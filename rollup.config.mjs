@@ -159,7 +159,7 @@ function notePieces(file) {
   }
 }
 
-const NOTICE = '/*! ilp-plugin-paychan, Apache-2.0. The licenses of what else is in here: licenses.txt */'
+const NOTICE = '/*! ilp-plugin-paychan, Apache-2.0; see licenses.txt */'
 
 /** Puts constants and short functions where they are used; what `minify` does after it comes out smaller than by either alone. */
 function inline() {

@@ -134,7 +134,7 @@ export function ilpErrorToRejectionReason(ilp: Uint8Array | undefined, peerAccou
   try {
     error = decodeIlpError(ilp ?? new Uint8Array())
   } catch {
-    const message = 'the peer rejected the transfer and gave no readable reason'
+    const message = 'the peer gave no readable reason'
     return { code: 'F00', name: 'Bad Request', message, triggered_by: peerAccount, triggered_at: now }
   }
   const forwardedBy = error.forwardedBy.at(-1)

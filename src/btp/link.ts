@@ -13,7 +13,7 @@ import type { Host, Recognition } from './doorkeeper.js'
 import { elect } from './election.js'
 import type { ResponsePacket } from './packets.js'
 import { Session } from './session.js'
-import type { PeerFacts, RequestBody, RequestOptions, SessionOptions } from './session.js'
+import type { Load, PeerFacts, RequestBody, RequestOptions, SessionOptions } from './session.js'
 
 export type { Credentials } from './auth.js'
 
@@ -56,6 +56,8 @@ export class Link implements Host {
   readonly #waiters = new Set<Waiter>()
   /** Every session whose connection is not gone yet. */
   readonly #sessions = new Set<Session>()
+  /** However often the peer connects anew. */
+  readonly #load: Load = { requests: 0, bytes: 0 }
   #current: Session | undefined
   /** A session that takes over if the current one does not answer the probe that is under way. */
   #candidate: Session | undefined
@@ -177,7 +179,7 @@ export class Link implements Host {
   }
 
   #newSession(connection: Connection, dialled: boolean): Session {
-    const session = new Session(connection, dialled, this.#options, (closed, reason) => { this.#closed(closed, reason) })
+    const session = new Session(connection, dialled, this.#options, (closed, reason) => { this.#closed(closed, reason) }, this.#load)
     this.#sessions.add(session)
     return session
   }

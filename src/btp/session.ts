@@ -71,6 +71,12 @@ export interface SessionOptions {
   readonly maxFrameBytes?: number
 }
 
+/** What is being handled of what a peer has asked, on all its sessions. */
+export interface Load {
+  requests: number
+  bytes: number
+}
+
 /** What a session may do in each state, whether its packets are shown to who observes, and which states may follow. */
 const STATES = {
   /** Dialled; the auth Message waits for its answer, and nothing else counts. */
@@ -119,8 +125,9 @@ export class Session implements ConnectionEvents {
   #state: State = 'authenticating'
   #peer: PeerFacts = { announced: false, ledgerId: undefined }
   /** Requests of the peer that have not been answered. */
+  /** Requests of this session that are being handled. */
   #owed = 0
-  #owedBytes = 0
+  readonly #load: Load
   #lastHeard: number
   #answersProbes = false
   /** Whether a request was not answered in time, and nothing was heard since. */
@@ -134,9 +141,11 @@ export class Session implements ConnectionEvents {
     connection: Connection,
     dialled: boolean,
     options: SessionOptions,
-    onClosed: (session: Session, reason: string) => void
+    onClosed: (session: Session, reason: string) => void,
+    load: Load = { requests: 0, bytes: 0 }
   ) {
     this.#connection = connection
+    this.#load = load
     this.dialled = dialled
     this.label = printable(connection.label)
     this.#options = options
@@ -408,7 +417,7 @@ export class Session implements ConnectionEvents {
     this.#trace('from', packet.type, requestId)
     if (hasDuplicateNames(packet.protocolData)) this.#refuse(requestId, new InvalidFieldsError('sub-protocol names must be unique'))
     else if (isProbe(packet)) this.#respond(requestId, [])
-    else if (this.#owed < this.#options.maxRequests && this.#owedBytes < MOST_BYTES_AT_ONCE) this.#serve(packet, bytes)
+    else if (this.#load.requests < this.#options.maxRequests && this.#load.bytes < MOST_BYTES_AT_ONCE) this.#serve(packet, bytes)
     else this.#refuse(requestId, new UnreachableError('too many requests at once'))
   }
 
@@ -416,7 +425,8 @@ export class Session implements ConnectionEvents {
   #serve(packet: RequestPacket, bytes: number): void {
     const { requestId } = packet
     this.#owed++
-    this.#owedBytes += bytes
+    this.#load.requests++
+    this.#load.bytes += bytes
     const reply: Reply = {
       answer: protocolData => {
         try {
@@ -442,7 +452,8 @@ export class Session implements ConnectionEvents {
 
   #served(bytes: number): void {
     this.#owed--
-    this.#owedBytes -= bytes
+    this.#load.requests--
+    this.#load.bytes -= bytes
     this.#closeWhenDone()
   }
 

@@ -7,6 +7,7 @@ import { json, octets, text } from '../../src/btp/protocol-data.js'
 import { fromBase64url, toBase64url, toUtf8 } from '../../src/core/bytes.js'
 import { PREFIX, connectedPair, foreignPeer, makeServer } from '../support/hosts.js'
 import { Lab, watch } from '../support/lab.js'
+import { ScriptedPeer, report } from '../support/scripted-peer.js'
 
 const CLIENT = `${PREFIX}client`
 const SERVER = `${PREFIX}server`
@@ -221,5 +222,29 @@ describe('requests of a raw peer', () => {
     const peer = await foreignPeer(server)
     expect(await peer.tell(octets('ilp', Uint8Array.of(1)), custom)).toMatchObject({ type: 'error', code: 'F01', name: 'InvalidFieldsError' })
     expect(events).toEqual([])
+  })
+})
+
+describe('requests that are never answered', () => {
+  it('are maxRequests at most, however often the peer connects', async () => {
+    const lab = new Lab({ alice: { options: { maxRequests: 10 } } })
+    const peer = new ScriptedPeer(lab, { announces: true })
+    peer.script = ({ protocolData: [primary] }) => primary?.protocolName === 'paychan' ? [json('paychan', { reconcile: report({}) })] : undefined
+    await peer.listen()
+    let handled = 0
+    lab.alice.onStart = plugin => {
+      plugin.registerRequestHandler(() => {
+        handled++
+        return new Promise(() => undefined)
+      })
+    }
+    await lab.alice.start()
+    for (let round = 0; round < 5; round++) {
+      for (let n = 0; n < 15; n++) peer.ask({ type: 'message', protocolData: [json('custom', { x: 1 })] }).catch(() => undefined)
+      await lab.clock.advance(100)
+      lab.network.cut()
+      await lab.clock.advance(2000)
+    }
+    expect(handled).toBe(10)
   })
 })
