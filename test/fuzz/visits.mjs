@@ -19,10 +19,14 @@ const TEXTS = [
   '{}', 'null', '[]', '""', '0', '{"__proto__":{"polluted":1}}', '{"constructor":{"prototype":{"polluted":1}}}', '{"a":', '\ud83d', '{"\\u005f_proto__":1}',
   '['.repeat(30_000), '{"a":'.repeat(9000), '[['.repeat(20) + ']]'.repeat(20), '1e999', '{"amount":"-1"}', '{"method":"__proto__","params":[]}', '{"to":"x","data":{}}', '\u2028'
 ]
+/** What another one of ours says of its books. */
+const REPORT = Object.fromEntries(['incomingFulfilled', 'outgoingFulfilled', 'settledIn', 'settledOut', 'incomingHeld', 'fulfilling', 'sent', 'settling'].map(name => [name, '0']))
 const MESSAGES = {
   paychan: known => [
     { probe: true }, { ask: [] }, { ask: [known], more: true }, { ask: [known] }, { ask: ['__proto__'] }, { ask: Array(201).fill(known) }, { ask: Array(200).fill(known) },
-    { ask: 5 }, { late: known }, { late: null }, { late: { id: known } }, { transfer: known }, { settlement: 1 }, { v: 1, ledger: LEDGER }, { v: 1e9 }, null, []
+    { ask: 5 }, { late: known }, { late: null }, { late: { id: known } }, { transfer: known }, { settlement: 1 }, { v: 1, ledger: LEDGER }, { v: 1e9 }, null, [],
+    { recover: '' }, { recover: known }, { recover: '\uffff' }, { recover: 5 }, { recover: '', reconcile: REPORT }, { reconcile: REPORT }, { reconcile: { ...REPORT, isNew: true } },
+    { reconcile: { ...REPORT, incomingFulfilled: '9'.repeat(60) } }, { reconcile: { ...REPORT, sent: '9'.repeat(61) } }, { reconcile: { ...REPORT, settledIn: '-1' } }, { reconcile: null }, { reconcile: [] }
   ],
   claim: () => [null, {}, { amount: '5' }, { amount: '99999999999999999999' }, { amount: '-5', signature: {} }, 'x'.repeat(33_000), [[[[]]]]]
 }

@@ -604,7 +604,7 @@ export const MUTANTS = [
     file: 'src/plugin/money.ts',
     find: 'number > credited.number',
     replace: 'number >= credited.number',
-    by: { sim: 30 }
+    by: { sim: 100 }
   },
   {
     name: 'a restart gives the number of a settlement again',
@@ -612,7 +612,7 @@ export const MUTANTS = [
     file: 'src/plugin/money.ts',
     find: 'this.#lastNumber = this.#state.last',
     replace: 'this.#lastNumber = 0',
-    by: { sim: 50 }
+    by: { test: 'test/plugin/money-faults.test.ts', only: 'the wall clock was put back' }
   },
   {
     name: 'the claim beside a settlement decreases',

@@ -435,6 +435,20 @@ describe('a settlement after the books were lost', () => {
     expect([await settled(lab.alice), await settled(lab.bob)]).toEqual([['17', '0'], ['0', '17']])
   })
 
+  it('is credited where the wall clock was put back, and the process has restarted', async () => {
+    const lab = new Lab({ alice: TRUSTING, bob: TRUSTING })
+    lab.bob.onStart = plugin => { plugin.registerMoneyHandler(async () => undefined) }
+    await lab.bob.start()
+    await lab.alice.start()
+    await lab.alice.plugin.sendMoney('5')
+    lab.clock.putBack(3_600_000)
+    await lab.alice.restart()
+    await lab.clock.advance(2000)
+    watch(lab.alice.plugin.sendMoney('6'))
+    await lab.clock.advance(3000)
+    expect([await settled(lab.alice), await settled(lab.bob)]).toEqual([['11', '0'], ['0', '11']])
+  })
+
   it('is credited where an older copy of the store was given back, and the peer was believed', async () => {
     const lab = new Lab({ alice: TRUSTING, bob: TRUSTING })
     lab.bob.onStart = plugin => { plugin.registerMoneyHandler(async () => undefined) }
