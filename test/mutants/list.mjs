@@ -268,7 +268,7 @@ export const MUTANTS = [
     file: 'src/plugin/incoming.ts',
     find: "return known.stage === 'checking' ? known : undefined",
     replace: 'return known',
-    by: { sim: 10 }
+    by: { sim: 90 }
   },
   {
     name: 'a repeated Prepare asks the module again',
@@ -332,7 +332,7 @@ export const MUTANTS = [
     file: 'src/plugin/incoming.ts',
     find: "if (entry.stage === 'held') this.#armExpiry(entry)",
     replace: '',
-    by: { sim: 10 }
+    by: { sim: 90 }
   },
   {
     name: 'an id comes again with other content',
@@ -396,7 +396,7 @@ export const MUTANTS = [
     file: 'src/plugin/outgoing.ts',
     find: "else if (entry.stage === 'offered') this.#begin(entry, true)",
     replace: '',
-    by: { sim: 10 }
+    by: { sim: 90 }
   },
   {
     name: 'a restart raises no end that may not have been heard',
