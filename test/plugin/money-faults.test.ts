@@ -416,12 +416,9 @@ describe('many settlements at once', () => {
 })
 
 describe('a settlement after the books were lost', () => {
-  const TRUSTING = { services: {}, options: { trustSettlements: true } }
-
   it('is credited where the store was emptied under the plugin, which then recovered', async () => {
-    const recovers = { services: {}, options: { ...TRUSTING.options, recover: 'from-peer' as const } }
-    const lab = await Lab.open({ alice: recovers, bob: recovers })
-    lab.bob.plugin.registerMoneyHandler(async () => undefined)
+    const recovers = { services: {}, options: { trustSettlements: true, recover: 'from-peer' as const } }
+    const { lab } = await openSettling({ alice: recovers, bob: recovers })
     for (const amount of ['5', '5']) await lab.alice.plugin.sendMoney(amount)
     const all = await lab.alice.disk.list('', { limit: Infinity })
     await lab.alice.disk.commit({ deletes: all.map(([key]) => key), guards: [] })
@@ -436,10 +433,7 @@ describe('a settlement after the books were lost', () => {
   })
 
   it('is credited where the wall clock was put back, and the process has restarted', async () => {
-    const lab = new Lab({ alice: TRUSTING, bob: TRUSTING })
-    lab.bob.onStart = plugin => { plugin.registerMoneyHandler(async () => undefined) }
-    await lab.bob.start()
-    await lab.alice.start()
+    const { lab } = await openSettling()
     await lab.alice.plugin.sendMoney('5')
     lab.clock.putBack(3_600_000)
     await lab.alice.restart()
@@ -450,10 +444,7 @@ describe('a settlement after the books were lost', () => {
   })
 
   it('is credited where an older copy of the store was given back, and the peer was believed', async () => {
-    const lab = new Lab({ alice: TRUSTING, bob: TRUSTING })
-    lab.bob.onStart = plugin => { plugin.registerMoneyHandler(async () => undefined) }
-    await lab.bob.start()
-    await lab.alice.start()
+    const { lab } = await openSettling()
     await lab.alice.plugin.sendMoney('5')
     const copy = await lab.alice.disk.list('', { limit: Infinity })
     await lab.alice.plugin.sendMoney('6')
