@@ -22,18 +22,19 @@ export function internalMethods(publicTypes) {
   const checker = program.getTypeChecker()
   const typeOf = node => checker.getNonNullableType(checker.getTypeAtLocation(node))
   const isCallable = node => typeOf(node).getCallSignatures().length > 0
+  const hasFunctions = type => type.getProperties().some(property => checker.getTypeOfSymbol(property).getCallSignatures().length > 0)
   /** Whether it is of a class or an interface of ours that has methods. */
   const hasMethods = node => {
     const type = typeOf(node.name ?? node)
     const isDeclaredHere = type.symbol?.declarations?.some(one => !one.getSourceFile().isDeclarationFile) === true
-    return isDeclaredHere && type.getProperties().some(property => checker.getTypeOfSymbol(property).getCallSignatures().length > 0)
+    return isDeclaredHere && hasFunctions(type)
   }
-  const hasFunctions = declaration => checker.getTypeAtLocation(declaration).getProperties().some(property => checker.getTypeOfSymbol(property).getCallSignatures().length > 0)
   /** Whether what an object has under a name is declared in an object type of ours that has functions, and nowhere else. */
   const isOfObject = node => {
-    if (!ts.isObjectLiteralExpression(node.parent)) return hasFunctions(node.parent)
+    const isOfOurs = declaration => hasFunctions(checker.getTypeAtLocation(declaration))
+    if (!ts.isObjectLiteralExpression(node.parent)) return isOfOurs(node.parent)
     const declarations = checker.getContextualType(node.parent)?.getProperty(node.name.text)?.declarations ?? []
-    return declarations.length > 0 && declarations.every(one => !ts.isObjectLiteralExpression(one.parent) && !one.getSourceFile().isDeclarationFile && hasFunctions(one.parent))
+    return declarations.length > 0 && declarations.every(one => !ts.isObjectLiteralExpression(one.parent) && !one.getSourceFile().isDeclarationFile && isOfOurs(one.parent))
   }
   const methods = new Set()
   const others = new Set(publicTypes.replaceAll(/\/\*.*?\*\//gs, '').match(/[\w$]+/g))

@@ -27,7 +27,8 @@ export interface PeerFacts {
 export const PAYCHAN = 'paychan'
 /** The version of what PROTOCOL.md describes. A peer that announces a higher one understands this one too. */
 const VERSION = 1
-const LEDGER_ID = /^[0-9a-f]{32}$/
+/** How the id of a ledger reads. */
+export const LEDGER_ID = /^[0-9a-f]{32}$/
 
 const FOREIGN: PeerFacts = { announced: false, ledgerId: undefined }
 

@@ -62,7 +62,7 @@ export interface Page {
 /** How many transfers are in one page: with a claim they have room in a frame. */
 export const HELD_IN_A_PAGE = 100
 /** As long as a sum may be. */
-const SUM = /^[0-9]{1,60}$/
+export const SUM = /^[0-9]{1,60}$/
 
 export function reportMessage(report: Report): SubProtocol {
   return json(PAYCHAN, { reconcile: write(report) })

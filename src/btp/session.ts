@@ -124,8 +124,7 @@ export class Session implements ConnectionEvents {
   #watchers: Array<(alive: boolean) => void> = []
   #state: State = 'authenticating'
   #peer: PeerFacts = { announced: false, ledgerId: undefined }
-  /** Requests of the peer that have not been answered. */
-  /** Requests of this session that are being handled. */
+  /** Requests of the peer on this session that have not been answered. */
   #owed = 0
   readonly #load: Load
   #lastHeard: number

@@ -124,23 +124,22 @@ function makeUp(difference: Amount, entries: ReadonlyArray<Entry<Transfer>>): Re
   /** What each comes to with all behind it. */
   const rests = sorted.map(({ amount }) => amount)
   for (let at = rests.length - 2; at >= 0; at--) rests[at] = (rests[at] ?? 0n) + (rests[at + 1] ?? 0n)
-  const chosen: Array<Entry<Transfer>> = []
-  const places: number[] = []
+  /** The places of those that are chosen. */
+  const chosen: number[] = []
   let [at, missing] = [0, difference]
   for (let steps = SEARCH_STEPS + sorted.length; steps > 0; steps--) {
-    if (missing === 0n) return new Set(chosen.map(({ id }) => id))
+    if (missing === 0n) return new Set(chosen.map(place => sorted[place]?.id ?? ''))
     const entry = sorted[at]
     if (entry !== undefined && missing > 0n && missing <= (rests[at] ?? 0n)) {
-      chosen.push(entry)
-      places.push(at++)
+      chosen.push(at++)
       missing -= entry.amount
       continue
     }
     // Not so: without the one that was chosen last.
     const left = chosen.pop()
     if (left === undefined) return undefined
-    missing += left.amount
-    at = (places.pop() ?? 0) + 1
+    missing += sorted[left]?.amount ?? 0n
+    at = left + 1
   }
   return undefined
 }

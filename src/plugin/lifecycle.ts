@@ -8,7 +8,7 @@ import type { Logger } from '../core/log.js'
 import { sleep, waitAtMost } from '../core/timers.js'
 import { Turns } from '../core/turns.js'
 import type { Acceptor } from '../core/transport.js'
-import { PAYCHAN } from '../btp/auth.js'
+import { LEDGER_ID, PAYCHAN } from '../btp/auth.js'
 import { Doorkeeper, doorkeeperOf } from '../btp/doorkeeper.js'
 import { Link } from '../btp/link.js'
 import type { Packet, RequestPacket, ResponsePacket, SubProtocol } from '../btp/packets.js'
@@ -396,7 +396,7 @@ export class Lifecycle {
     await this.#parts.committer.ready()
     const stored = await this.#parts.committer.get(LEDGER_ID_KEY)
     if (stored !== undefined) {
-      if (!/^[0-9a-f]{32}$/.test(stored)) throw damaged(LEDGER_ID_KEY, 'is no id')
+      if (!LEDGER_ID.test(stored)) throw damaged(LEDGER_ID_KEY, 'is no id')
       return stored
     }
     const id = toHex(this.#parts.environment.random.bytes(16))

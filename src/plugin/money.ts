@@ -21,6 +21,7 @@ import {
 import { parseIfJson } from '../core/json.js'
 import { Turns } from '../core/turns.js'
 import { readSettlementMark, settlementMark } from '../btp/inquiry.js'
+import { SUM } from '../btp/reconcile.js'
 import type { SubProtocol, TransferPacket } from '../btp/packets.js'
 import type { Session } from '../btp/session.js'
 import type { Change, Group } from '../ledger/committer.js'
@@ -77,8 +78,6 @@ interface State {
   /** The number that was credited last, and the ledger of the peer that counts so. */
   readonly credited: { readonly ledger: string; readonly number: number } | undefined
 }
-
-const SUM = /^[0-9]{1,60}$/
 
 const NOTHING: State = { last: 0, sending: [], credited: undefined }
 

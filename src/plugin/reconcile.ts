@@ -76,6 +76,7 @@ export class Reconcile {
   /** Ends how long it may say so. By a timer: the wall clock may jump. */
   #cancelPatience: CancelTimer | undefined
   #isImpatient = false
+  /** Pages of the books are told one after the other. */
   readonly #pages = new Turns()
   /** What is stored is written in turn: each time all that is known by then. */
   readonly #writing = new Turns()

@@ -111,8 +111,10 @@ export class Auditor {
     this.books[side].empty()
     this.#told[side].clear()
     this.settled[side] = { done: 0, heard: 0 }
-    for (const condition of this.payments.keys()) this.#lost[side].add(condition)
-    for (const { condition, from } of this.payments.values()) if (from === side) this.#due.delete(condition)
+    for (const { condition, from } of this.payments.values()) {
+      this.#lost[side].add(condition)
+      if (from === side) this.#due.delete(condition)
+    }
   }
 
   /** Whether a side may have nothing of a payment since its books were emptied: what the peer has of it is in its sums. */

@@ -39,7 +39,7 @@ export abstract class Disk {
   /** How many commits or writes have failed. */
   failures = 0
   /** Who has taken the store over last, and with which epoch. */
-  owner: Life | undefined
+  #owner: Life | undefined
   #epoch = 0
   /** While it fills up, everything fails until then. */
   #brokenUntil = 0
@@ -68,8 +68,8 @@ export abstract class Disk {
       return
     }
     const { epoch } = JSON.parse(head) as { epoch: number }
-    if (epoch < this.#epoch || (epoch === this.#epoch && life !== this.owner)) this.world.violate('I3', `two processes of ${this.side} write at once`)
-    this.owner = life
+    if (epoch < this.#epoch || (epoch === this.#epoch && life !== this.#owner)) this.world.violate('I3', `two processes of ${this.side} write at once`)
+    this.#owner = life
     this.#epoch = epoch
   }
 
@@ -78,7 +78,7 @@ export abstract class Disk {
 
   /** All that is on it is gone. */
   empty(): void {
-    this.owner = undefined
+    this.#owner = undefined
     this.#epoch = 0
   }
 

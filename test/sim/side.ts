@@ -13,7 +13,7 @@ import type { Host } from './peer.js'
 import type { Wires } from './wires.js'
 import type { SideName, World } from './world.js'
 
-export const GRACE_MS = 500
+const GRACE_MS = 500
 
 export interface SideSetup {
   readonly isV2: boolean
