@@ -22,7 +22,7 @@ import nodeResolve from '@rollup/plugin-node-resolve'
 import { minifySync } from 'rolldown/utils'
 import dts from 'rollup-plugin-dts'
 import { minify as terser } from 'terser'
-import { internalMethods } from './scripts/internal-methods.mjs'
+import { internalNames } from './scripts/internal-names.mjs'
 import { licenses, packageOf } from './scripts/licenses.mjs'
 
 const GLOBAL_NAME = 'IlpPluginPaychan'
@@ -165,7 +165,7 @@ const NOTICE = '/*! ilp-plugin-paychan, Apache-2.0; see licenses.txt */'
 function inline() {
   return {
     name: 'inline',
-    renderChunk: source => terser(source, { ecma: 2022, compress: { inline: 1 }, mangle: false, sourceMap: true })
+    renderChunk: source => terser(source, { ecma: 2022, compress: { inline: 1, lhs_constants: false }, mangle: false, sourceMap: true })
   }
 }
 
@@ -173,8 +173,9 @@ function inline() {
 function minify() {
   return {
     name: 'minify',
-    renderChunk(source, { fileName }) {
-      const names = internalMethods(readFileSync('dist/browser.d.ts', 'utf8'))
+    renderChunk(source, { fileName, modules }) {
+      const others = Object.keys(modules).filter(id => !isOurs(id) && !id.startsWith('\0') && !substitutes.has(id))
+      const names = internalNames(readFileSync('dist/browser.d.ts', 'utf8'), [...substitutes], others)
       const mangleProps = { include: new RegExp(`^(${names.join('|')})$`) }
       const { code, map, errors } = minifySync(fileName, source, { compress: { target: 'es2022' }, mangle: true, mangleProps, sourcemap: true })
       if (errors.length > 0) this.error(errors[0].message)
@@ -217,10 +218,11 @@ function typescriptMaps() {
 /** What stands in the place of which package in browsers, where every kilobyte is loaded by a user. */
 const SUBSTITUTES = ['@stablelib/sha256', 'bignumber.js', 'btp-packet', 'buffer', 'debug', 'oer-utils']
 
-function substitute() {
-  const substitutes = new Map(SUBSTITUTES.map(name => [name, fileURLToPath(new URL(`scripts/browser/${posix.basename(name, '.js')}.js`, import.meta.url))]))
-  return { name: 'substitute', resolveId: source => substitutes.get(source) ?? null }
-}
+const substitutePath = name => fileURLToPath(new URL(`scripts/browser/${posix.basename(name, '.js')}.js`, import.meta.url))
+
+const substitutes = new Set(SUBSTITUTES.map(substitutePath))
+
+const substitute = () => ({ name: 'substitute', resolveId: source => (SUBSTITUTES.includes(source) ? substitutePath(source) : null) })
 
 /** For the browser everything is bundled. */
 export const forBrowser = () => [typescriptMaps(), substitute(), nodeResolve({ browser: true, preferBuiltins: false }), commonjs({ requireReturnsDefault: 'auto' })]
