@@ -4,6 +4,7 @@
 import { hashBy } from './core/hashes.js'
 import { mapBy } from './core/passing-map.js'
 import type { Environment } from './plugin/environment.js'
+import { headWriter } from './plugin/head-writer.js'
 import { Lease } from './plugin/lease.js'
 import { pluginsFor } from './plugin/make-plugin.js'
 import type { LedgerPlugin } from './plugin/plugin.js'
@@ -31,6 +32,7 @@ const environment: Environment = {
   wrapKeyValueStore,
   memoryStore: () => new MemoryStore(),
   lease: options => new Lease(options, nodeProcesses),
+  headWriter,
   createListener: options => new BtpListener(options)
 }
 

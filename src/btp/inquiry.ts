@@ -16,7 +16,7 @@ import { find, json, readJson, readText } from './protocol-data.js'
 export const IDS_IN_A_QUESTION = 200
 
 /** How peers of ours write what is beside a packet: to read that as JSON costs several times as much. */
-const USUAL_MARK = /^\{"transfer":"([0-9a-f-]{36})","n":(\d{1,15}),"final":(\d{1,15})\}$/
+const USUAL_MARK = /^\{"transfer":"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})","n":(\d{1,15}),"final":(\d{1,15})\}$/
 
 /** What the sender of a Prepare tells beside it, as a secondary sub-protocol. */
 export interface TransferMark {
@@ -38,7 +38,7 @@ export function readTransferMark(protocolData: readonly SubProtocol[]): Transfer
   const sub = find(protocolData, PAYCHAN)
   if (sub === undefined) return undefined
   const usual = USUAL_MARK.exec(readText(sub))
-  if (usual !== null) return { id: parseTransferId(usual[1], 'transfer'), number: Number(usual[2]), final: Number(usual[3]) }
+  if (usual !== null) return { id: String(usual[1]), number: Number(usual[2]), final: Number(usual[3]) }
   const { transfer, n, final } = objectOf(sub)
   const isNumbered = Number.isSafeInteger(n) && Number.isSafeInteger(final)
   return { id: parseTransferId(transfer, 'transfer'), number: isNumbered ? Number(n) : Infinity, final: isNumbered ? Number(final) : 0 }

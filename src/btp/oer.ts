@@ -199,6 +199,16 @@ function digits(text: string, from: number, to: number): number {
   return value
 }
 
+/** What was written last: of what comes at once, much ends at once, and to write a time costs more than all else of a packet's fields. */
+let [lastTime, lastIso] = [NaN, '']
+let [lastShortened, lastDigits] = ['', '']
+
+/** The ISO form of a valid date. */
+export function isoOf(date: Date): string {
+  if (date.getTime() !== lastTime) [lastIso, lastTime] = [date.toISOString(), date.getTime()]
+  return lastIso
+}
+
 /**
  * The ISO form of a date that a packet can carry: years 1000 to 9999, which also btp-packet writes with four digits.
  * @throws InvalidFieldsError naming `field`
@@ -206,7 +216,7 @@ function digits(text: string, from: number, to: number): number {
 export function toIsoTimestamp(date: Date, field: string): string {
   const year = date.getUTCFullYear()
   if (!(year >= 1000 && year <= 9999)) throw new InvalidFieldsError(`${field} must be in the years 1000 to 9999`)
-  return date.toISOString()
+  return isoOf(date)
 }
 
 /**
@@ -214,5 +224,7 @@ export function toIsoTimestamp(date: Date, field: string): string {
  * @throws InvalidFieldsError naming `field`
  */
 export function formatTimestamp(date: Date, field: string): string {
-  return toIsoTimestamp(date, field).replace(/[-:T]/g, '')
+  const iso = toIsoTimestamp(date, field)
+  if (iso !== lastShortened) [lastShortened, lastDigits] = [iso, iso.replace(/[-:T]/g, '')]
+  return lastDigits
 }

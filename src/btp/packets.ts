@@ -337,7 +337,7 @@ function hexDigit(text: string, at: number): number {
 }
 
 function writeBytes32(frame: Buffer, at: number, value: string, field: string): void {
-  frame.write(parseBytes32(value, field), at, 'base64')
+  frame.write(parseBytes32(value, field), at, 'base64url')
 }
 
 /** Cuts UTF-8 to what an Error's data may have, never within a character. */

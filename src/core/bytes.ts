@@ -23,7 +23,7 @@ export function isBase64url(text: string): boolean {
 /** Reads base64 of either alphabet, padded or not; `undefined` for anything else. */
 export function fromBase64url(text: string): Uint8Array | undefined {
   if (!isBase64url(text)) return undefined
-  const { buffer, byteOffset, byteLength } = Buffer.from(text, 'base64')
+  const { buffer, byteOffset, byteLength } = Buffer.from(text, 'base64url')
   return new Uint8Array(buffer, byteOffset, byteLength)
 }
 

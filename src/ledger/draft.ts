@@ -100,11 +100,13 @@ export interface Memory<T extends LoggedTransfer> {
 }
 
 /** What has a record of its own. */
-export interface Layout {
+export interface Layout<T extends LoggedTransfer> {
   /** Whether that is each transfer, also while it is prepared: as the old package has it. */
   readonly isOld: boolean
   /** Whether that is an ILPv4 packet too, once it is final. */
   readonly keepsPackets: boolean
+  /** `headOf`, or what does the same for such transfers in less time. */
+  headOf(transfer: T, isIncoming: boolean): string
 }
 
 /** The most transfers in a page of the history, and the longest time between the first and the last of them. */
@@ -117,7 +119,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   readonly #memory: Memory<T>
   readonly #group: Group
   readonly #keys: LedgerKeys
-  readonly #layout: Layout
+  readonly #layout: Layout<T>
   readonly #entries = new Map<string, Entry<T> | undefined>()
   /** Whose open records change: written anew elsewhere, or gone. */
   readonly #leaving = new Set<string>()
@@ -126,7 +128,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   readonly #sums: Sums
   readonly #limits: Limits
 
-  constructor(memory: Memory<T>, group: Group, keys: LedgerKeys, layout: Layout) {
+  constructor(memory: Memory<T>, group: Group, keys: LedgerKeys, layout: Layout<T>) {
     this.#memory = memory
     this.#group = group
     this.#keys = keys
@@ -161,7 +163,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
       id,
       info: { transfer, isIncoming, state: 'prepared' },
       amount: parseAmount(transfer.amount),
-      head: headOf(transfer, isIncoming),
+      head: this.#layout.headOf(transfer, isIncoming),
       stage: open.stage,
       isKept: this.#layout.keepsPackets || !isOfPackets(open.stage),
       open
@@ -279,12 +281,12 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     // One that was never prepared has no record of its own, but where the old package's layout gives it one.
     if (entry.open === undefined || this.#layout.isOld) this.#group.delete(this.#keys.transfer(entry.id))
     this.#leaving.add(entry.id)
-    this.#set(entry.id, undefined)
+    this.#set(entry.id, undefined, entry)
   }
 
   #write(entry: Entry<T>, before: Entry<T> | undefined): void {
     const { id, open, stage, info: { state } } = entry
-    this.#set(id, entry)
+    this.#set(id, entry, before)
     // What was never stored leaves nothing behind when it is cancelled.
     if (!isStored(stage) || (before !== undefined && !isStored(before.stage) && state === 'cancelled')) return
     if (state !== before?.info.state && this.#hasOwnRecord(entry)) this.#group.put(this.#keys.transfer(id), recordOf(entry, before ?? entry))
@@ -296,8 +298,8 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
     return isKept && (state !== 'prepared' || this.#layout.isOld)
   }
 
-  #set(id: string, entry: Entry<T> | undefined): void {
-    this.inFlight += inFlightOf(entry) - inFlightOf(this.get(id))
+  #set(id: string, entry: Entry<T> | undefined, before: Entry<T> | undefined): void {
+    this.inFlight += inFlightOf(entry) - inFlightOf(before)
     this.#entries.set(id, entry)
   }
 

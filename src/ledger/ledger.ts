@@ -11,7 +11,7 @@ import type { StoreError } from '../core/errors.js'
 import { passingMap } from '../core/passing-map.js'
 import type { Committer, Group } from './committer.js'
 import { Draft, HISTORY_SPAN_MS, STORED_SUMS, hold, inFlightOf, positionOf } from './draft.js'
-import type { Adopted, Entry, Limits, Memory, Sums, View } from './draft.js'
+import type { Adopted, Entry, Layout, Limits, Memory, Sums, View } from './draft.js'
 import { OpenPages } from './open-pages.js'
 import {
   afterFinal, damaged, headOf, historyPageOf, ledgerKeys, parseHistoryPage, parseOpenPage, parseStoredLimit, parseStoredSum, parseTransferRecord
@@ -39,6 +39,11 @@ interface Reading<T extends LoggedTransfer> {
   waiting: number
 }
 
+interface RecordOptions<T extends LoggedTransfer> {
+  keepsPackets?: boolean
+  headOf?: Layout<T>['headOf'] | undefined
+}
+
 /** Where the history names a transfer. */
 interface HistoryPlace {
   at: number
@@ -61,7 +66,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   readonly #committer: Committer
   readonly #keys: LedgerKeys
   readonly #defaults: Limits
-  readonly #keepsPackets: boolean
+  readonly #layout: Omit<Layout<T>, 'isOld'>
   /** Counts the take-overs: what was read before one is not kept after it. */
   #generation = 0
   #loading: Promise<void> | undefined
@@ -86,13 +91,13 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   /** Ids of which the store has to be asked before a change of theirs is decided. */
   #unread = new Set<string>()
 
-  /** `limits` hold where the store has none: stored limits win. `keepsPackets`: whether ILPv4 packets have records when they are final. */
-  constructor(committer: Committer, key: string, limits: Limits, { keepsPackets = false } = {}) {
+  /** `limits` hold where the store has none: stored limits win. */
+  constructor(committer: Committer, key: string, limits: Limits, { keepsPackets = false, headOf: write = headOf }: RecordOptions<T> = {}) {
     this.#committer = committer
     this.#keys = ledgerKeys(key)
     this.#defaults = limits
     this.#limits = limits
-    this.#keepsPackets = keepsPackets
+    this.#layout = { keepsPackets, headOf: write }
     this.#pages = new OpenPages(this.#keys)
     committer.onTakeOver(() => { this.#forget() })
   }
@@ -225,7 +230,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     // The old package kept nothing beside the record: what it left prepared was held. A dispute is told from a cancellation by its evidence.
     if (stage === 'cancelled' && info.isIncoming && await this.#committer.get(this.#keys.disputed(id)) !== undefined) stage = 'disputed'
     // Whatever is wanted by now, a record that is there stays, and one that was not written when it was due never will be.
-    const isKept = key === this.#keys.transfer(id) || !isOfPackets(stage) || (this.#keepsPackets && info.state === 'prepared')
+    const isKept = key === this.#keys.transfer(id) || !isOfPackets(stage) || (this.#layout.keepsPackets && info.state === 'prepared')
     return { id, info, amount, head: headOf(info.transfer, info.isIncoming), stage, isKept, open }
   }
 
@@ -498,7 +503,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   #draftIn(group: Group): Draft<T> {
-    return group.draft(this, () => new Draft<T>(this.#memory(), group, this.#keys, { isOld: this.#committer.opensInOldPackage, keepsPackets: this.#keepsPackets }))
+    return group.draft(this, () => new Draft<T>(this.#memory(), group, this.#keys, { isOld: this.#committer.opensInOldPackage, ...this.#layout }))
   }
 
   #memory(): Memory<T> {

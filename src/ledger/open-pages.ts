@@ -84,6 +84,10 @@ function pagesOf(arriving: readonly string[], record: (id: string) => string): A
   return pages.map(({ ids, records }) => ({ ids, text: textOf(records) }))
 }
 
+/** Joined once: each text that is made of others on the way there is copied once more. */
 function textOf(records: readonly string[]): string {
-  return `[${records.join(',')}]`
+  const parts = ['[']
+  for (const record of records) parts.push(record, ',')
+  parts[parts.length - 1] = ']'
+  return parts.join('')
 }

@@ -11,6 +11,7 @@ import { InsufficientBalanceError, NotAcceptedError, StandbyError, UnreachableEr
 import { sleep } from '../core/timers.js'
 import { decodeIlpError, encodeIlpError, ilpErrorToRejectionReason, senderOf } from '../btp/ilp-error.js'
 import type { IlpPrepare } from '../btp/ilp-packets.js'
+import { isoOf } from '../btp/oer.js'
 import type { Packet, SubProtocol } from '../btp/packets.js'
 import { octets } from '../btp/protocol-data.js'
 import type { Session } from '../btp/session.js'
@@ -125,7 +126,7 @@ export function transferOfPrepare(account: Account, id: string, prepare: IlpPrep
     id,
     amount,
     executionCondition,
-    expiresAt: expiresAt.toISOString(),
+    expiresAt: isoOf(expiresAt),
     to: isIncoming ? own : peer,
     from: isIncoming ? peer : own,
     ledger: account.info().prefix

@@ -8,6 +8,7 @@ import type { Siblings } from '../core/siblings.js'
 import type { KeyValueStore, Store } from '../core/store.js'
 import type { Acceptor, Connection, Dial } from '../core/transport.js'
 import type { LeaseOptions } from './lease.js'
+import type { Transfer } from './lpi.js'
 import type { Tenure } from './tenure.js'
 
 export interface Environment {
@@ -25,6 +26,8 @@ export interface Environment {
   readonly siblings?: () => Siblings | undefined
   /** How they agree on who holds the connection where they cannot hear each other: in a store that says that it is shared. */
   readonly lease?: (options: LeaseOptions) => Tenure
+  /** Makes what writes how records begin, as `headOf` does. Absent where `headOf` does it. */
+  readonly headWriter?: () => (transfer: Transfer, isIncoming: boolean) => string
   /** Makes a listener of the option `listener`. Absent where nobody can listen: in browsers. @throws InvalidFieldsError */
   readonly createListener?: (options: object) => Acceptor
 }

@@ -122,7 +122,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       owner,
       onLost: () => { this.#lifecycle.standBy() }
     })
-    this.#ledger = new Ledger(this.#committer, '', this.#settings.limits, { keepsPackets: this.#settings.packetHistory })
+    this.#ledger = new Ledger(this.#committer, '', this.#settings.limits, { keepsPackets: this.#settings.packetHistory, headOf: environment.headWriter?.() })
     const courier = new Courier({ clock, session: () => this.#lifecycle.session })
     const rpc = new Rpc(body => this.#lifecycle.send(body))
     const runner = module === undefined ? undefined : this.#runnerOf(module, rpc)

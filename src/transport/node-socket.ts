@@ -27,7 +27,7 @@ const FRAMES_PER_TURN = 500
  * How many bytes are held back at most until the turn ends. Where many frames are made in one turn the peer reads the first of them
  * while the last are still being made: else the two sides would take turns, and each idle half of the time.
  */
-const GATHERED_BYTES = 4096
+const GATHERED_BYTES = 2048
 
 /** Dials a `ws://` or `wss://` URL. Compression is off: frames are small and mostly random bytes. */
 export const dialFromNode = dialBy((url, paceBy) => {

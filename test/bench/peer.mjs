@@ -44,16 +44,21 @@ async function ours(makeStore) {
   }
 }
 
-/** Hosts of LPI v2. Packets are made beforehand: what is measured is the plugin. */
+/** Hosts of LPI v2. Packets are made beforehand but for their times: what is measured is the plugin. */
 function packets() {
   const { serializeIlpPrepare } = require('ilp-packet')
   const data = Buffer.from(ILP, 'base64')
-  const expiry = new Date(expiresAt)
+  const digits = () => expiresAt().replace(/\D/g, '')
   const prepares = conditions.map(condition => serializeIlpPrepare({
-    amount: AMOUNT, executionCondition: Buffer.from(condition, 'base64'), expiresAt: expiry, destination: 'test.bench', data
+    amount: AMOUNT, executionCondition: Buffer.from(condition, 'base64'), expiresAt: new Date(expiresAt()), destination: 'test.bench', data
   }))
+  const timeAt = prepares[0].indexOf(digits().slice(0, 8), 0, 'latin1')
   let turn = 0
-  return () => prepares[turn++ % prepares.length]
+  return () => {
+    const packet = Buffer.from(prepares[turn++ % prepares.length])
+    packet.write(digits(), timeAt, 'latin1')
+    return packet
+  }
 }
 
 /** Answers the packets of `packets`. */
@@ -192,7 +197,7 @@ function frameSizes() {
   const [executionCondition] = conditions
   const transferId = randomUUID()
   return {
-    prepare: btp.serializePrepare({ transferId, amount: AMOUNT, executionCondition, expiresAt: new Date(expiresAt) }, 1, ilp).length,
+    prepare: btp.serializePrepare({ transferId, amount: AMOUNT, executionCondition, expiresAt: new Date(expiresAt()) }, 1, ilp).length,
     fulfill: btp.serializeFulfill({ transferId, fulfillment: preimages.get(executionCondition) }, 1, []).length,
     response: btp.serializeResponse(1, []).length
   }

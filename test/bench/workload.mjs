@@ -19,7 +19,15 @@ export const preimages = new Map(await Promise.all(Array.from({ length: 64 }, as
   return [base64url(await sha256(preimage)), base64url(preimage)]
 })))
 export const conditions = [...preimages.keys()]
-export const expiresAt = new Date(Date.now() + EXPIRY_MS).toISOString()
+
+let [dueTime, dueText] = [NaN, '']
+
+/** When what is sent now expires, as ISO 8601. */
+export function expiresAt() {
+  const time = Date.now() + EXPIRY_MS
+  if (time !== dueTime) [dueTime, dueText] = [time, new Date(time).toISOString()]
+  return dueText
+}
 
 /** Runs `transfer` so that always so many are under way, for a time. */
 export async function run(transfer, { inFlight, ms }) {
@@ -48,7 +56,7 @@ export function send(plugin) {
     const id = crypto.randomUUID()
     const executionCondition = conditions[turn++ % conditions.length]
     const done = new Promise(resolve => fulfilled.set(id, resolve))
-    await Promise.all([plugin.sendTransfer({ id, to, amount: AMOUNT, ilp: ILP, executionCondition, expiresAt }), done])
+    await Promise.all([plugin.sendTransfer({ id, to, amount: AMOUNT, ilp: ILP, executionCondition, expiresAt: expiresAt() }), done])
   }
 }
 

@@ -130,8 +130,8 @@ export const MUTANTS = [
     name: 'a pruned transfer takes its amount along',
     rule: 'I2',
     file: 'src/ledger/draft.ts',
-    find: 'this.#leaving.add(entry.id)\n    this.#set(entry.id, undefined)',
-    replace: "if (entry.info.state === 'fulfilled') this.#credit(entry, -1)\n    this.#leaving.add(entry.id)\n    this.#set(entry.id, undefined)",
+    find: 'this.#leaving.add(entry.id)\n    this.#set(entry.id, undefined, entry)',
+    replace: "if (entry.info.state === 'fulfilled') this.#credit(entry, -1)\n    this.#leaving.add(entry.id)\n    this.#set(entry.id, undefined, entry)",
     by: { test: 'test/ledger/ledger.test.ts' }
   },
   {
