@@ -1,7 +1,7 @@
 /**
  * Timers by key, for thousands that wait at once, of which next to none ever fires. Imports nothing but the clock port.
  *
- * Those that are set in the same millisecond for the same delay share one timer of the clock: setting and stopping one each would be
+ * Those that are set in one turn and millisecond for the same delay share one timer of the clock: setting and stopping one each would be
  * a part of the cost of a transfer that can be seen.
  */
 import type { CancelTimer, Clock, TimerOptions } from './clock.js'
@@ -69,6 +69,8 @@ export class Timers<K extends string | number> {
     const cancel = this.#clock.setTimer(delayMs, () => { this.#fire(shared) })
     const shared: Shared<K> = { setAt, delayMs, keys: [], waiting: 0, cancel }
     this.#newest = shared
+    // Until the next turn the clock may have been put back onto this very millisecond.
+    queueMicrotask(() => { this.#forget(shared) })
     return shared
   }
 
@@ -92,7 +94,7 @@ export class Timers<K extends string | number> {
     shared.cancel()
   }
 
-  /** Nobody may join what has fired or was stopped. */
+  /** Nobody may join it any more. */
   #forget(shared: Shared<K>): void {
     if (this.#newest === shared) this.#newest = undefined
   }

@@ -93,7 +93,7 @@ export interface Memory<T extends LoggedTransfer> {
   /** Final transfers about which nothing is left to be done, and which lie in the pages still; with those that get a record now. */
   readonly closing: Pick<PassingMap<string, Entry<T> | undefined>, 'entries'>
   /** See `Ledger.withhold`. */
-  withheld(at: number): Amount
+  readonly withheld: Amount
   knows(id: string): boolean
   get(id: string): Entry<T> | undefined
   apply(sums: Sums, limits: Limits, entries: Map<string, Entry<T> | undefined>): void
@@ -168,7 +168,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
       isKept: this.#layout.keepsPackets || !isOfPackets(open.stage),
       open
     }
-    this.#checkLimits(entry, open.at)
+    this.#checkLimits(entry)
     hold(this.#sums, entry, 1)
     // What the module has not agreed to may be forgotten again, and so may what is only in memory.
     if (!isStored(open.stage)) this.#group.mustOwn()
@@ -178,11 +178,11 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   }
 
   /** Checks a balance with all holds of one direction against the limit there (I5). */
-  #checkLimits(entry: Entry<T>, at: number): void {
+  #checkLimits(entry: Entry<T>): void {
     const { incomingHeld, outgoingHeld } = this.#sums
     const position = positionOf(this.#sums)
     const exceeds = entry.info.isIncoming
-      ? position + incomingHeld + this.#memory.withheld(at) + entry.amount > this.#limits.maximum
+      ? position + incomingHeld + this.#memory.withheld + entry.amount > this.#limits.maximum
       : position - outgoingHeld - entry.amount < this.#limits.minimum
     if (!exceeds) return
     const [limit, value] = entry.info.isIncoming ? ['maximum', this.#limits.maximum] as const : ['minimum', this.#limits.minimum] as const

@@ -80,7 +80,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   /** How many of them are in flight. */
   #inFlight = 0
   /** See `withhold`. */
-  #withheld = { amount: 0n, until: 0 }
+  #withheld = 0n
   #conceded = 0n
   /** Final ones, in two generations, the older of which goes as a whole. To find the first of a map takes longer the more went before it. */
   #cache = new Map<string, Entry<T>>()
@@ -262,21 +262,18 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   /**
-   * Takes room below the maximum for what has left it in a dispute, until some time after the last one: else a peer could have as much
+   * Takes room below the maximum for what has left it in a dispute, until what it returns is called: else a peer could have as much
    * again and again, and dispute all of it (I9). It counts nowhere else, and is forgotten with the process.
    */
-  withhold(amount: Amount, at: number, until: number): void {
+  withhold(amount: Amount): () => void {
     this.#conceded += amount
-    this.#withheld = { amount: this.#withheldAt(at) + amount, until }
+    this.#withheld += amount
+    return () => { this.#withheld -= amount }
   }
 
   /** All that was ever withheld in this process: by so much, at most, an incoming sum has become less. */
   get conceded(): Amount {
     return this.#conceded
-  }
-
-  #withheldAt(at: number): Amount {
-    return at < this.#withheld.until ? this.#withheld.amount : 0n
   }
 
   /** How much the position may rise by a settlement of ours, so that all that is held can still be fulfilled within the maximum (I5). */
@@ -513,7 +510,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       inFlight: this.#inFlight,
       pages: this.#pages,
       closing: this.#closing,
-      withheld: at => this.#withheldAt(at),
+      withheld: this.#withheld,
       knows: id => this.#knows(id),
       get: id => this.peek(id),
       apply: (sums, limits, entries) => { this.#apply(sums, limits, entries) }

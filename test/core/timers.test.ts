@@ -83,4 +83,16 @@ describe('Timers', () => {
     await clock.advance(1)
     expect(fired).toEqual(['a', 'b'])
   })
+
+  it('wait as long as they should for what is set when the clock was put back onto the very time of one that waits', async () => {
+    const { clock, fired, set } = setUp()
+    set('a', 10)
+    await clock.advance(4)
+    clock.putBack(4)
+    set('b', 10)
+    await clock.advance(9)
+    expect(fired).toEqual(['a'])
+    await clock.advance(1)
+    expect(fired).toEqual(['a', 'b'])
+  })
 })
