@@ -34,7 +34,7 @@ export const MUTANTS = [
     name: 'disputes make room for more of them at once',
     rule: 'I9',
     file: 'src/ledger/draft.ts',
-    find: ' + this.#memory.withheld(at)',
+    find: ' + this.#memory.withheld',
     replace: '',
     by: { test: 'test/plugin/data-faults.test.ts', only: 'takes room below' }
   },
