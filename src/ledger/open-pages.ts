@@ -22,10 +22,11 @@ export interface PageChange {
   readonly record: (id: string) => string
 }
 
-/** A page that the store has, and which transfers lie there. */
+/** A page that the store has. */
 interface OpenPage {
   readonly number: number
-  readonly ids: Set<string>
+  /** The transfers that lay there when it was last written. Those that lie there still are known by `#pageOf`. */
+  ids: readonly string[]
 }
 
 export class OpenPages {
@@ -38,31 +39,28 @@ export class OpenPages {
   }
 
   /** Takes note of a page that the store has. */
-  add(number: number, ids: Iterable<string>): void {
+  add(number: number, ids: readonly string[]): void {
     this.#last = Math.max(this.#last, number)
-    const page: OpenPage = { number, ids: new Set(ids) }
-    for (const id of page.ids) this.#pageOf.set(id, page)
+    const page: OpenPage = { number, ids }
+    for (const id of ids) this.#pageOf.set(id, page)
   }
 
   /** Writes what changes, and takes note of it when that is durable. */
   write(group: Group, { leaving, arriving, record }: PageChange): void {
-    const left = new Set<OpenPage>()
+    const left = new Map<OpenPage, readonly string[]>()
     for (const id of leaving) {
       const page = this.#pageOf.get(id)
-      if (page !== undefined) left.add(page)
+      if (page !== undefined && !left.has(page)) left.set(page, page.ids.filter(one => this.#pageOf.get(one) === page && !leaving.has(one)))
     }
-    for (const { number, ids } of left) {
-      const staying = [...ids].filter(id => !leaving.has(id))
+    left.forEach((staying, { number }) => {
       if (staying.length === 0) group.delete(this.#keys.open(number))
       else group.put(this.#keys.open(number), textOf(staying.map(record)))
-    }
+    })
     const added = pagesOf(arriving, record)
     for (const [index, { text }] of added.entries()) group.put(this.#keys.open(this.#last + index + 1), text)
     group.onDurable(() => {
-      for (const id of leaving) {
-        this.#pageOf.get(id)?.ids.delete(id)
-        this.#pageOf.delete(id)
-      }
+      for (const id of leaving) this.#pageOf.delete(id)
+      left.forEach((staying, page) => { page.ids = staying })
       for (const { ids } of added) this.add(this.#last + 1, ids)
     })
   }
