@@ -228,11 +228,8 @@ export function isTimeout(ilp: Uint8Array | undefined): boolean {
  * A transfer for the host, which may do with it what it likes. Most have texts only, and cost no deep copy: one is made for each event.
  */
 export function copyOf(transfer: Transfer): Transfer {
-  const copy = { ...transfer }
-  for (const field of ['custom', 'data', 'noteToSelf'] as const) {
-    if (copy[field] !== undefined) copy[field] = structuredClone(copy[field])
-  }
-  return copy
+  const { custom, data, noteToSelf } = transfer
+  return custom === undefined && data === undefined && noteToSelf === undefined ? { ...transfer } : structuredClone(transfer)
 }
 
 /** An ILP packet as protocol data; nothing where there is none. */
