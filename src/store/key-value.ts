@@ -12,6 +12,10 @@
  *
  * What is asked of the host's store: a put takes effect as a whole or not at all; one that rejected may have taken effect, but
  * will not later on; nobody else writes to it meanwhile. Writes go to it one at a time, as they did from the old package.
+ *
+ * And it answers each call, be it with an error, as one does whose connection is lost. There is no deadline here: a write that was given up
+ * could take effect behind later ones and undo them, money with them. So all wait for the one that hangs, whoever asked is told by his own
+ * deadline, and a store that never answers is as good as one that is away, until the process starts anew.
  */
 import { fromUtf8 } from '../core/bytes.js'
 import { InvalidFieldsError, messageOf, StoreError } from '../core/errors.js'

@@ -39,6 +39,30 @@ export const MUTANTS = [
     by: { test: 'test/plugin/data-faults.test.ts', only: 'takes room below' }
   },
   {
+    name: 'what was disputed takes room for no longer than it takes to say so',
+    rule: 'I9',
+    file: 'src/plugin/account.ts',
+    find: 'clock.setTimer(WITHHELD_MS, ledger.withhold(value))',
+    replace: 'ledger.withhold(value)()',
+    by: { test: 'test/plugin/data-faults.test.ts', only: 'takes room below' }
+  },
+  {
+    name: 'timers of different turns fire together',
+    rule: 'I4',
+    file: 'src/core/timers.ts',
+    find: '    queueMicrotask(() => { this.#forget(shared) })\n',
+    replace: '',
+    by: { test: 'test/core/timers.test.ts' }
+  },
+  {
+    name: 'a page of open transfers is written without those that stay',
+    rule: 'I1',
+    file: 'src/ledger/open-pages.ts',
+    find: 'this.#pageOf.get(one) === page && !leaving.has(one)',
+    replace: 'this.#pageOf.get(one) !== page && !leaving.has(one)',
+    by: { test: 'test/ledger/pages.test.ts' }
+  },
+  {
     name: 'a hold is released twice',
     rule: 'I5',
     file: 'src/ledger/draft.ts',

@@ -4,6 +4,7 @@ import type { Batch, KeyValueStore, Store } from '../../src/core/store.js'
 import { wrapKeyValueStore } from '../../src/store/key-value.js'
 import { describeFailingWrites, describeStore, type FailingStoreHarness } from '../contract/store.js'
 import { type HostFlavour, HostStore } from '../support/host-store.js'
+import { settle } from '../support/virtual-clock.js'
 
 const FLAVOURS: Array<[name: string, flavour: HostFlavour]> = [
   ['that resolves undefined for what is absent', {}],
@@ -344,6 +345,28 @@ describe('wrapKeyValueStore: faults', () => {
     host.fault = () => undefined
     expect(await store.get('a')).toBe('1')
     expect(await store.commit({ puts: [['a', '2']], guards: [['a', '1']] })).toBe(true)
+  })
+
+  it('writes nothing behind a write that hangs, which could undo it when it takes effect at last; then all goes on', async () => {
+    const host = new HostStore()
+    let land = (): void => undefined
+    let hangs = true
+    const store = wrapKeyValueStore({
+      get: key => host.get(key),
+      del: key => host.del(key),
+      put: async (key, value) => {
+        if (hangs) await new Promise<void>(resolve => { land = resolve })
+        await host.put(key, value)
+      }
+    })
+    const first = store.commit({ puts: [['balance', '1']] })
+    const second = store.commit({ puts: [['balance', '2']], guards: [['balance', '1']] })
+    await settle()
+    expect(host.writes).toBe(0)
+    hangs = false
+    land()
+    await expect(Promise.all([first, second])).resolves.toEqual([true, true])
+    expect([await store.get('balance'), host.data.get('balance')]).toEqual(['2', '2'])
   })
 
   it('answers reads while a commit hangs, with what is durable', async () => {
