@@ -51,13 +51,13 @@ export class Timers<K extends string | number> {
 
   /** Fires once, when a time in milliseconds since 1970 is there or past. Replaces the timer of that key. */
   setFor(key: K, time: number): void {
-    this.set(key, Math.max(0, time - this.#clock.now()))
+    const now = this.#clock.now()
+    this.set(key, Math.max(0, time - now), now)
   }
 
-  /** Fires once, after `delayMs` milliseconds. Replaces the timer of that key. */
-  set(key: K, delayMs: number): void {
+  /** Fires once, after `delayMs` milliseconds from `setAt`, which is now. Replaces the timer of that key. */
+  set(key: K, delayMs: number, setAt = this.#clock.now()): void {
     this.cancel(key)
-    const setAt = this.#clock.now()
     const newest = this.#newest
     const shared = newest?.setAt === setAt && newest.delayMs === delayMs ? newest : this.#start(setAt, delayMs)
     shared.keys.push(key)
