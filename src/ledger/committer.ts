@@ -14,7 +14,7 @@ import { StandbyError, StoreError, messageOf } from '../core/errors.js'
 import { parseIfJson } from '../core/json.js'
 import type { Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
-import { callStore } from '../core/patience.js'
+import { OverdueError, callStore } from '../core/patience.js'
 import type { Batch, ListOptions, Store } from '../core/store.js'
 import { sleep, waitAtMost } from '../core/timers.js'
 
@@ -419,7 +419,6 @@ export class Committer {
     const guards: Array<[string, string | undefined]> = [[HEAD_KEY, current.text]]
     for (const [key] of group.expectations) guards.push([key, undefined])
     const { clock, storeTimeoutMs } = this.#options
-    const begunAt = clock.now()
     try {
       const landed = await this.#write({ puts, deletes, guards })
       if (landed) this.#landed(group, current, next)
@@ -427,10 +426,10 @@ export class Committer {
       else this.#lose(group, current, new StandbyError(TAKEN_OVER))
     } catch (cause) {
       if (cause instanceof StoreError && cause.outcome === 'unknown') {
-        // Where the wall clock was put back meanwhile, the time is counted from here on.
-        let isOverdue = false
+        // By timers, since the wall clock may jump: where the store has said itself that it does not know, counted from here on.
+        let isOverdue = cause instanceof OverdueError
         const cancelTimer = clock.setTimer(storeTimeoutMs, () => { isOverdue = true })
-        await this.#findOut(group, current, next, cause, () => isOverdue || clock.now() - begunAt >= storeTimeoutMs)
+        await this.#findOut(group, current, next, cause, () => isOverdue)
         cancelTimer()
       } else this.#failed(group, cause)
     }
