@@ -43,7 +43,8 @@ interface Fulfilled {
   /** Where the sender was told, last; and which of its packets there it was, when it was sent there. */
   session: Session | undefined
   number: number
-  closesAt: number
+  /** After how many sweeps the sender's time is over. */
+  closesAfter: number
 }
 
 /** Ids in the order in which they came, as long as they are known. To find the first of a map takes longer the more went before it. */
@@ -98,6 +99,9 @@ export class Disputable {
   /** What the sender has asked about on the session that is there. */
   #asked: { session: Session; ids: Set<string> } | undefined
   #cancelSweep: CancelTimer | undefined
+  #sweeps = 0
+  /** When the peer had given its last sign of life, as the last sweep found it. */
+  #lastHeard: number | undefined
 
   constructor(account: Account) {
     this.#account = account
@@ -111,7 +115,7 @@ export class Disputable {
     this.#sum += amount
     const position = taken?.position ?? this.#account.ledger.position - this.#sum
     if (position < this.#lowest) this.#lowest = position
-    this.#fulfilled.set(id, { amount, position, session: taken?.session, number: taken?.number ?? Infinity, closesAt: this.#closesAt(taken?.expiresAt ?? 0) })
+    this.#fulfilled.set(id, { amount, position, session: taken?.session, number: taken?.number ?? Infinity, closesAfter: this.#closesAfter(taken?.expiresAt ?? 0) })
     this.#order.push(id)
     this.#makeRoom(id)
     this.#sweepLater()
@@ -131,7 +135,7 @@ export class Disputable {
     if (known === undefined) return
     known.session = session
     known.number = Infinity
-    known.closesAt = this.#closesAt(expiresAt)
+    known.closesAfter = this.#closesAfter(expiresAt)
   }
 
   /** The sender has stored what became of all that it sent on that session before this number: as most packets are closed. */
@@ -172,8 +176,9 @@ export class Disputable {
     this.#asked = undefined
   }
 
-  #closesAt(expiresAt: number): number {
-    return Math.max(expiresAt, this.#account.clock.now()) + OBJECTION_MS
+  /** Counted in sweeps, since the wall clock may jump. The first of them may come at once. */
+  #closesAfter(expiresAt: number): number {
+    return this.#sweeps + 1 + (Math.max(expiresAt - this.#account.clock.now(), 0) + OBJECTION_MS) / SWEEP_MS
   }
 
   /** `isInDoubt`: an objection is refused from now on, but it may be asked about, and then the preimage is told. */
@@ -213,9 +218,13 @@ export class Disputable {
 
   #sweep(): void {
     const current = this.#account.session()
+    // Since the sweep before: what came earlier may have come over a connection that is dead now.
+    const wasHeard = current?.lastHeard !== this.#lastHeard
+    this.#lastHeard = current?.lastHeard
+    this.#sweeps++
     this.#lowest = Infinity
-    for (const [id, { session, closesAt, position }] of this.#fulfilled.entries()) {
-      if (session !== undefined && session === current && session.lastHeard >= closesAt) this.#close(id, false)
+    for (const [id, { session, closesAfter, position }] of this.#fulfilled.entries()) {
+      if (session !== undefined && session === current && wasHeard && this.#sweeps >= closesAfter) this.#close(id, false)
       else if (position < this.#lowest) this.#lowest = position
     }
     if (this.#fulfilled.size > 0) this.#sweepLater()

@@ -562,8 +562,8 @@ export const MUTANTS = [
     name: 'the sender has no time to object',
     rule: 'I1',
     file: 'src/plugin/disputable.ts',
-    find: 'session.lastHeard >= closesAt',
-    replace: 'session.lastHeard >= 0',
+    find: 'wasHeard && this.#sweeps >= closesAfter',
+    replace: 'true',
     by: { test: 'test/plugin/disputable.test.ts' }
   },
   {

@@ -6,7 +6,10 @@ import { describe, expect, it } from 'vitest'
 import { Dialler } from '../../src/btp/dialler.js'
 import type { Packet } from '../../src/btp/packets.js'
 import { json, readJson } from '../../src/btp/protocol-data.js'
+import type { Session } from '../../src/btp/session.js'
 import { UnreachableError } from '../../src/core/errors.js'
+import type { Account } from '../../src/plugin/account.js'
+import { Disputable } from '../../src/plugin/disputable.js'
 import { Lease } from '../../src/plugin/lease.js'
 import type { AnyModule } from '../../src/plugin/module.js'
 import { MemoryStore } from '../../src/store/memory.js'
@@ -26,7 +29,7 @@ const JUMPS: ReadonlyArray<readonly [string, number]> = [['back by a day', -DAY]
 /** Something that is waited for. */
 interface Wait {
   readonly clock: VirtualClock
-  readonly hasCome: () => boolean
+  readonly hasCome: () => boolean | Promise<boolean>
   /** After how many milliseconds that pass it comes: exactly, or not before the first and by the second. */
   readonly due: number | readonly [number, number]
   /** After how many the clock jumps. By default in the middle. */
@@ -46,12 +49,12 @@ function rows(all: Record<string, () => Promise<Wait>>): void {
     const [earliest, latest] = typeof due === 'number' ? [due, due] : due
     const before = jumpsAt ?? Math.floor(earliest / 2)
     await clock.advance(before)
-    expect(hasCome()).toBe(false)
+    expect(await hasCome()).toBe(false)
     jump(clock, byMs)
     await clock.advance(earliest - before - 1)
-    expect(hasCome()).toBe(false)
+    expect(await hasCome()).toBe(false)
     await clock.advance(latest - earliest + 1)
-    expect(hasCome()).toBe(true)
+    expect(await hasCome()).toBe(true)
   })
 }
 
@@ -295,6 +298,34 @@ describe('a packet of LPI v2', () => {
       // It is asked again a second after the answer to the first question was given up.
       return { clock: lab.clock, hasCome: () => sending.state === 'resolved', due: [5000, 6000] }
     }
+  })
+
+  rows({
+    'that was fulfilled, until its sender may not object any more': async () => {
+      const clock = new VirtualClock()
+      let isClosed = false
+      const session = { get lastHeard() { return clock.now() } } as unknown as Session
+      const ledger = { close: () => { isClosed = true }, currentLimits: { maximum: Infinity, minimum: -Infinity } }
+      const disputable = new Disputable({ clock, session: () => session, ledger } as unknown as Account)
+      disputable.add('first', 1n, { session, number: 0, expiresAt: clock.now() + 30_000, position: 0n })
+      // A minute after its expiry, and what it takes until that is noticed.
+      return { clock, hasCome: () => isClosed, due: [90_000, 120_000] }
+    }
+  })
+
+  it("whose Fulfill comes late may be objected to, also where the receiver's clock was put forward long before", async () => {
+    const lab = new Lab({ alice: { services: {} }, bob: { services: {}, options: { heartbeatMs: 5000 } } })
+    lab.bob.onStart = plugin => { plugin.registerDataHandler(async packet => fulfillOf(packet)) }
+    await lab.bob.start()
+    await lab.alice.start()
+    const pass = lab.network.hold(answers('message'))
+    const sending = watch(lab.alice.plugin.sendData(ilpPayment('objects', lab.clock.now() + 30_000).prepare))
+    await lab.clock.advance(1000)
+    jump(lab.clock, DAY)
+    await lab.clock.advance(30_000)
+    pass()
+    await lab.clock.advance(60_000)
+    expect([sending.state, await lab.balances(), lab.bob.seen('dispute').length]).toEqual(['rejected', [0, 0], 1])
   })
 
   it('whose Fulfill arrives when the clock was put past its expiry is refused, and counts nowhere', async () => {
