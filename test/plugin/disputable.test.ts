@@ -70,7 +70,7 @@ describe('what may be disputed', () => {
     await lab.alice.start()
     const sent = watch(lab.alice.plugin.sendData(ilpPayment('frozen', lab.clock.now() + 2000).prepare))
     await settle()
-    await lab.clock.advance(75_000)
+    await lab.clock.advance(95_000)
     lab.network.cut()
     await lab.reconnect()
     await lab.clock.advance(120_000)
