@@ -92,12 +92,16 @@ export class Origin {
         const listeners = this.#listeners(name)
         const listener = { thread, onMessage }
         listeners.add(listener)
-        let arrivesAt = 0
+        let [arrivesAt, saidAt] = [0, 0]
         return {
           post: text => {
             this.said.push(text)
             if (this.loses(text)) return
-            arrivesAt = Math.max(arrivesAt, this.#clock.now() + this.delayMs(thread))
+            const now = this.#clock.now()
+            // What travels goes on by what passes, also where the clock was put back.
+            if (now < saidAt) arrivesAt -= saidAt - now
+            saidAt = now
+            arrivesAt = Math.max(arrivesAt, now + this.delayMs(thread))
             for (const other of listeners) if (other !== listener) this.#carry(listeners, other, text, arrivesAt)
           },
           close: () => { listeners.delete(listener) }
