@@ -61,7 +61,9 @@ export class Link implements Host {
   #current: Session | undefined
   /** A session that takes over if the current one does not answer the probe that is under way. */
   #candidate: Session | undefined
-  #upSince = 0
+  /** Whether the current session has lasted, so that the next dialling begins anew; by a timer, since the wall clock may jump. */
+  #hasLasted = false
+  #cancelLasting: CancelTimer | undefined
   /** Whether dialling goes on for ever: after `start`, or once a `connect` has succeeded. */
   #persistent = false
   /** Why the last attempt failed, for the error of a `connect` that runs out of time. */
@@ -267,12 +269,11 @@ export class Link implements Host {
     this.#sessions.delete(session)
     if (session === this.#candidate) this.#candidate = undefined
     if (session !== this.#current) return
-    const lastedMs = this.#options.clock.now() - this.#upSince
     this.#down(reason)
     const candidate = this.#candidate
     this.#candidate = undefined
     if (candidate !== undefined) this.#up(candidate)
-    else this.#dialler.beginLater(lastedMs > this.#options.reconnectMaxMs)
+    else this.#dialler.beginLater(this.#hasLasted)
   }
 
   #up(session: Session): void {
@@ -283,7 +284,8 @@ export class Link implements Host {
       // What may arrive there yet is from books that are gone.
       if (ledgerId !== undefined && ![ledgerId, undefined].includes(other.peer.ledgerId)) other.terminate(TAKEN_OVER)
     }
-    this.#upSince = this.#options.clock.now()
+    this.#hasLasted = false
+    this.#cancelLasting = this.#options.clock.setTimer(this.#options.reconnectMaxMs, () => { this.#hasLasted = true })
     if (this.#waiters.size > 0) this.#persistent = true
     this.#dialler.rest()
     this.#options.log.debug(`connected: ${session.label}`)
@@ -299,6 +301,7 @@ export class Link implements Host {
     const session = this.#current
     if (session === undefined) return
     this.#current = undefined
+    this.#cancelLasting?.()
     this.#options.log.debug(`disconnected: ${session.label}: ${reason}`)
     this.#tell(() => { this.#options.onDown(session, reason) })
   }

@@ -898,7 +898,7 @@ export const MUTANTS = [
     name: 'a session that is lost is not replaced',
     rule: 'I8',
     file: 'src/btp/link.ts',
-    find: 'else this.#dialler.beginLater(lastedMs > this.#options.reconnectMaxMs)',
+    find: 'else this.#dialler.beginLater(this.#hasLasted)',
     replace: '',
     by: { test: 'test/btp/session-model.test.ts' }
   },

@@ -152,6 +152,31 @@ it.each(JUMPS)('a peer that answers is not given up: the clock is put %s', async
   expect([lab.alice.seen('disconnect'), lab.bob.seen('disconnect')]).toEqual([[], []])
 })
 
+describe('the wait before the next attempt', () => {
+  /** Many attempts have failed before there was this session; it lasted so long, and the clock was put forward meanwhile. */
+  async function waitedAfter(lastedMs: number, aheadMs: number): Promise<number> {
+    const lab = await Lab.open({ alice: { options: { reconnectMinMs: 100, reconnectMaxMs: 10_000 } } })
+    lab.network.isUp = false
+    lab.network.cut()
+    await lab.clock.advance(60_000)
+    lab.network.isUp = true
+    while (!lab.alice.plugin.isConnected()) await lab.clock.advance(1)
+    await lab.clock.advance(lastedMs / 2)
+    jump(lab.clock, aheadMs)
+    await lab.clock.advance(lastedMs / 2)
+    lab.network.cut()
+    await settle()
+    let waited = 0
+    for (; !lab.alice.plugin.isConnected(); waited++) await lab.clock.advance(1)
+    return waited
+  }
+
+  it.each(JUMPS)('is short after a session that lasted, and as long as before after one that did not: the clock is put %s', async (_how, byMs) => {
+    expect(await waitedAfter(10_100, byMs)).toBeLessThanOrEqual(200)
+    expect(await waitedAfter(10, byMs)).toBeGreaterThan(200)
+  })
+})
+
 describe('a request', () => {
   rows({
     'that is not answered': async () => {
