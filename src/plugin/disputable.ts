@@ -176,9 +176,9 @@ export class Disputable {
     this.#asked = undefined
   }
 
-  /** Counted in sweeps, since the wall clock may jump. The first of them may come at once. */
+  /** Counted in sweeps, since the wall clock may jump. The first of them may come at once, and the peer is heard one before the last. */
   #closesAfter(expiresAt: number): number {
-    return this.#sweeps + 1 + (Math.max(expiresAt - this.#account.clock.now(), 0) + OBJECTION_MS) / SWEEP_MS
+    return this.#sweeps + 2 + (Math.max(expiresAt - this.#account.clock.now(), 0) + OBJECTION_MS) / SWEEP_MS
   }
 
   /** `isInDoubt`: an objection is refused from now on, but it may be asked about, and then the preimage is told. */

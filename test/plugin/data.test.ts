@@ -371,7 +371,7 @@ describe('the time of a Prepare', () => {
     expect([(await late(ids[0])).type, (await late(ids[0])).type]).toEqual(['response', 'response'])
     expect([(await lab.alice.durable()).balance, lab.alice.story]).toEqual([10, ['dispute']])
     // Nothing was heard from the sender since: the connection may be dead.
-    await lab.clock.advance(15_000)
+    await lab.clock.advance(25_000)
     expect((await lab.alice.durable()).balance).toBe(10)
     await late(ids[0])
     await lab.clock.advance(10_000)
