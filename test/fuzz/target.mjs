@@ -123,6 +123,18 @@ function hostV2(name) {
 const accounts = { attacked1: hostV1('attacked1'), attacked2: hostV2('attacked2'), attacked3: hostV1('attacked3', makeClaims('attacked3')), honest1: hostV1('honest1'), honest2: hostV2('honest2') }
 for (const plugin of Object.values(accounts)) await plugin.connect()
 
+/** The hosts of attacked accounts stand by their own numbers, after a moment in which nothing new is sent. */
+const DECIDES_AFTER_MS = 300
+let disputes = 0
+for (const [name, plugin] of Object.entries(accounts)) {
+  plugin.on('dispute', ({ id }) => {
+    if (id !== undefined) return
+    disputes++
+    if (!name.startsWith('attacked')) trouble(`the books of ${name} are in dispute`)
+    setTimeout(() => { plugin.resolveDispute('ours').catch(expected) }, DECIDES_AFTER_MS)
+  })
+}
+
 /** What the hosts send to whoever is there. */
 let isSending = true
 setInterval(() => {
@@ -162,7 +174,7 @@ const answers = {
       await moment(50)
     }
     const { heapUsed, rss, external } = process.memoryUsage()
-    return { heapUsed, rss, external, lines }
+    return { heapUsed, rss, external, lines, disputes }
   },
   async held() {
     return Object.fromEntries(Object.entries(accounts).map(([name, plugin]) => [name, conditionsInFlight(plugin)]))

@@ -30,6 +30,24 @@ const MESSAGES = {
   ],
   claim: () => [null, {}, { amount: '5' }, { amount: '99999999999999999999' }, { amount: '-5', signature: {} }, 'x'.repeat(33_000), [[[[]]]]]
 }
+/** What the account's own books are for an honest peer, whose they are too, with nothing in flight. */
+const mirrored = ({ incomingFulfilled, outgoingFulfilled, settledIn, settledOut }) =>
+  ({ ...REPORT, incomingFulfilled: outgoingFulfilled, outgoingFulfilled: incomingFulfilled, settledIn: settledOut, settledOut: settledIn })
+/** What is answered to the account's report of its books. Those after the first two differ from them by what nothing explains, or are none. */
+const BOOKS = {
+  mirrored,
+  blank: () => REPORT,
+  more: report => ({ ...mirrored(report), outgoingFulfilled: String(BigInt(report.incomingFulfilled) + 1_000_000_000n) }),
+  less: report => ({ ...mirrored(report), incomingFulfilled: '0', outgoingFulfilled: '0' }),
+  huge: report => ({ ...mirrored(report), incomingFulfilled: '9'.repeat(60), sent: '9'.repeat(60) }),
+  changing: (report, luck) => ({ ...mirrored(report), settledOut: String(luck.upTo(2 ** 40)), settledIn: String(luck.upTo(2 ** 40)) }),
+  isNew: report => ({ ...mirrored(report), isNew: true }),
+  negative: report => ({ ...mirrored(report), settledIn: '-1' }),
+  nothing: () => undefined,
+  list: () => [],
+  prototype: () => ({ ...REPORT, sent: undefined, __proto__: { sent: '0' } }),
+  numbers: report => Object.fromEntries(Object.keys(mirrored(report)).map(name => [name, 5]))
+}
 const MARKS = [1, 0, -1, 1.5, 2 ** 60, '1', null, {}]
 /** Names of errors, first those that decide what becomes of a Fulfill. */
 const ERRORS = ['AlreadyRolledBackError', 'AlreadyFulfilledError', 'NotAcceptedError', 'UnreachableError', 'InvalidFieldsError', 'TypeError', '__proto__', 'constructor', '']
@@ -241,7 +259,10 @@ function manners(luck, round) {
     prepare: luck.weighted({ response: 8, nothing: 2, error: 2 }),
     then: luck.weighted({ right: 5, wrong: 2, reject: 2, nothing: 2 }),
     claim: luck.pick([undefined, ...MESSAGES.claim()]),
-    error: luck.pick(errors)
+    error: luck.pick(errors),
+    books: luck.weighted({ mirrored: 6, ...Object.fromEntries(Object.keys(BOOKS).slice(1).map(name => [name, 1])) }),
+    isTwice: luck.is(0.2),
+    luck
   }
 }
 
@@ -306,9 +327,22 @@ class Answerer {
       const answer = { right: () => btp.ilpFulfill(btp.preimageOf(data)), wrong: () => btp.ilpFulfill(condition), reject: () => btp.ilpReject('T00'), nothing: () => Buffer.of(13, 0) }[manners.then]()
       this.send(btp.response(requestId, [['ilp', 0, answer]]))
     } else if (known !== undefined && manners.then !== 'wrong') {
-      const { ask } = JSON.parse(known)
+      const { ask, reconcile } = JSON.parse(known)
+      if (reconcile !== undefined) {
+        this.compare(requestId, reconcile)
+        return
+      }
       this.send(btp.response(requestId, Array.isArray(ask) ? [btp.json('paychan', { fulfilled: {}, cancelled: ask, held: [] })] : []))
     } else this.send(manners.prepare === 'error' ? btp.error(requestId, manners.error) : btp.response(requestId))
+  }
+
+  /** The account tells its books, and asks for ours. */
+  compare(requestId, report) {
+    const { books, isTwice, luck } = this.manners
+    this.count(`books ${books}`)
+    const answer = btp.response(requestId, [btp.json('paychan', { reconcile: BOOKS[books](report, luck) })])
+    this.send(answer)
+    if (isTwice) this.send(answer)
   }
 
   error({ name }) {
@@ -363,7 +397,7 @@ export async function attack(luck, { port, secret, v2, round, memory, model, cou
 /** The peer of an attacked account answers all that it is asked, until nothing is in flight. Resolves with whether that came to pass. */
 export async function makeGood({ port, secret, v2, model, count, held, withinMs }) {
   const wire = new Wire(port)
-  const answerer = new Answerer(wire, { v2, model, count, manners: { fulfill: 'response', prepare: 'response', then: 'reject', error: 'NotAcceptedError' } })
+  const answerer = new Answerer(wire, { v2, model, count, manners: { fulfill: 'response', prepare: 'response', then: 'reject', error: 'NotAcceptedError', books: 'mirrored' } })
   wire.onFrame = bytes => { answerer.take(bytes) }
   await wire.upgrade()
   wire.write(frame(btp.auth(1, secret, LEDGER)))
