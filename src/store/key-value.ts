@@ -138,7 +138,11 @@ class JournaledStore implements Store {
       await this.#recover()
       if (this.#landed.size > 0) throw new StoreError('the store has not taken all of an earlier write yet; try again later')
       const held = await Promise.all(guards.map(([key]) => this.#read(key)))
-      if (guards.some(([, expected], index) => held[index] !== expected)) return false
+      if (guards.some(([, expected], index) => held[index] !== expected)) {
+        // It is not what its user takes it for: it may have been emptied, or another one was put in its place, with an index of its own.
+        this.#pages.clear()
+        return false
+      }
       if (puts.length === 0 && deletes.length === 0) return true
       const writes = new Map<string, string | null>(puts)
       const index = await KeyTreeChange.begin([...writes.keys(), ...deletes], this.#readPage)

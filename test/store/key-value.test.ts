@@ -347,6 +347,17 @@ describe('wrapKeyValueStore: faults', () => {
     expect(await store.commit({ puts: [['a', '2']], guards: [['a', '1']] })).toBe(true)
   })
 
+  it('knows nothing any more of a store that was emptied behind it, once a guard has told so', async () => {
+    const host = new HostStore()
+    const store = wrapKeyValueStore(host)
+    const many = Array.from({ length: 1000 }, (_none, n): [string, string] => [`log:${String(n).padStart(4, '0')}`, 'old'])
+    await store.commit({ puts: [['head', '1'], ...many] })
+    host.data.clear()
+    expect(await store.commit({ puts: [['head', '2']], guards: [['head', '1']] })).toBe(false)
+    await store.commit({ puts: [['head', '1'], ['log:0500', 'new']], guards: [['head', undefined]] })
+    for (const one of [store, wrapKeyValueStore(host.copy())]) expect(await one.list('')).toEqual([['head', '1'], ['log:0500', 'new']])
+  })
+
   it('writes nothing behind a write that hangs, which could undo it when it takes effect at last; then all goes on', async () => {
     const host = new HostStore()
     let land = (): void => undefined
