@@ -79,8 +79,9 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #pages: OpenPages
   /** How many of them are in flight. */
   #inFlight = 0
-  /** See `withhold`. */
+  /** See `withhold`: all of it, and what was there when some went last. */
   #withheld = 0n
+  #withheldBefore = 0n
   #conceded = 0n
   /** Final ones, in two generations, the older of which goes as a whole. To find the first of a map takes longer the more went before it. */
   #cache = new Map<string, Entry<T>>()
@@ -262,13 +263,19 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   /**
-   * Takes room below the maximum for what has left it in a dispute, until what it returns is called: else a peer could have as much
-   * again and again, and dispute all of it (I9). It counts nowhere else, and is forgotten with the process.
+   * Takes room below the maximum for what has left it in a dispute: else a peer could have as much again and again, and dispute all of it
+   * (I9). It counts nowhere else, and is forgotten with the process. `later` calls what it is given after a time: between once and twice
+   * that time it is taken, however many disputes there are by one timer.
    */
-  withhold(amount: Amount): () => void {
+  withhold(amount: Amount, later: (action: () => void) => void): void {
+    const release = (): void => {
+      this.#withheld -= this.#withheldBefore
+      this.#withheldBefore = this.#withheld
+      if (this.#withheld > 0n) later(release)
+    }
+    if (this.#withheld === 0n && amount > 0n) later(release)
     this.#conceded += amount
     this.#withheld += amount
-    return () => { this.#withheld -= amount }
   }
 
   /** All that was ever withheld in this process: by so much, at most, an incoming sum has become less. */

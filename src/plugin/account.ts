@@ -22,8 +22,8 @@ import type { LedgerInfo, LpiEvents, RejectionMessage, Transfer } from './lpi.js
 import type { ModuleRunner } from './module.js'
 import type { Settlement } from './settlement.js'
 
-/** For how long what was disputed still takes room below the maximum: by a timer, as no jump of the wall clock is to give it back. */
-const WITHHELD_MS = 3_600_000
+/** What was disputed takes room below the maximum for so long, or up to twice that: by a timer, as no jump of the wall clock is to give it back. */
+const WITHHELD_MS = 1_800_000
 /** A store that failed is tried again after this time, where nobody is there to be told. */
 const STORE_RETRY_MS = 1000
 
@@ -196,7 +196,7 @@ export function stoppedError(id: string): UnreachableError {
 /** Tells the host of a transfer on which the two sides do not agree. */
 export function reportDispute({ clock, emit, ledger, differs }: Account, { amount: value, info: { isIncoming, transfer } }: Entry<Transfer>, fulfillment: string, reason: string): void {
   const { id, amount, executionCondition, expiresAt } = transfer
-  if (isIncoming) clock.setTimer(WITHHELD_MS, ledger.withhold(value))
+  if (isIncoming) ledger.withhold(value, release => { clock.setTimer(WITHHELD_MS, release) })
   else differs(value)
   emit('dispute', { id, direction: isIncoming ? 'incoming' : 'outgoing', amount, executionCondition, fulfillment, expiresAt, reason })
 }

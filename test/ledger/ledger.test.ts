@@ -41,6 +41,44 @@ describe('holds and limits', () => {
     await expect(prepare(ledger, 'in4', '1', true)).rejects.toThrow(NotAcceptedError)
   })
 
+  it('I9: what was withheld takes room for one to two of its times, by one timer however much it is', async () => {
+    const { ledger } = open(new MemoryStore(), { maximum: '100' })
+    const timers: Array<() => void> = []
+    const withhold = (amount: bigint): void => { ledger.withhold(amount, action => timers.push(action)) }
+    const fire = (): void => {
+      expect(timers).toHaveLength(1)
+      timers.pop()?.()
+    }
+    let made = 0
+    const room = async (): Promise<number> => {
+      for (let amount = 100; amount > 0; amount--) {
+        const id = `t${made++}`
+        if (await prepare(ledger, id, String(amount), true).then(() => true, () => false)) {
+          await move(ledger, id, 'cancelled')
+          return amount
+        }
+      }
+      return 0
+    }
+    withhold(0n)
+    expect(timers).toEqual([])
+    for (let n = 0; n < 30; n++) withhold(1n)
+    expect(await room()).toBe(70)
+    fire()
+    withhold(20n)
+    expect(await room()).toBe(50)
+    fire()
+    expect(await room()).toBe(80)
+    fire()
+    expect([await room(), timers.length, ledger.conceded]).toEqual([100, 0, 50n])
+    withhold(10n)
+    expect(await room()).toBe(90)
+    fire()
+    expect(await room()).toBe(90)
+    fire()
+    expect([await room(), timers.length]).toEqual([100, 0])
+  })
+
   it('H1, C28: a prepare that the limit refuses is not kept, and is refused again', async () => {
     const { ledger, store } = open(new MemoryStore(), { maximum: '10' })
     await ledger.load()

@@ -42,8 +42,8 @@ export const MUTANTS = [
     name: 'what was disputed takes room for no longer than it takes to say so',
     rule: 'I9',
     file: 'src/plugin/account.ts',
-    find: 'clock.setTimer(WITHHELD_MS, ledger.withhold(value))',
-    replace: 'ledger.withhold(value)()',
+    find: 'ledger.withhold(value, release => { clock.setTimer(WITHHELD_MS, release) })',
+    replace: 'ledger.withhold(value, release => { clock.setTimer(0, release) })',
     by: { test: 'test/plugin/data-faults.test.ts', only: 'takes room below' }
   },
   {
