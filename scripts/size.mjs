@@ -19,7 +19,7 @@ const ENTRIES = [
   { name: 'script tag (the UMD file)', limit: LIMIT, code: () => read('ilp-plugin-paychan.umd.js') },
   { name: "import Plugin, in a browser's bundle", limit: LIMIT, code: () => bundle("export { default } from './dist/browser.js'") },
   { name: "import { MemoryStore }, in a browser's bundle", limit: 3_000, code: () => bundle("export { MemoryStore } from './dist/browser.js'") },
-  { name: 'Node (the CommonJS file)', limit: 94_000, code: () => read('node.cjs') }
+  { name: 'Node (the CommonJS file)', limit: 95_000, code: () => read('node.cjs') }
 ]
 
 for (const { name, limit, code } of ENTRIES) {
