@@ -12,6 +12,8 @@ const LONG_MS = 10 * 60_000
 const SHORT_MS = 3000
 /** Until nothing is in flight and every claim has come; what is missing after this time the auditor finds. */
 const QUIET_WITHIN_MS = 20_000
+/** How often the peer is asked for its balance, at most. */
+const MOST_ASKED = 5
 
 /**
  * A payment channel module whose claims are bare sums, and take a moment to be made and to be taken. The accounts are named `client` and
@@ -75,6 +77,21 @@ async function untilQuiet(isQuiet) {
   while (!await isQuiet() && Date.now() < deadline) await moment(20)
 }
 
+/**
+ * Asks the peer. Where the machine has so much other work that the lease was not renewed in time, this process stands by for a moment, and is
+ * connected again.
+ */
+async function peerBalanceOf(plugin) {
+  for (let attempts = 1; ; attempts++) {
+    await connected(plugin)
+    try {
+      return await plugin.getPeerBalance()
+    } catch (error) {
+      if (error.name !== 'UnreachableError' || attempts === MOST_ASKED) throw error
+    }
+  }
+}
+
 /** All that is stored. `idOf` a transfer is what it is known by. */
 async function reportOf(plugin, idOf) {
   await connected(plugin)
@@ -85,7 +102,7 @@ async function reportOf(plugin, idOf) {
     if (page.length < 1000) break
     before = page.at(-1).cursor
   }
-  return { balance: await plugin.getBalance(), peerBalance: await plugin.getPeerBalance(), inFlight: plugin.inFlight().length, transfers }
+  return { balance: await plugin.getBalance(), peerBalance: await peerBalanceOf(plugin), inFlight: plugin.inFlight().length, transfers }
 }
 
 /**

@@ -338,7 +338,9 @@ class Answerer {
 
   /** The account tells its books, and asks for ours. */
   compare(requestId, report) {
-    const { books, isTwice, luck } = this.manners
+    const { isTwice, luck } = this.manners
+    // Blank books to which a peer tells others are not traded on until the user decides: as it should be, and the end of the attack.
+    const books = report.isNew === true ? 'mirrored' : this.manners.books
     this.count(`books ${books}`)
     const answer = btp.response(requestId, [btp.json('paychan', { reconcile: BOOKS[books](report, luck) })])
     this.send(answer)
