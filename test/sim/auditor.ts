@@ -267,6 +267,10 @@ export class Auditor {
     const { statuses, settlements } = this.books[from]
     switch (packet.type) {
       case 'prepare':
+        // Old ones hand it to their host a second time.
+        if (this.#world.odd.areForeign && this.#offered.has(`${from} ${packet.transferId}`)) {
+          this.#world.violate('I3', `${from} sends a foreign peer ${packet.transferId} once more`)
+        }
         this.#offered.add(`${from} ${packet.transferId}`)
         this.#mustBe(from, packet, statuses.has(packet.transferId))
         break

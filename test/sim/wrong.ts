@@ -2,6 +2,8 @@
  * Peers, disks and modules that are wrong on purpose: what the simulator must find in each run of its tests. They are wrong in what they are
  * given, or in what no small patch of the sources can be; deliberate bugs of the sources are in test/mutants.
  */
+import { Session } from '../../src/btp/session.js'
+import { Courier } from '../../src/plugin/courier.js'
 import { DataIncoming } from '../../src/plugin/data-incoming.js'
 import { Identity } from '../../src/plugin/identity.js'
 import { Lifecycle } from '../../src/plugin/lifecycle.js'
@@ -62,5 +64,21 @@ export const WRONG: readonly Wrong[] = [
     patch: () => replace(Outgoing.prototype, 'handleFulfill', () => function (this: Outgoing, packet, reply): void {
       this.handleReject({ type: 'reject', requestId: packet.requestId, transferId: packet.transferId, protocolData: [] }).then(reply.answer, reply.refuse)
     })
+  },
+  {
+    name: 'a sender that repeats a Prepare to a foreign peer',
+    rules: ['I3'],
+    patch: () => replace(Courier.prototype, 'deliverThen', original => function (this: Courier, body, delivery, ...rest): void {
+      original.call(this, body, body.type === 'prepare' ? { ...delivery, wanted: () => delivery.wanted(0) } : delivery, ...rest)
+    })
+  },
+  {
+    name: 'a side that takes a foreign peer for one of ours',
+    rules: ['I3', 'I8'],
+    patch: () => {
+      const peer = Object.getOwnPropertyDescriptor(Session.prototype, 'peer') as PropertyDescriptor
+      Object.defineProperty(Session.prototype, 'peer', { ...peer, get(this: Session) { return { ...peer.get?.call(this) as Session['peer'], announced: true } } })
+      return () => { Object.defineProperty(Session.prototype, 'peer', peer) }
+    }
   }
 ]
