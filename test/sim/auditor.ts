@@ -34,6 +34,8 @@ export interface Observed {
   readonly storeFailures: number
   readonly graceMs: number
   readonly limits: { maximum: number; minimum: number }
+  /** Whether the user has agreed to take the books from the peer. */
+  readonly recovers: boolean
 }
 
 /** What a host was told of a payment. */
@@ -67,6 +69,9 @@ const MOVES: Readonly<Record<string, readonly string[]>> = {
   disputed: []
 }
 
+/** What blank books have none of. */
+const REPORTED = ['incomingFulfilled', 'outgoingFulfilled', 'settledIn', 'settledOut', 'incomingHeld']
+
 export interface AuditorOptions {
   readonly isV2: boolean
   /** Whether a module proves what is settled. */
@@ -96,6 +101,10 @@ export class Auditor {
   readonly #released = new Set<string>()
   /** What each side knew before its books were emptied. */
   readonly #lost: Record<SideName, Set<string>> = { alice: new Set(), bob: new Set() }
+  /** What was in the books of a process whose store was emptied under it, until something is written there again: what it says is true by these. */
+  readonly #gone = new Map<SideName, Books>()
+  /** Who has told blank books, and was answered that they should not be. */
+  readonly #warned = new Set<SideName>()
   /** Who knows on which wire that there is a session. */
   readonly #sessions = new Set<string>()
   /** What the hosts were told is settled, and what they heard that the peer has settled. */
@@ -106,15 +115,37 @@ export class Auditor {
     this.#options = options
   }
 
-  /** A side has lost its books, and all that its host knew. */
-  emptied(side: SideName): void {
-    this.books[side].empty()
+  /** A side has lost its books, and all that its host knew; or its process knows it still. */
+  emptied(side: SideName, isInUse: boolean): void {
+    const { [side]: gone } = this.books
+    this.books[side] = new Books()
+    this.books[side].empty(gone.claimsMade)
+    if (isInUse) this.#gone.set(side, gone)
+    this.#warned.delete(side)
     this.#told[side].clear()
     this.settled[side] = { done: 0, heard: 0 }
     for (const { condition, from } of this.payments.values()) {
       this.#lost[side].add(condition)
       if (from === side) this.#due.delete(condition)
     }
+  }
+
+  /** Whether a process has not noticed that its store was emptied. */
+  isUnaware(side: SideName): boolean {
+    return this.#gone.has(side)
+  }
+
+  /** It has: what was written is another owner's, if it is the same process. */
+  #notices(side: SideName): void {
+    if (!this.#gone.delete(side)) return
+    this.#world.note(side, () => 'has noticed that its store is empty')
+    this.#told[side].clear()
+    this.settled[side] = { done: 0, heard: 0 }
+  }
+
+  /** By which the word of a side's process is judged. */
+  knownTo(side: SideName): Books {
+    return this.#gone.get(side) ?? this.books[side]
   }
 
   /** Whether a side may have nothing of a payment since its books were emptied: what the peer has of it is in its sums. */
@@ -125,16 +156,24 @@ export class Auditor {
   // ---- what becomes durable
 
   durable(side: SideName, writes: Writes): void {
+    this.#notices(side)
     const books = this.books[side]
+    const wasBlank = books.isBlank
     const before = { ...books.held, settledOut: books.settledOut, settledIn: books.settledIn, best: books.bestClaim?.amount ?? '0', claimed: books.ownClaim?.sum ?? '0' }
     const changes = books.apply(writes, condition => this.#preimages[side].get(condition))
     for (const { before: was, after } of changes) if (was === undefined && after !== undefined) this.#meets(side, after.condition)
     for (const change of changes) this.#checkChange(side, change)
+    if (wasBlank && !books.isBlank) this.#checkAgreed(side)
     this.#checkSums(side)
     this.#checkLimits(side, changes, before)
     this.#checkSettlements(side)
     if (writes.some(([key]) => key === 'incoming_claim:mvt:maximum')) this.#checkBestClaim(side, before.best)
     if (Number(books.ownClaim?.sum ?? 0) < Number(before.claimed)) this.#world.violate('I6', `${side}'s own claims fall from ${before.claimed}`)
+  }
+
+  /** I1: what was emptied is not traded on where the peer has said that it has something, unless the user has agreed to take its word. */
+  #checkAgreed(side: SideName): void {
+    if (this.#warned.has(side) && !this.#look(side).recovers) this.#world.violate('I1', `${side} trades on emptied books, and nobody has agreed to that`)
   }
 
   /** I2, I3: one transfer, by its own id and with its own preimage, along the legal moves. */
@@ -255,7 +294,7 @@ export class Auditor {
       this.#world.note(from, () => `sends ${nameOf(packet, request)}`)
       if (packet.type === 'response' && request !== undefined) this.#checkResponse(from, packet, request)
       // It says that it cannot take it now, so that it will come again: a store that fails, or a host that disconnects.
-      if (packet.type === 'error' && packet.code.startsWith('T') && request?.type === 'fulfill') this.#due.delete(this.books[from].statuses.get(request.transferId)?.condition ?? '')
+      if (packet.type === 'error' && packet.code.startsWith('T') && request?.type === 'fulfill') this.#due.delete(this.knownTo(from).statuses.get(request.transferId)?.condition ?? '')
     } else {
       this.#requests.set(`${wire} ${from} ${packet.requestId}`, packet)
       this.#world.note(from, () => `sends ${nameOf(packet)}`)
@@ -264,7 +303,7 @@ export class Auditor {
   }
 
   #checkRequest(from: SideName, packet: RequestPacket): void {
-    const { statuses, settlements } = this.books[from]
+    const { statuses, settlements } = this.knownTo(from)
     switch (packet.type) {
       case 'prepare':
         // Old ones hand it to their host a second time.
@@ -286,7 +325,7 @@ export class Auditor {
   }
 
   #checkMessage(from: SideName, packet: MessagePacket): void {
-    const { statuses, claimsMade } = this.books[from]
+    const { statuses, claimsMade } = this.knownTo(from)
     const primary = packet.protocolData[0]?.protocolName
     if (primary === 'ilp') {
       const id = transferOf(packet.protocolData)
@@ -300,7 +339,7 @@ export class Auditor {
   }
 
   #checkResponse(from: SideName, packet: ResponsePacket, request: RequestPacket): void {
-    const { statuses, settlements } = this.books[from]
+    const { statuses, settlements } = this.knownTo(from)
     switch (request.type) {
       case 'prepare': {
         const stage = statuses.get(request.transferId)?.stage
@@ -315,7 +354,7 @@ export class Auditor {
   }
 
   #checkAnswer(from: SideName, packet: ResponsePacket, request: MessagePacket): void {
-    const { statuses, bestClaim } = this.books[from]
+    const { statuses, bestClaim } = this.knownTo(from)
     const primary = request.protocolData[0]?.protocolName
     const id = transferOf(request.protocolData)
     if (primary === 'ilp' && id !== undefined) {
@@ -327,12 +366,19 @@ export class Auditor {
       this.#mustBe(from, request, Number(bestClaim?.amount ?? 0) >= Number(amount))
     } else if (primary === 'paychan') {
       this.#checkFates(from, packet, request)
+      this.#noteWarning(otherSide(from), packet, request)
     }
+  }
+
+  #noteWarning(asker: SideName, packet: ResponsePacket, request: MessagePacket): void {
+    const [asked, answered] = [request, packet].map(({ protocolData }) => reportOf(protocolData))
+    if (asked?.['isNew'] !== true || answered === undefined) return
+    if (REPORTED.some(name => answered[name] !== '0')) this.#warned.add(asker)
   }
 
   /** What a receiver says became of packets. */
   #checkFates(from: SideName, packet: ResponsePacket, request: MessagePacket): void {
-    const { statuses } = this.books[from]
+    const { statuses } = this.knownTo(from)
     const { late } = (jsonOf(request.protocolData, 'paychan') ?? {}) as { late?: string }
     if (late !== undefined) this.#mustBe(from, request, isOver(statuses.get(late)))
     const { fulfilled = {}, cancelled = [] } = (jsonOf(packet.protocolData, 'paychan') ?? {}) as { fulfilled?: object; cancelled?: string[] }
@@ -398,12 +444,12 @@ export class Auditor {
   /** I5: what a host is handed has room below the maximum, with all else that it has in hand. What this side settles may exceed it. */
   handed(side: SideName, condition: string): void {
     const { era, limits } = this.#look(side)
-    const { balance, settledIn } = this.books[side]
+    const { balance, settledIn } = this.knownTo(side)
     const inHand = this.#inHand[side].filter(one => one.era === era && one.condition !== condition)
     this.#inHand[side] = [...inHand, { era, condition }]
     const held = this.#inHand[side].reduce((sum, one) => {
       const payment = this.payments.get(one.condition)
-      const isHeld = payment !== undefined && this.books[side].of(one.condition) === undefined && this.#timeFor(side, one.condition) < payment.expiresAt
+      const isHeld = payment !== undefined && this.knownTo(side).of(one.condition) === undefined && this.#timeFor(side, one.condition) < payment.expiresAt
       return isHeld ? sum + payment.amount : sum
     }, 0)
     const highest = balance - settledIn + held
@@ -422,7 +468,7 @@ export class Auditor {
     const payment = this.payments.get(condition)
     this.#world.note(side, () => `host hears: ${word} of payment ${payment?.number ?? '?'} (${by})`)
     if (payment === undefined) return
-    const status = this.books[side].of(condition)
+    const status = this.knownTo(side).of(condition)
     const isTrue = { prepared: status !== undefined || this.#options.isV2, fulfilled: isCounted(status), cancelled: status === undefined || isOver(status), disputed: this.#isDisputed(side, payment) }
     if (!isTrue[word]) this.#world.violate('I7', `${side}'s host hears ${word} of payment ${payment.number} (${by}), which is ${stageOf(status)}`)
     const words = this.#told[side].get(condition) ?? []
@@ -440,7 +486,7 @@ export class Auditor {
 
   /** An incoming payment is disputed here; an outgoing one is cancelled here, and the peer keeps it. */
   #isDisputed(side: SideName, payment: Payment): boolean {
-    const status = this.books[side].of(payment.condition)
+    const status = this.knownTo(side).of(payment.condition)
     return payment.from === side ? isOver(status) : status?.stage === 'disputed'
   }
 
@@ -455,7 +501,7 @@ export class Auditor {
   /** Settlements that a host was told of are durable. */
   toldOfMoney(side: SideName): void {
     const { done, heard } = this.settled[side]
-    const books = this.books[side]
+    const books = this.knownTo(side)
     if (done > books.settledOut) this.#world.violate('I7', `${side}'s host was told that ${done} are settled, ${books.settledOut} are`)
     if (heard > books.settledIn) this.#world.violate('I7', `${side}'s host heard that the peer has settled ${heard}, ${books.settledIn} are credited`)
   }
@@ -551,4 +597,9 @@ function releasedBy(packet: Packet, request: RequestPacket | undefined): readonl
   const asked = transferOf(request.protocolData)
   if (packet.type === 'error' || ilpOf(packet.protocolData)?.type === 'reject') return asked === undefined ? [] : [asked]
   return (jsonOf(packet.protocolData, 'paychan') as { cancelled?: string[] } | undefined)?.cancelled ?? []
+}
+
+/** What is told where books are compared. */
+function reportOf(protocolData: readonly SubProtocol[]): Record<string, unknown> | undefined {
+  return (jsonOf(protocolData, 'paychan') as { reconcile?: Record<string, unknown> } | undefined)?.reconcile
 }

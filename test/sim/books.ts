@@ -152,12 +152,10 @@ export class Books {
     return changes
   }
 
-  /** Everything is lost. */
-  empty(): void {
+  /** These are what is left of others that were lost: claims that were made are known. */
+  empty(claimsMade: Iterable<string>): void {
     this.isBlank = true
-    for (const map of [this.values, this.statuses, this.#own, this.#open, this.#pages, this.#byCondition]) map.clear()
-    for (const sums of [this.fulfilled, this.held]) Object.assign(sums, { incoming: 0, outgoing: 0 })
-    this.settlements = NO_SETTLEMENTS
+    for (const text of claimsMade) this.claimsMade.add(text)
   }
 
   /** What was taken from the peer, or nothing: beyond it the sums are those of the transfers, as ever. */

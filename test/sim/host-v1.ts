@@ -123,7 +123,7 @@ export class HostV1 implements Host {
       }, (thrown: unknown) => {
         const error = thrown as Failure
         // One that came within the margin before its expiry is refused while the hold still stands: then its end is yet to come.
-        const isHere = life.isAlive && error.name === 'AlreadyRolledBackError' && !isHeld(auditor.books[this.#side].of(condition))
+        const isHere = life.isAlive && error.name === 'AlreadyRolledBackError' && !isHeld(auditor.knownTo(this.#side).of(condition))
         if (isHere) auditor.told(this.#side, condition, 'cancelled', what)
       })
     }

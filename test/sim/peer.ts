@@ -114,6 +114,7 @@ export class Peer {
       this.#learn(error)
       life.end()
     })
+    if (world.odd.emptiesInUse) plugin.on('role', role => { this.#mayHaveLost(role, plugin, life) })
     if (this.#side.isDouble) plugin.on('role', role => { this.#roleChanged(role, plugin, life) })
     this.#connect(plugin, life)
   }
@@ -142,6 +143,16 @@ export class Peer {
   /** What a host tells its user, who agrees. */
   #learn(error: unknown): void {
     if (error instanceof EmptiedStoreError) this.#side.recovers = true
+  }
+
+  /** A plugin that has disconnected by itself has lost its store to somebody: its host connects it again, or ends. */
+  #mayHaveLost(role: Role, plugin: LedgerPlugin, life: Life): void {
+    const { name, shared: { world } } = this.#side
+    if (role !== 'disconnected' || this.#isStopped || !life.isAlive) return
+    world.note(name, () => 'has lost its store')
+    // After a fatal error the process ends by that.
+    if (world.fate.chance(0.5)) world.clock.setTimer(world.fate.upTo(500), () => { if (life.isAlive && this.#life === life && !this.#isStopped) this.#connect(plugin, life) })
+    else life.end()
   }
 
   #roleChanged(role: Role, plugin: LedgerPlugin, life: Life): void {
@@ -197,7 +208,7 @@ export class Peer {
       answerTimeoutMs: 1500,
       reconnectMinMs: 50,
       reconnectMaxMs: 800,
-      ...(this.#side.recovers ? { recover: 'from-peer' as const } : {}),
+      ...(this.#side.recovers || world.mutant.recoversUnasked === true ? { recover: 'from-peer' as const } : {}),
       ...(world.mutant.hurries === true ? { graceMs: 0 } : {}),
       ...this.#waysOf(life),
       ...options

@@ -196,6 +196,8 @@ class Run {
     this.#world.note('', () => 'the faults stop')
     this.#wires.isUp = true
     for (const side of SIDES) await this.#sides[side].disk.landLate()
+    // Whoever writes nothing does not notice.
+    for (const side of SIDES) if (this.#auditor.isUnaware(side)) this.#sides[side].life.end()
     this.#finalAfterMs = await this.#untilNothing(() => this.#unfinished())
   }
 

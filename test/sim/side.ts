@@ -91,13 +91,14 @@ export class Side implements Observed {
     peer.retire()
   }
 
-  /** Its disk is emptied, while it is dead. */
+  /** Its disk is emptied, while it is dead or while it lives. */
   loseStore(): void {
     const { world, auditor } = this.shared
-    world.count('emptied store')
-    if (this.life.isAlive) this.life.kill()
+    const isInUse = world.odd.emptiesInUse && this.disk instanceof OwnDisk && this.life.isAlive
+    world.count(isInUse ? 'store emptied in use' : 'emptied store')
+    if (this.life.isAlive && !isInUse) this.life.kill()
     this.disk.empty()
-    auditor.emptied(this.name)
+    auditor.emptied(this.name, isInUse)
     this.recovers = world.fate.chance(0.5)
   }
 

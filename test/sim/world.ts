@@ -12,7 +12,7 @@ export const otherSide = (side: SideName): SideName => side === 'alice' ? 'bob' 
 
 /** What strikes, as the figures name it. */
 export const FAULTS = [
-  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'clock jump', 'clock put back', 'frozen process', 'emptied store', 'disconnect', 'slow module', 'failed module'
+  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'clock jump', 'clock put back', 'frozen process', 'emptied store', 'store emptied in use', 'disconnect', 'slow module', 'failed module'
 ] as const
 export type Fault = (typeof FAULTS)[number]
 
@@ -32,6 +32,8 @@ export interface Mutant {
   hurries?: boolean
   /** A store takes what any process writes, whoever has taken it over. */
   forgetsOwners?: boolean
+  /** Emptied books are filled from the peer's, without a word to the user. */
+  recoversUnasked?: boolean
 }
 
 /** What is out of the ordinary in a world. */
@@ -44,13 +46,15 @@ export interface Oddities {
   readonly shares: SideName | undefined
   /** Whose store is emptied once, while its process is dead. */
   readonly empties: SideName | undefined
+  /** Or while it lives, where it is a store of ours: nothing else tells a process whose its store is. */
+  readonly emptiesInUse: boolean
   /** Each hears nothing of what only peers of ours know, as from a package that knows no more than BTP 1.0. */
   readonly areForeign: boolean
   /** Whether those two run on one machine, where it can be told that a process is gone. */
   readonly isOneMachine: boolean
 }
 
-const ORDINARY: Oddities = { putsBack: false, isSymmetric: false, shares: undefined, empties: undefined, areForeign: false, isOneMachine: false }
+const ORDINARY: Oddities = { putsBack: false, isSymmetric: false, shares: undefined, empties: undefined, emptiesInUse: false, areForeign: false, isOneMachine: false }
 
 /** Each for a share of the seeds, and drawn by none of the other choices, so that those stay what they were. */
 function odditiesOf(seed: number): Oddities {
@@ -64,7 +68,7 @@ function odditiesOf(seed: number): Oddities {
   const empties = chance(0.2) && drawn.shares === undefined ? pick<SideName>(['alice', 'bob']) : undefined
   // Where one of these has lost its books nobody can tell, and where both dial each connection names them anew.
   const areForeign = chance(0.25) && empties === undefined && !drawn.isSymmetric
-  return { ...drawn, empties, areForeign }
+  return { ...drawn, empties, areForeign, emptiesInUse: empties !== undefined && chance(0.7) }
 }
 
 /** Takes the lines of a trace. */

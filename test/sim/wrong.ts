@@ -33,6 +33,7 @@ export const WRONG: readonly Wrong[] = [
   { name: 'a module that believes every claim', rules: ['I6'], mutant: { believesClaims: true } },
   { name: 'a sender that gives no grace', rules: ['I4'], mutant: { hurries: true } },
   { name: 'a store that does not keep out whom another process has robbed', rules: ['I3', 'I8'], mutant: { forgetsOwners: true } },
+  { name: 'a side that fills its books from the peer, and asks nobody', rules: ['I1'], mutant: { recoversUnasked: true } },
   {
     name: 'a process that waits for ever to take over',
     rules: ['I8'],
