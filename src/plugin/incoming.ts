@@ -289,10 +289,12 @@ export class Incoming {
     const life = this.#life
     changeTransferThen(this.#account, life, id, view => {
       const known = view.get(id)
-      return known?.stage === 'fulfilling' ? view.move(known, stage, { fulfillment }) : undefined
-    }, entry => {
-      if (entry === undefined && life.isOver) ended.reject(stoppedError(id))
-      else ended.resolve(entry !== undefined)
+      if (known?.stage !== 'fulfilling') return false
+      view.move(known, stage, { fulfillment })
+      return true
+    }, isFirst => {
+      if (isFirst === undefined) ended.reject(stoppedError(id))
+      else ended.resolve(isFirst)
     })
   }
 

@@ -105,6 +105,8 @@ export class Lifecycle {
   #attempt: Deferred<void> | undefined
   /** Whatever closes: disconnect(), a connect that failed, the loss of the store, a fatal error. */
   #disconnecting: Promise<void> | undefined
+  /** Of the session that is or was the last. */
+  #peerLedgerId: string | undefined
   /** Of blank books. */
   readonly #checks = new Turns()
   /** What requests of the peer wait for that came before the first connect is through. */
@@ -370,6 +372,7 @@ export class Lifecycle {
       handleRequest: (packet, session, reply) => this.#handle(packet, session, reply),
       observe: this.#parts.observe,
       onUp: session => {
+        this.#peerLedgerId = session.peer.ledgerId
         this.#parts.identity.meet(session, ledgerId)
         if (this.#phase === 'ready') this.#greet()
       },
@@ -519,6 +522,8 @@ export class Lifecycle {
     if (this.#phase === 'disconnecting') throw new UnreachableError('this side is disconnecting')
     const arrivedAt = this.#parts.environment.clock.now()
     while (!isCall && (this.#phase !== 'ready' || this.#mustWait(packet, session))) await this.#untilReady()
+    // What was sent by books that were emptied meanwhile must not be taken behind their comparison with ours.
+    if (session.peer.ledgerId !== this.#peerLedgerId) throw new UnreachableError('the ledger is gone that sent it')
     return this.#parts.requests.handle(packet, session, reply, arrivedAt)
   }
 

@@ -4,8 +4,8 @@ import { json, readJson } from '../../src/btp/protocol-data.js'
 import { EmptiedStoreError, UnreachableError } from '../../src/core/errors.js'
 import type { AnyModule } from '../../src/plugin/module.js'
 import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
-import { Lab, PREFIX, asks, settle, watch } from '../support/lab.js'
-import type { LabOptions, Payment, Side, SideName } from '../support/lab.js'
+import { Lab, PREFIX, answers, asks, settle, watch } from '../support/lab.js'
+import type { LabOptions, Matches, Payment, Side, SideName } from '../support/lab.js'
 import { ScriptedPeer, report } from '../support/scripted-peer.js'
 import type { Answer } from '../support/scripted-peer.js'
 import { openWithModules, settled } from '../support/settling.js'
@@ -357,6 +357,33 @@ describe('what came from the books that are gone, and is still being stored', ()
   })
 })
 
+describe('what came from the books that are gone, and waits until ours are compared', () => {
+  it.each([['stays', false], ['goes in the moment when they are', true]])('is not taken any more, where the next session %s', async (_name, goes) => {
+    const lab = new Lab()
+    // Bob's books are new as well, and alice's answer does not reach him.
+    const isAnswer: Matches = ({ from, packet, request }) => from === 'alice' && packet.type === 'response' && request?.protocolData[0]?.protocolName === 'paychan'
+    const found = lab.network.drop(isAnswer)
+    await lab.bob.start()
+    await lab.alice.start()
+    watch(lab.alice.plugin.sendTransfer(lab.payment({ expiresInMs: 100_000 }).transfer))
+    await settle()
+    expect([lab.network.count(asks('prepare')), lab.held(lab.alice).outgoing]).toEqual([1, 10])
+    await lab.alice.empty()
+    found()
+    const answer = lab.network.hold(isAnswer, goes ? 1 : 0)
+    const started = lab.alice.start()
+    await lab.reconnect()
+    answer()
+    if (goes) lab.network.cut()
+    await lab.clock.advance(2000)
+    await started
+    expect([await lab.bob.durable(), lab.bob.seen('incoming_prepare')]).toEqual([{ balance: 0, states: {}, open: {} }, []])
+    await fulfilled(lab)
+    expect(await lab.balances()).toEqual([-10, 10])
+    expect([...lab.alice.seen('dispute', 'error'), ...lab.bob.seen('dispute', 'error')]).toEqual([])
+  })
+})
+
 describe('a peer that is hostile', () => {
   const transfer = { id: '00000000-0000-4000-8000-000000000001', amount: '5', executionCondition: 'A'.repeat(43), expiresAt: '2030-01-01T00:00:00.000Z' }
 
@@ -404,6 +431,25 @@ describe('a peer that is hostile', () => {
 })
 
 describe('a store that was emptied under the plugin', () => {
+  it('takes no more: a host that waits hears nothing that is not stored', async () => {
+    const lab = await Lab.open()
+    const { id, fulfillment } = await lab.prepared()
+    const answer = lab.network.hold(answers('fulfill'))
+    const fulfilling = watch(lab.bob.plugin.fulfillCondition(id, fulfillment))
+    await settle()
+    const release = lab.bob.store.holdCommits()
+    answer()
+    await settle()
+    const all = await lab.bob.disk.list('', { limit: Infinity })
+    await lab.bob.disk.commit({ deletes: all.map(([key]) => key), guards: [] })
+    // Its host lets what is in flight end.
+    void lab.bob.plugin.disconnect({ drainMs: 500 })
+    release()
+    await lab.clock.advance(1000)
+    expect(fulfilling.error).toMatchObject({ name: 'UnreachableError', outcome: 'unknown' })
+    expect([lab.bob.seen('incoming_fulfill'), lab.bob.plugin.role]).toEqual([[], 'disconnected'])
+  })
+
   it('is another ledger: the peer hears its new id at the next connect', async () => {
     const lab = await Lab.open({ alice: RECOVERS })
     await fulfilled(lab)

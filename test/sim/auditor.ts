@@ -105,6 +105,8 @@ export class Auditor {
   readonly #gone = new Map<SideName, Books>()
   /** Who has told blank books, and was answered that they should not be. */
   readonly #warned = new Set<SideName>()
+  /** Or that they are rightly blank. */
+  readonly #agreed = new Set<SideName>()
   /** Who knows on which wire that there is a session. */
   readonly #sessions = new Set<string>()
   /** What the hosts were told is settled, and what they heard that the peer has settled. */
@@ -122,6 +124,7 @@ export class Auditor {
     this.books[side].empty(gone.claimsMade)
     if (isInUse) this.#gone.set(side, gone)
     this.#warned.delete(side)
+    this.#agreed.delete(side)
     this.#told[side].clear()
     this.settled[side] = { done: 0, heard: 0 }
     for (const { condition, from } of this.payments.values()) {
@@ -194,6 +197,12 @@ export class Auditor {
     this.#checkPair(payment)
     this.#checkDue(side, payment, after)
     if (before !== undefined && !before.isIncoming && isHeld(before) && isOver(after)) this.#checkGivenUp(side, before)
+    if (before === undefined && isHeld(after)) this.#checkSender(payment)
+  }
+
+  /** I1: nothing is taken from books that are gone, once it has been said that nothing is known of them. */
+  #checkSender({ number, from, condition }: Payment): void {
+    if (this.#agreed.has(from) && this.#isLost(from, condition)) this.#world.violate('I1', `${otherSide(from)} takes payment ${number}, of which ${from} knows nothing any more`)
   }
 
   #mayGo(side: SideName, condition: string, from: string, to: string): boolean {
@@ -373,7 +382,13 @@ export class Auditor {
   #noteWarning(asker: SideName, packet: ResponsePacket, request: MessagePacket): void {
     const [asked, answered] = [request, packet].map(({ protocolData }) => reportOf(protocolData))
     if (asked?.['isNew'] !== true || answered === undefined) return
-    if (REPORTED.some(name => answered[name] !== '0')) this.#warned.add(asker)
+    if (REPORTED.some(name => answered[name] !== '0')) {
+      this.#warned.add(asker)
+      return
+    }
+    // What it held may have come to nothing meanwhile.
+    this.#warned.delete(asker)
+    this.#agreed.add(asker)
   }
 
   /** What a receiver says became of packets. */
