@@ -76,7 +76,7 @@ export const MUTANTS = [
     file: 'src/ledger/draft.ts',
     find: "if (wasCounted && after !== 'prepared')",
     replace: "if (wasCounted && after === 'fulfilled')",
-    by: { sim: 30 }
+    by: { sim: 40 }
   },
   {
     name: 'what is disputed stays counted',
@@ -188,7 +188,7 @@ export const MUTANTS = [
     file: 'src/ledger/ledger.ts',
     find: 'for (const entry of open.values()) hold(sums, entry, 1)',
     replace: '',
-    by: { sim: 10 }
+    by: { sim: 40 }
   },
   {
     name: 'pruning takes what is not final',
@@ -252,7 +252,7 @@ export const MUTANTS = [
     file: 'src/ledger/committer.ts',
     find: "if (cause instanceof StoreError && cause.outcome === 'unknown') {",
     replace: 'if (cause instanceof StandbyError) {',
-    by: { sim: 20 }
+    by: { sim: 30 }
   },
   {
     name: 'a failed commit counts as durable',
@@ -332,7 +332,7 @@ export const MUTANTS = [
     file: 'src/plugin/incoming.ts',
     find: "if (error instanceof AlreadyRolledBackError) return 'disputed'",
     replace: "if (error instanceof AlreadyRolledBackError) return 'fulfilled'",
-    by: { sim: 10 }
+    by: { sim: 20 }
   },
   {
     name: 'a restart forgets the Fulfill that was not answered',
@@ -340,7 +340,7 @@ export const MUTANTS = [
     file: 'src/plugin/incoming.ts',
     find: "if (entry.stage === 'fulfilling') this.#deliverFulfill(entry)",
     replace: '',
-    by: { sim: 40 }
+    by: { sim: 120 }
   },
   {
     name: 'a restart forgets the Reject that was not answered',
@@ -652,7 +652,7 @@ export const MUTANTS = [
     file: 'src/plugin/money.ts',
     find: '{ isSettled: false, error: delivered.error }',
     replace: '{ isSettled: true, error: delivered.error }',
-    by: { sim: 60 }
+    by: { sim: 80 }
   },
   {
     name: 'an automatic settlement leaves no room for what is held',
@@ -684,7 +684,7 @@ export const MUTANTS = [
     file: 'src/store/key-value.ts',
     find: 'this.#landed = new Map(journal?.writes)',
     replace: 'this.#landed = new Map()',
-    by: { sim: 20 }
+    by: { sim: 130 }
   },
   {
     name: 'a journal goes before its keys are written',
@@ -924,7 +924,7 @@ export const MUTANTS = [
     file: 'src/plugin/identity.ts',
     find: 'if (this.#isFixed || (peerId === undefined && this.#role !== undefined)) return',
     replace: 'if (this.#role !== undefined) return',
-    by: { sim: 1000 }
+    by: { test: 'test/plugin/identity.test.ts' }
   },
   {
     name: 'what comes late from books that are gone is taken',
@@ -943,12 +943,28 @@ export const MUTANTS = [
     by: { test: 'test/plugin/recovery.test.ts', only: 'is told to whoever takes them over' }
   },
   {
+    name: 'what waited until the books were compared is taken, though its ledger is gone',
+    rule: 'I1',
+    file: 'src/plugin/lifecycle.ts',
+    find: "if (session.peer.ledgerId !== this.#peerLedgerId) throw new UnreachableError('the ledger is gone that sent it')",
+    replace: '',
+    by: { sim: 400 }
+  },
+  {
+    name: 'a host hears of a fulfill that the store did not take from who has lost it',
+    rule: 'I7',
+    file: 'src/plugin/incoming.ts',
+    find: 'if (isFirst === undefined) ended.reject(stoppedError(id))',
+    replace: 'if (isFirst === undefined && life.isOver) ended.reject(stoppedError(id))',
+    by: { test: 'test/plugin/recovery.test.ts', only: 'hears nothing that is not stored' }
+  },
+  {
     name: 'what was paid counts against the minimum where books are taken over',
     rule: 'I8',
     file: 'src/plugin/recovery.ts',
     find: '- (proven === Infinity ? settledIn : 0n)',
     replace: '- settledIn',
-    by: { sim: 2000 }
+    by: { test: 'test/plugin/recovery.test.ts' }
   },
   {
     name: 'settlements are numbered from the store alone',

@@ -164,7 +164,11 @@ export class Auditor {
     const wasBlank = books.isBlank
     const before = { ...books.held, settledOut: books.settledOut, settledIn: books.settledIn, best: books.bestClaim?.amount ?? '0', claimed: books.ownClaim?.sum ?? '0' }
     const changes = books.apply(writes, condition => this.#preimages[side].get(condition))
-    for (const { before: was, after } of changes) if (was === undefined && after !== undefined) this.#meets(side, after.condition)
+    for (const { before: was, after } of changes) {
+      if (was !== undefined || after === undefined) continue
+      this.#meets(side, after.condition)
+      this.#checkTaken(side, after)
+    }
     for (const change of changes) this.#checkChange(side, change)
     if (wasBlank && !books.isBlank) this.#checkAgreed(side)
     this.#checkSums(side)
@@ -177,6 +181,13 @@ export class Auditor {
   /** I1: what was emptied is not traded on where the peer has said that it has something, unless the user has agreed to take its word. */
   #checkAgreed(side: SideName): void {
     if (this.#warned.has(side) && !this.#look(side).recovers) this.#world.violate('I1', `${side} trades on emptied books, and nobody has agreed to that`)
+  }
+
+  /** I1: nothing is taken from books that are gone, once it has been said that nothing is known of them. */
+  #checkTaken(side: SideName, taken: Status): void {
+    const from = otherSide(side)
+    if (!taken.isIncoming || !this.#agreed.has(from) || !this.#isLost(from, taken.condition)) return
+    this.#world.violate('I1', `${side} takes ${this.#called(from, taken)}, of which ${from} knows nothing any more`)
   }
 
   /** I2, I3: one transfer, by its own id and with its own preimage, along the legal moves. */
@@ -197,12 +208,6 @@ export class Auditor {
     this.#checkPair(payment)
     this.#checkDue(side, payment, after)
     if (before !== undefined && !before.isIncoming && isHeld(before) && isOver(after)) this.#checkGivenUp(side, before)
-    if (before === undefined && isHeld(after)) this.#checkSender(payment)
-  }
-
-  /** I1: nothing is taken from books that are gone, once it has been said that nothing is known of them. */
-  #checkSender({ number, from, condition }: Payment): void {
-    if (this.#agreed.has(from) && this.#isLost(from, condition)) this.#world.violate('I1', `${otherSide(from)} takes payment ${number}, of which ${from} knows nothing any more`)
   }
 
   #mayGo(side: SideName, condition: string, from: string, to: string): boolean {
