@@ -76,6 +76,11 @@ export abstract class Disk {
   /** What was to land later lands now, if it still may. */
   async landLate(): Promise<void> {}
 
+  /** Whether nothing is written on it at this moment. */
+  get isQuiet(): boolean {
+    return this.#underWay.size === 0
+  }
+
   /** All that is on it is gone. */
   empty(): void {
     this.#owner = undefined
@@ -269,6 +274,10 @@ export class PlainDisk extends Disk {
     else this.#values.set(key, value)
     this.world.note(this.side, () => `${value === undefined ? 'del' : 'put'} ${name}`)
     if (value !== undefined && name === JOURNAL) this.#onDurable(writesOf(value))
+  }
+
+  override get isQuiet(): boolean {
+    return super.isQuiet && !this.#values.has(this.#prefix + JOURNAL)
   }
 
   override empty(): void {

@@ -91,10 +91,10 @@ export class Side implements Observed {
     peer.retire()
   }
 
-  /** Its disk is emptied, while it is dead or while it lives. */
+  /** Its disk is emptied, while it is dead or while it lives; of a plain one nobody can tell what is left of a batch that is being written. */
   loseStore(): void {
     const { world, auditor } = this.shared
-    const isInUse = world.odd.emptiesInUse && this.disk instanceof OwnDisk && this.life.isAlive
+    const isInUse = world.odd.emptiesInUse && this.life.isAlive && (this.disk instanceof OwnDisk || this.disk.isQuiet)
     world.count(isInUse ? 'store emptied in use' : 'emptied store')
     if (this.life.isAlive && !isInUse) this.life.kill()
     this.disk.empty()
