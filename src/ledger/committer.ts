@@ -250,12 +250,13 @@ export class Committer {
   }
 
   /**
-   * Makes this instance the owner, once. Another owner's later commits are refused from now on.
+   * Makes this instance the owner, once for all who ask meanwhile. Another owner's later commits are refused from now on.
    * @throws StoreError when the store fails; StandbyError when another one takes it over at the same moment
    */
   async takeOver(): Promise<void> {
     this.#left = undefined
-    if (!this.owns) await this.#takeOnce()
+    // Also where it was taken for a write before: another one may have had it since.
+    await this.#takeOnce()
   }
 
   /**

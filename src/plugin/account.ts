@@ -94,6 +94,8 @@ export interface PluginEvents extends LpiEvents {
 export type Role = 'holder' | 'standby' | 'disconnected'
 
 export interface Account {
+  /** How many changes wait to be tried once more, since the store has failed. */
+  retries: number
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
@@ -164,7 +166,9 @@ export function changeUntilDone<T>(account: Account, change: () => Promise<T>, s
 async function changeAgain<T>(account: Account, error: unknown, change: () => Promise<T>, stopped: () => boolean): Promise<T | undefined> {
   if (stopped() || error instanceof StandbyError) return undefined
   account.log.error(`the store did not take a write, trying again: ${messageOf(error)}`)
+  account.retries++
   await sleep(account.clock, STORE_RETRY_MS)
+  account.retries--
   // Whoever stopped has given the store up.
   return stopped() ? undefined : changeUntilDone(account, change, stopped)
 }

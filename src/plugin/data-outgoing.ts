@@ -8,7 +8,7 @@
  */
 import { fromBase64url } from '../core/bytes.js'
 import {
-  AlreadyRolledBackError, InsufficientBalanceError, InvalidFulfillmentError, NotAcceptedError, UnreachableError, isTemporary
+  AlreadyRolledBackError, InsufficientBalanceError, InvalidFulfillmentError, NotAcceptedError, TransferNotFoundError, UnreachableError, isTemporary
 } from '../core/errors.js'
 import type { PaychanError } from '../core/errors.js'
 import { conditionOf, randomTransferId } from '../core/ids.js'
@@ -243,7 +243,7 @@ export class DataOutgoing {
     } else if (conditionOf(reply.fulfillment) !== flight.executionCondition) {
       this.#cancel(flight, new InvalidFulfillmentError('the fulfillment does not match the condition'))
     } else if (this.#account.clock.now() > flight.expiresAt) {
-      void this.#expire(flight).then(() => this.#tellLate(flight, reply.fulfillment))
+      void this.#expire(flight).then(isStored => { if (isStored) void this.#tellLate(flight, reply.fulfillment) })
     } else {
       this.#fulfill(flight, reply.fulfillment, packet)
     }
@@ -277,16 +277,17 @@ export class DataOutgoing {
     })
   }
 
-  /** The time is over. Unless it is known that the peer has nothing to claim, the packet stays open. */
-  async #expire(flight: Flight): Promise<void> {
+  /** The time is over. Unless it is known that the peer has nothing to claim, the packet stays open. Tells whether that is stored. */
+  async #expire(flight: Flight): Promise<boolean> {
     const { session } = this.#account
-    if (this.#flights.get(flight.id) !== flight || flight.isDecided) return
+    if (this.#flights.get(flight.id) !== flight || flight.isDecided) return false
     const cannotAsk = (flight.session ?? session())?.peer.announced === false
     const entry = await new Promise(resolve => { this.#move(flight, cannotAsk ? 'cancelled' : 'unsure', {}, resolve) })
-    if (entry === undefined) return
+    if (entry === undefined) return false
     if (cannotAsk) this.#end(flight)
     flight.reject(expiredError())
     if (!cannotAsk && flight.session === undefined) this.#inquirer.wake()
+    return true
   }
 
   /** The peer has fulfilled what is cancelled here: it is told until it has answered. */
@@ -302,7 +303,8 @@ export class DataOutgoing {
     })
     if (life.isOver) return
     const entry = ledger.peek(flight.id)
-    if (delivered.outcome === 'refused' && entry !== undefined) {
+    // One that it has lost with its books does not count there.
+    if (delivered.outcome === 'refused' && !(delivered.error instanceof TransferNotFoundError) && entry !== undefined) {
       log.error(`the peer refuses that ${flight.id} came too late: the balances differ by it`)
       reportDispute(this.#account, entry, fulfillment, delivered.error.message)
     }

@@ -202,7 +202,7 @@ export class Lifecycle {
     this.#phase = 'connecting'
     connect(attempt).then(attempt.resolve, (error: unknown) => {
       // Unless it was given up before: whoever did that closes, and tells why.
-      if (this.#attempt === attempt) failed(error instanceof Error ? error : new UnreachableError(messageOf(error)))
+      if (this.#attempt === attempt && this.#disconnecting === undefined) failed(error instanceof Error ? error : new UnreachableError(messageOf(error)))
     })
     return attempt
   }
@@ -288,7 +288,7 @@ export class Lifecycle {
 
   /** A disconnect() or another owner of the store may have come in between. */
   #mustBeCurrent(attempt: Deferred<void>): void {
-    if (this.#attempt !== attempt) throw new UnreachableError('disconnected while connecting')
+    if (this.#attempt !== attempt || this.#disconnecting !== undefined) throw new UnreachableError('disconnected while connecting')
   }
 
   /** Dials until authenticated and introduced. @throws UnreachableError when that takes longer, by timers: the wall clock may jump */
@@ -540,8 +540,9 @@ export class Lifecycle {
 
   async #disconnect(drainMs: number): Promise<void> {
     const wasReady = this.#phase === 'ready'
+    // What the peer fulfills is taken until the connection ends, or its time would run out meanwhile.
     if (wasReady) await this.#drain(drainMs)
-    this.#phase = 'disconnecting'
+    else this.#phase = 'disconnecting'
     this.#setRole('disconnected')
     let failure: { error: unknown } | undefined
     // While the connection is still there: it may want to call the peer's module.
@@ -588,7 +589,12 @@ export class Lifecycle {
 
   /** Closes, unless something does so already. `stays`: to stand by from then on, and in line again after a pause. */
   #shut(reason: Error, { stays = false, pauseMs = 0 } = {}): Promise<void> {
-    if (this.#disconnecting !== undefined) return this.#disconnecting
+    if (this.#disconnecting !== undefined) {
+      // It may be waiting for the peer, or the module.
+      this.#stopTraffic()
+      void this.#link?.stop()
+      return this.#disconnecting
+    }
     this.#stays = stays
     const closed = new Deferred<void>()
     // First of all: a listener that hears of the end, and connects at once, has to wait for it.

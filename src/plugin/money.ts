@@ -391,10 +391,9 @@ export class Money {
    *   NoSubscriptionsError without a handler; what the module throws for a claim; StoreError
    */
   async receive(packet: TransferPacket, session: Session): Promise<SubProtocol[]> {
-    const { announced, ledgerId: ledger = '' } = session.peer
-    const number = announced ? readSettlementMark(packet.protocolData) : undefined
-    if (number === undefined) await this.#credit(packet, ledger, undefined)
-    else await this.#judgements.take(() => this.#judge(packet, ledger, number))
+    const number = session.peer.announced ? readSettlementMark(packet.protocolData) : undefined
+    if (number === undefined) await this.#credit(packet, session, undefined)
+    else await this.#judgements.take(() => this.#judge(packet, session, number))
     return []
   }
 
@@ -402,19 +401,21 @@ export class Money {
    * What was refused stays refused: the peer has forgotten it then, and an earlier attempt may come yet, from a connection that it has given
    * up. No such connection outlives this process, so that nothing of it is stored.
    */
-  async #judge(packet: TransferPacket, ledger: string, number: number): Promise<void> {
+  async #judge(packet: TransferPacket, session: Session, number: number): Promise<void> {
+    const ledger = ledgerOf(session)
     const refused = this.#refused
     if (refused?.ledger === ledger && number <= refused.number && isNew(this.#state, ledger, number)) throw refused.error
     try {
-      await this.#credit(packet, ledger, number)
+      await this.#credit(packet, session, number)
     } catch (error) {
       if (!isTemporary(error)) this.#refused = { ledger, number, error }
       throw error
     }
   }
 
-  async #credit({ amount, protocolData }: TransferPacket, ledger: string, number: number | undefined): Promise<void> {
+  async #credit({ amount, protocolData }: TransferPacket, session: Session, number: number | undefined): Promise<void> {
     const { account, claims } = this.#options
+    const ledger = ledgerOf(session)
     const { handler } = this.place
     // A repeat of what was credited is not judged anew.
     if (!isNew(this.#state, ledger, number)) return
@@ -422,7 +423,11 @@ export class Money {
     const secured = await claims?.check(protocolData)
     const isCredited = await account.ledger.settle('settledIn', parseAmount(amount), {
       most: secured ?? Infinity,
-      isWanted: group => isNew(this.#draftIn(group).state, ledger, number),
+      isWanted: group => {
+        // It comes again on the next one, unless its payer has lost its books: then ours were compared without it.
+        if (number !== undefined && session.closed) throw new UnreachableError('the connection is gone')
+        return isNew(this.#draftIn(group).state, ledger, number)
+      },
       also: group => {
         const draft = this.#draftIn(group)
         if (number !== undefined) draft.state = { ...draft.state, credited: { ledger, number } }
@@ -463,6 +468,10 @@ export class Money {
 
 function least(owed: Amount, room: Limit): Amount {
   return room < owed ? room as Amount : owed
+}
+
+function ledgerOf({ peer: { ledgerId = '' } }: Session): string {
+  return ledgerId
 }
 
 /** Whether a settlement of that number was not credited yet. One without a number cannot be told from any other. */

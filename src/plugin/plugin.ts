@@ -232,6 +232,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     return {
       // The times and the caps.
       ...this.#settings,
+      retries: 0,
       clock,
       random,
       log: this.#log,

@@ -124,7 +124,8 @@ export class Reconcile {
 
   /** With a peer that nothing is compared with, what is new may have been traded on. */
   #isBlank(): boolean {
-    return this.#isNew &&= SUM_NAMES.every(name => this.#options.account.ledger.currentSums[name] === 0n)
+    const { currentSums, open } = this.#options.account.ledger
+    return this.#isNew &&= open.length === 0 && SUM_NAMES.every(name => currentSums[name] === 0n)
   }
 
   #compares(session: Session | undefined): session is Session {
@@ -276,7 +277,8 @@ export class Reconcile {
         this.#open.set(name, numbers)
       }
     }
-    if (this.#record() !== before) await this.#write()
+    // What another owner of the store has moved on is that one's to tell.
+    if (this.#record() !== before && !await this.#write()) return true
     if (untold.length > 0) log.warn(`the balances differ, and resolveDispute has not been called: ${this.#text()}`)
     for (const dispute of untold) emit('dispute', dispute)
     return spans.every(([, { low, high }]) => low === high)
@@ -351,8 +353,11 @@ export class Reconcile {
     const asked = session.peer.announced ? readComparison(primary) : undefined
     if (asked === undefined) return undefined
     if (!this.#compares(session)) throw new NotAcceptedError('there is nothing to compare')
-    // What came from the books that are gone counts with them, also where it is being stored.
-    if ('after' in asked || asked.report.isNew) await this.#options.records.submit(() => undefined)
+    // What came from the books that are gone counts with them, also where it is being stored, or the store has to be asked once more.
+    if ('after' in asked || asked.report.isNew) {
+      await this.#options.records.submit(() => undefined)
+      if (this.#options.account.retries > 0) throw new UnreachableError('the store has not taken all yet')
+    }
     if ('after' in asked) {
       // Each in a turn of its own: thousands may be asked for at once, and each is some work.
       return this.#pages.take(async () => {
@@ -391,10 +396,15 @@ export class Reconcile {
     return textOfRecord([...this.#open], [...this.#accepted])
   }
 
-  async #write(): Promise<void> {
+  /** Tells whether it is stored, and this life is not over. */
+  async #write(): Promise<boolean> {
     const { account, records } = this.#options
     const life = this.#life
-    await this.#writing.take(() => changeUntilDone(account, () => records.submit(group => { records.put(group, RECORD, this.#record()) }), () => life.isOver))
+    const stored = await this.#writing.take(() => changeUntilDone(account, async () => {
+      await records.submit(group => { records.put(group, RECORD, this.#record()) })
+      return true
+    }, () => life.isOver))
+    return stored === true && !life.isOver
   }
 
   #parse(text: string): void {

@@ -66,8 +66,8 @@ export function wrapKeyValueStore(store: KeyValueStore, keyPrefix = ''): Store {
   const wrappersOfStore = wrappers.get(store) ?? new Map<string, JournaledStore>()
   wrappers.set(store, wrappersOfStore)
   let wrapper = wrappersOfStore.get(keyPrefix)
-  if (wrapper === undefined) {
-    wrapper = new JournaledStore(store, keyPrefix)
+  if (wrapper?.isOpen !== true) {
+    wrapper = new JournaledStore(store, keyPrefix, wrapper)
     wrappersOfStore.set(keyPrefix, wrapper)
   }
   return wrapper
@@ -90,7 +90,9 @@ class JournaledStore implements Store {
   #landed: Writes = new Map()
   readonly #pages = new Map<number, Page>()
 
-  constructor(host: KeyValueStore, keyPrefix: string) {
+  /** Begins when the one before has ended, which was closed. */
+  constructor(host: KeyValueStore, keyPrefix: string, before: JournaledStore | undefined) {
+    if (before !== undefined) this.#tail = before.#tail
     this.#host = host
     this.#keyPrefix = keyPrefix
     this.opensInOldPackage = keyPrefix === ''
@@ -162,9 +164,12 @@ class JournaledStore implements Store {
 
   async close(): Promise<void> {
     this.#closed = true
-    const wrappersOfStore = wrappers.get(this.#host)
-    if (wrappersOfStore?.get(this.#keyPrefix) === this) wrappersOfStore.delete(this.#keyPrefix)
+    this.#pages.clear()
     await this.#tail
+  }
+
+  get isOpen(): boolean {
+    return !this.#closed
   }
 
   #checkOpen(): void {

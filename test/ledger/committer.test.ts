@@ -493,11 +493,13 @@ describe('owners', () => {
     expect(results.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { name: 'StandbyError' } })
   })
 
-  it('takes over once for many callers', async () => {
+  it('takes over once for many callers, and anew for one that comes later: another owner may have come and gone', async () => {
     const { committer, store } = open()
     await Promise.all([committer.takeOver(), committer.ready(), committer.takeOver()])
-    await committer.takeOver()
     expect(store.counts.commit).toBe(1)
+    await committer.takeOver()
+    await committer.ready()
+    expect(store.counts.commit).toBe(2)
   })
 
   it('a release while a commit is under way stays one: the commit is answered, and nothing more is taken', async () => {

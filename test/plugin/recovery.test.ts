@@ -357,6 +357,29 @@ describe('what came from the books that are gone, and is still being stored', ()
   })
 })
 
+describe('what the books that are gone were told, and the store of the other side has not taken yet', () => {
+  it('is in what they are filled from', async () => {
+    const lab = new Lab({ alice: { services: {} }, bob: { services: {}, ...RECOVERS } })
+    lab.bob.onStart = plugin => { plugin.registerDataHandler(async packet => fulfillOf(packet)) }
+    await lab.bob.start()
+    await lab.alice.start()
+    expect(codeOf(await lab.alice.plugin.sendData(ilpPayment('first', lab.clock.now() + 10_000).prepare))).toBe('fulfill')
+    const answer = lab.network.hold(answers('message'), 1)
+    const sending = watch(lab.alice.plugin.sendData(ilpPayment('second', lab.clock.now() + 10_000).prepare))
+    await settle()
+    // It came in time, so it will count: the store is tried again in a second.
+    lab.alice.store.failNextCommit()
+    answer()
+    await settle()
+    expect([sending.state, await lab.balances()]).toEqual(['pending', [-10, 20]])
+    await lab.bob.empty()
+    await startAgain(lab, lab.bob)
+    await lab.clock.advance(3000)
+    expect([sending.state, await lab.balances()]).toEqual(['resolved', [-20, 20]])
+    expect([...lab.alice.seen('dispute', 'error'), ...lab.bob.seen('dispute', 'error')]).toEqual([])
+  })
+})
+
 describe('what came from the books that are gone, and waits until ours are compared', () => {
   it.each([['stays', false], ['goes in the moment when they are', true]])('is not taken any more, where the next session %s', async (_name, goes) => {
     const lab = new Lab()

@@ -88,6 +88,8 @@ export class Books {
   settlements = NO_SETTLEMENTS
   /** They were emptied, and nothing is in them yet. */
   isBlank = false
+  /** The amount of each settlement that was ever begun, by its number. */
+  readonly begun = new Map<number, string>()
   /** The text of each claim of its own that was ever durable. */
   readonly claimsMade = new Set<string>()
 
@@ -139,7 +141,7 @@ export class Books {
       if (key.startsWith(OWN)) this.#writeOwn(key.slice(OWN.length), value, touched)
       else if (key.startsWith(OPEN)) this.#writePage(key, value, touched)
       else if (key.startsWith(DISPUTED)) touched.add(key.slice(DISPUTED.length))
-      else if (key === ':paychan:settlements') this.settlements = value === undefined ? NO_SETTLEMENTS : JSON.parse(value) as Settlements
+      else if (key === ':paychan:settlements') this.#settle(value === undefined ? NO_SETTLEMENTS : JSON.parse(value) as Settlements)
       if (value === undefined) this.values.delete(key)
       else this.values.set(key, value)
       if (key === ':paychan:claim:outgoing') this.claimsMade.add(this.ownClaim?.claim?.text ?? '')
@@ -150,6 +152,11 @@ export class Books {
     changes.push(...this.#endUnrecorded(ended, preimageOf))
     if (isFirst) this.#openWith()
     return changes
+  }
+
+  #settle(settlements: Settlements): void {
+    this.settlements = settlements
+    for (const { number, amount } of settlements.sending) this.begun.set(number, amount)
   }
 
   /** These are what is left of others that were lost: claims that were made are known. */

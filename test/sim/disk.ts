@@ -76,6 +76,11 @@ export abstract class Disk {
   /** What was to land later lands now, if it still may. */
   async landLate(): Promise<void> {}
 
+  /** Who has taken the store over last. */
+  get owner(): Life | undefined {
+    return this.#owner
+  }
+
   /** Whether nothing is written on it at this moment. */
   get isQuiet(): boolean {
     return this.#underWay.size === 0

@@ -142,7 +142,11 @@ export class Peer {
 
   /** What a host tells its user, who agrees. */
   #learn(error: unknown): void {
-    if (error instanceof EmptiedStoreError) this.#side.recovers = true
+    if (!(error instanceof EmptiedStoreError)) return
+    this.#side.recovers = true
+    // What came too late for books that were lost then counts all the same, and may be beyond them.
+    const [, needed] = /(-[0-9]+) is below minBalance/.exec(error.message) ?? []
+    if (needed !== undefined) this.#side.limits.minimum = Math.min(this.#side.limits.minimum, Number(needed))
   }
 
   /** A plugin that has disconnected by itself has lost its store to somebody: its host connects it again, or ends. */

@@ -64,11 +64,12 @@ export class Side implements Observed {
     return this.shared.world.odd.shares === this.name
   }
 
-  /** Whoever trades, as far as it knows itself. */
+  /** Whoever trades, as far as it knows itself. Of two that think so the disk is one's: the other stands still, and will find out. */
   get peer(): Peer {
     const [first] = this.#peers
     if (first === undefined) throw new TypeError(`nobody is ${this.name}`)
-    return this.#peers.find(({ isHolder }) => isHolder) ?? first
+    const holders = this.#peers.filter(({ isHolder }) => isHolder)
+    return holders.find(({ life }) => life === this.disk.owner) ?? holders[0] ?? first
   }
 
   /** Whether the other one waits for its turn. */

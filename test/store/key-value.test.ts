@@ -48,6 +48,32 @@ describe('wrapKeyValueStore', () => {
     expect(wrap).toThrow(field)
   })
 
+  it('has what comes after a close wait for what was being written: it does not land behind that', async () => {
+    const values = new Map<string, string>()
+    let land = (): void => undefined
+    const host: KeyValueStore = {
+      get: async key => values.get(key),
+      put: async (key, value) => {
+        if (key === 'sum' && value === '1') await new Promise<void>(resolve => { land = resolve })
+        values.set(key, value)
+      },
+      del: async key => { values.delete(key) }
+    }
+    const first = wrapKeyValueStore(host)
+    await first.commit({ puts: [['sum', '0']] })
+    const slow = first.commit({ puts: [['sum', '1']], guards: [['sum', '0']] })
+    await settle()
+    const closed = first.close()
+    const second = wrapKeyValueStore(host)
+    expect(second).not.toBe(first)
+    const next = second.commit({ puts: [['sum', '2']], guards: [['sum', '1']] })
+    await settle()
+    land()
+    await closed
+    expect([await slow, await next, await second.get('sum'), values.get('sum')]).toEqual([true, true, '2', '2'])
+    await second.close()
+  })
+
   it('gives the same wrapper for the same object, until that is closed', async () => {
     const host = new HostStore()
     const store = wrapKeyValueStore(host)
