@@ -252,7 +252,7 @@ class Visitor implements ConnectionEvents {
 
   /** Closes politely, and for good when that takes too long. Until the connection is gone it counts as unauthenticated. */
   #leave(reason: string): void {
-    this.#ports.log.debug(`refused a connection (${printable(this.#connection.label)}): ${printable(reason)}`)
+    this.#ports.log.debug(`refused ${printable(this.#connection.label)}: ${printable(reason)}`)
     this.#state = 'leaving'
     this.#ahead.length = 0
     this.#cancelTimer()

@@ -238,7 +238,7 @@ export class Link implements Host {
       return
     }
     const verdict = elect(contender(older), contender(newer), this.#options.ledgerId)
-    this.#options.log.debug(`a second connection (${newer.label}) beside ${older.label}: ${verdict} stays`)
+    this.#options.log.debug(`two connections, ${older.label} and ${newer.label}: ${verdict} stays`)
     // Whatever waited for the older one's failure loses: to the winner, or to a newer one from its own side.
     this.#candidate?.leave()
     this.#candidate = undefined

@@ -296,7 +296,7 @@ export class Session implements ConnectionEvents {
       if (error instanceof PacketError && error.requestId !== undefined && STATES[this.#state].serves) {
         this.#refuse(error.requestId, new InvalidFieldsError(error.message))
       } else {
-        this.#options.log.debug(`unreadable packet of ${frame.length} bytes from ${this.label}`)
+        this.#options.log.debug(`unreadable packet from ${this.label}`)
       }
       return
     }

@@ -158,7 +158,7 @@ class GroupInProgress implements Group {
     try {
       hear?.(value)
     } catch (error) {
-      this.#log.error(`what follows a change has failed: ${messageOf(error)}`)
+      this.#log.error(`a listener failed: ${messageOf(error)}`)
     }
   }
 
@@ -475,7 +475,7 @@ export class Committer {
    */
   async #findOut(group: GroupInProgress, current: Head, next: Head, cause: StoreError, isOverdue: () => boolean): Promise<void> {
     const { clock, log } = this.#options
-    log.error('the store failed before it told whether it wrote: reading it back')
+    log.error('the store failed: reading it back')
     const fence = this.#nextHead(current.epoch)
     const tellOverdue = (): void => { if (isOverdue()) this.#tellOverdue(group) }
     tellOverdue()

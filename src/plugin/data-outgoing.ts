@@ -297,7 +297,7 @@ export class DataOutgoing {
     if (flight.isLate || this.#flights.get(flight.id) !== flight) return
     flight.isLate = true
     flight.isDecided = false
-    log.warn(`the fulfill of ${flight.id} came too late: the peer is told so`)
+    log.warn(`the fulfill of ${flight.id} came too late`)
     const delivered = await courier.deliver({ type: 'message', protocolData: [lateMessage(flight.id)] }, {
       wanted: () => !life.isOver && session()?.peer.announced === true
     })
@@ -305,7 +305,7 @@ export class DataOutgoing {
     const entry = ledger.peek(flight.id)
     // One that it has lost with its books does not count there.
     if (delivered.outcome === 'refused' && !(delivered.error instanceof TransferNotFoundError) && entry !== undefined) {
-      log.error(`the peer refuses that ${flight.id} came too late: the balances differ by it`)
+      log.error(`the peer refuses that ${flight.id} came too late`)
       reportDispute(this.#account, entry, fulfillment, delivered.error.message)
     }
     this.#cancel(flight)

@@ -48,7 +48,7 @@ export class Doubts {
 
   /** Asks until the sender's balance decides. `undefined` when it was stopped first. */
   settle(entry: Entry<Transfer>, error: PaychanError): Promise<Verdict | undefined> {
-    this.#account.log.warn(`the sender answers the fulfill of ${entry.id} with ${error.name}: asking for its balance`)
+    this.#account.log.warn(`the fulfill of ${entry.id} is refused (${error.name}): asking for the balance`)
     const doubt: Doubt = { entry, verdict: new Deferred() }
     this.#doubts.set(entry.id, doubt)
     if (!this.#asking) void this.#ask()

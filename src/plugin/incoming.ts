@@ -337,7 +337,7 @@ export class Incoming {
       if (delivered.outcome !== 'refused') ended.resolve()
       else if (delivered.error instanceof AlreadyFulfilledError) ended.reject(delivered.error)
       else {
-        log.debug(`the sender answers the reject of ${id} with ${delivered.error.name}: nothing is left to reject`)
+        log.debug(`the reject of ${id} is refused (${delivered.error.name})`)
         ended.resolve()
       }
     })

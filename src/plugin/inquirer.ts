@@ -92,7 +92,7 @@ export class Inquirer {
         const { protocolData } = await session.request({ type: 'message', protocolData: [question] })
         this.#options.learn(readFates(protocolData))
       } catch (error) {
-        this.#options.log.debug(`a question about packets failed: ${printable(messageOf(error))}`)
+        this.#options.log.debug(`asking failed: ${printable(messageOf(error))}`)
         if (isTemporary(error)) return
         isAll = false
       }

@@ -232,9 +232,9 @@ export class Lifecycle {
   /** Takes over, where this instance stands by and the hold is its own now. */
   succeed(): void {
     if (this.#phase !== 'standby' || this.#disconnecting !== undefined || this.#parts.tenure?.isHeld !== true) return
-    this.#parts.log.info('taking over: whoever held the connection is gone')
+    this.#parts.log.info('taking over')
     this.#try(attempt => this.#establish(attempt, undefined), error => {
-      this.#parts.log.warn(`taking over failed, trying again: ${printable(error.message)}`)
+      this.#parts.log.warn(`taking over failed: ${printable(error.message)}`)
       void this.#shut(error, { stays: true, pauseMs: SUCCEED_AGAIN_MS })
     })
     const settling = new Deferred<void>()

@@ -152,7 +152,7 @@ export class Money {
     for (const settlement of givenUp) this.#withdraw(settlement, life)
     for (const settlement of this.#state.sending) {
       if (settlement.isOnce !== true || givenUp.includes(settlement)) continue
-      this.#options.account.log.warn(`the peer may have credited a settlement of ${settlement.amount} in the life before`)
+      this.#options.account.log.warn(`the peer may have credited ${settlement.amount} before`)
       // Before any other is claimed for.
       void this.#turns.take(() => this.#end(settlement, settlement.claim !== undefined, life))
     }
@@ -264,7 +264,7 @@ export class Money {
         await this.send(formatAmount(owed < MOST_AT_ONCE ? owed : MOST_AT_ONCE))
       }
     } catch (error) {
-      account.log.warn(`what is owed could not be settled, the next payment tries again: ${printable(messageOf(error))}`)
+      account.log.warn(`what is owed could not be settled: ${printable(messageOf(error))}`)
     }
     this.#isSettlingUp = false
   }
@@ -450,7 +450,7 @@ export class Money {
     try {
       await handler(amount)
     } catch (error) {
-      this.#options.account.log.error(`the money handler failed, though ${amount} are credited: ${printable(messageOf(error))}`)
+      this.#options.account.log.error(`the money handler failed: ${printable(messageOf(error))}`)
     }
   }
 

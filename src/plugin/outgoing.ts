@@ -8,7 +8,7 @@ import { conditionOf } from '../core/ids.js'
 import { toBase64url } from '../core/bytes.js'
 import {
   AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, InvalidFieldsError, InvalidFulfillmentError,
-  NotAcceptedError, UnreachableError, isTemporary, isUnknown, messageOf
+  NotAcceptedError, StoreError, UnreachableError, isTemporary, isUnknown, messageOf
 } from '../core/errors.js'
 import type { PaychanError } from '../core/errors.js'
 import { passingMap } from '../core/passing-map.js'
@@ -33,6 +33,8 @@ interface Flight {
   /** Attempts before a restart: then no answer is that to the only attempt. */
   readonly resumed: boolean
   isAcknowledged: boolean
+  /** Fulfills it: with what came in time, and the store did not take. */
+  fulfill?: (view: View<Transfer>) => Entry<Transfer> | undefined
 }
 
 export class Outgoing {
@@ -170,7 +172,7 @@ export class Outgoing {
       this.#acknowledge(flight)
     } else {
       // An earlier attempt may have arrived all the same: the hold waits for the Fulfill or the expiry.
-      this.#account.log.warn(`the peer refused a repeat of transfer ${flight.id}: ${error.message}`)
+      this.#account.log.warn(`a repeat of transfer ${flight.id} was refused: ${error.message}`)
     }
   }
 
@@ -202,13 +204,21 @@ export class Outgoing {
 
   /** The peer's Fulfill. The protocol data of the Response are the claim. What counts is when it arrived (I4). */
   handleFulfill(packet: FulfillPacket, reply: Reply, arrivedAt = this.#account.clock.now()): void {
-    const { ledger, settlement } = this.#account
+    const { ledger, settlement, graceMs } = this.#account
     const condition = conditionOf(packet.fulfillment)
-    ledger.changeThen(packet.transferId, view => this.#fulfilled(view, packet, condition, arrivedAt), fulfilled => {
+    const flight = this.#flights.get(packet.transferId)
+    const isRight = flight?.transfer.executionCondition === condition
+    // The first one that came in time counts, whenever the store takes it.
+    const fulfill = (isRight ? flight.fulfill : undefined) ?? ((view: View<Transfer>) => this.#fulfilled(view, packet, condition, arrivedAt))
+    ledger.changeThen(packet.transferId, fulfill, fulfilled => {
       if (fulfilled !== undefined) this.#finish(fulfilled)
       if (settlement === undefined) reply.answer([])
       else settlement.claimForResponse().then(reply.answer, reply.refuse)
-    }, reply.refuse)
+    }, error => {
+      // It may not come again in time.
+      if (isRight && error instanceof StoreError && arrivedAt <= flight.expiresAt.getTime() + graceMs) flight.fulfill = fulfill
+      reply.refuse(error)
+    })
   }
 
   #fulfilled(view: View<Transfer>, packet: FulfillPacket, condition: string, arrivedAt: number): Entry<Transfer> | undefined {
@@ -245,17 +255,17 @@ export class Outgoing {
   }
 
   async #expire(id: string): Promise<void> {
-    const cancelled = await changeTransfer(this.#account, this.#life, id, view => {
-      const entry = view.get(id)
-      return entry?.info.state === 'prepared' ? view.move(entry, 'cancelled', { report: 'cancel' }) : undefined
-    })
-    if (cancelled === undefined) return
     const flight = this.#flights.get(id)
-    if (flight?.isAcknowledged === false) {
+    const ended = await changeTransfer(this.#account, this.#life, id, view => {
+      const entry = view.get(id)
+      return entry?.info.state === 'prepared' ? flight?.fulfill?.(view) ?? view.move(entry, 'cancelled', { report: 'cancel' }) : undefined
+    })
+    if (ended === undefined) return
+    if (flight?.isAcknowledged === false && ended.info.state === 'cancelled') {
+      flight.isAcknowledged = true
       rejectAll(flight, new UnreachableError(`transfer ${id} expired before it was answered: it is rolled back`))
     }
-    this.#land(id)
-    this.#report(cancelled)
+    this.#finish(ended)
   }
 
   #finish(entry: Entry<Transfer>): void {
@@ -281,7 +291,7 @@ export class Outgoing {
     } else if (report === 'cancel') {
       emit('outgoing_cancel', transfer, rejectionMessage(this.#account, ilp ?? toBase64url(timeoutIlpError(this.#account)), transfer.from))
     } else {
-      log.error(`transfer ${entry.id} has nothing to report: ${messageOf(report)}`)
+      log.error(`${entry.id} has no report: ${messageOf(report)}`)
     }
     ledger.close(entry.id)
   }

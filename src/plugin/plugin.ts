@@ -269,7 +269,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
         try {
           this.#identity.borrow(known)
         } catch (error) {
-          this.#log.warn(`whoever holds the connection has other options than this instance: ${messageOf(error)}`)
+          this.#log.warn(`the holder has other options: ${messageOf(error)}`)
         }
       },
       refresh: () => this.#ledger.refresh()
@@ -301,7 +301,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
     try {
       return { ...state, identity: this.#identity.known() }
     } catch (error) {
-      this.#log.debug(`what is known cannot be told to others: ${messageOf(error)}`)
+      this.#log.debug(`cannot be told to others: ${messageOf(error)}`)
       return state
     }
   }

@@ -92,7 +92,7 @@ async function provenBy(protocolData: readonly SubProtocol[], { module, log }: A
     return typeof secured === 'string' ? parseSum(secured, 'what the claim secures') : 0n
   } catch (error) {
     if (matters && isTemporary(error)) throw error
-    log.warn(`the peer's last claim was not taken: ${printable(messageOf(error))}`)
+    log.warn(`a claim of the peer was not taken: ${printable(messageOf(error))}`)
     return 0n
   }
 }

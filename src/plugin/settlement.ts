@@ -236,7 +236,7 @@ export class Settlement {
       }
       this.#complaint = ''
     } catch (error) {
-      this.#complain(`what is owed could not be settled, the next payment tries again: ${printable(messageOf(error))}`)
+      this.#complain(`what is owed could not be settled: ${printable(messageOf(error))}`)
     }
     return this.#outgoing.claim !== before
   }
@@ -293,7 +293,7 @@ export class Settlement {
         delayMs = claimRetryDelay(this.#options.random, this.#deliveryFailures++)
       } else {
         this.#refused = claim.sum
-        this.#options.log.warn(`the peer refused our claim for ${claim.sum}: ${printable(messageOf(error))}`)
+        this.#options.log.warn(`our claim for ${claim.sum} was refused: ${printable(messageOf(error))}`)
       }
     }
     this.#delivering = false

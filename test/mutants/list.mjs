@@ -959,6 +959,62 @@ export const MUTANTS = [
     by: { test: 'test/plugin/recovery.test.ts', only: 'hears nothing that is not stored' }
   },
   {
+    name: 'books are told before all has landed that their peer was told',
+    rule: 'I1',
+    file: 'src/plugin/reconcile.ts',
+    find: 'if (this.#options.account.retries > 0)',
+    replace: 'if (this.#options.account.retries < 0)',
+    by: { test: 'test/plugin/recovery.test.ts', only: 'is in what they are filled from' }
+  },
+  {
+    name: 'a settlement is credited though its session is gone, and with it perhaps its ledger',
+    rule: 'I1',
+    file: 'src/plugin/money.ts',
+    find: 'if (number !== undefined && session.closed)',
+    replace: 'if (number === -1)',
+    by: { test: 'test/plugin/recovery-faults.test.ts', only: 'is not credited behind the comparison' }
+  },
+  {
+    name: 'whoever loses the store while it disconnects goes on trading',
+    rule: 'H8',
+    file: 'src/plugin/lifecycle.ts',
+    find: 'void this.#link?.stop()\n      return',
+    replace: 'return',
+    by: { test: 'test/plugin/disconnecting.test.ts', only: 'closes the connection' }
+  },
+  {
+    name: 'a Fulfill is refused while the module disconnects',
+    rule: 'I4',
+    file: 'src/plugin/lifecycle.ts',
+    find: "else this.#phase = 'disconnecting'",
+    replace: "this.#phase = 'disconnecting'",
+    by: { test: 'test/plugin/disconnecting.test.ts', only: 'is honoured' }
+  },
+  {
+    name: 'a dispute is told that another owner of the store has moved on',
+    rule: 'I7',
+    file: 'src/plugin/reconcile.ts',
+    find: 'if (this.#record() !== before && !await this.#write()) return true',
+    replace: 'if (this.#record() !== before) await this.#write()',
+    by: { test: 'test/plugin/other-owner.test.ts', only: 'tells the host of no dispute' }
+  },
+  {
+    name: 'a store that was taken for a write is not looked at again',
+    rule: 'H8',
+    file: 'src/ledger/committer.ts',
+    find: '    await this.#takeOnce()\n  }\n\n  /**\n   * As',
+    replace: '    if (!this.owns) await this.#takeOnce()\n  }\n\n  /**\n   * As',
+    by: { test: 'test/plugin/other-owner.test.ts', only: 'is taken anew' }
+  },
+  {
+    name: 'what is written by a wrapper that was closed lands behind the next one',
+    rule: 'H6',
+    file: 'src/store/key-value.ts',
+    find: 'if (before !== undefined) this.#tail = before.#tail',
+    replace: '',
+    by: { test: 'test/store/key-value.test.ts', only: 'wait for what was being written' }
+  },
+  {
     name: 'what was paid counts against the minimum where books are taken over',
     rule: 'I8',
     file: 'src/plugin/recovery.ts',

@@ -649,6 +649,17 @@ describe('a failing store on the sending side', () => {
     expect(await lab.balances()).toEqual([-10, 10])
   })
 
+  it.each([[2, 4400], [3, 3000], [8, 1000]])('I4: a Fulfill that came in time counts, though the store fails %i times and its time is over then', async (times, atMs) => {
+    const lab = await Lab.open()
+    const { id, fulfillment } = await lab.prepared({ expiresInMs: 5000 })
+    await lab.clock.advance(atMs)
+    for (let time = 0; time < times; time++) lab.alice.store.failNextCommit()
+    const fulfilling = watch(lab.bob.plugin.fulfillCondition(id, fulfillment))
+    await lab.clock.advance(30_000)
+    expect([await lab.balances(), fulfilling.state, lab.held(lab.alice).outgoing]).toEqual([[-10, 10], 'resolved', 0])
+    expect([lab.bob.seen('dispute'), lab.alice.story.filter(name => name.startsWith('outgoing'))]).toEqual([[], ['outgoing_prepare', 'outgoing_fulfill']])
+  })
+
   it('a cancel that could not be stored is tried again, and reported then', async () => {
     const { lab, alice } = await openScripted()
     await alice.plugin.sendTransfer(lab.payment({ expiresInMs: 2000 }).transfer)
