@@ -530,8 +530,8 @@ export const MUTANTS = [
     name: 'nobody tells the peer that its Fulfill came too late',
     rule: 'I1',
     file: 'src/plugin/data-outgoing.ts',
-    find: 'void this.#expire(flight).then(() => this.#tellLate(flight, reply.fulfillment))',
-    replace: 'void this.#expire(flight)',
+    find: 'if (isStored) void this.#tellLate(flight, reply.fulfillment)',
+    replace: 'void isStored',
     by: { sim: 30 }
   },
   {
@@ -938,7 +938,7 @@ export const MUTANTS = [
     name: 'books are told to who has lost its own before what came from those is stored',
     rule: 'I1',
     file: 'src/plugin/reconcile.ts',
-    find: "if ('after' in asked || asked.report.isNew) await this.#options.records.submit(() => undefined)",
+    find: '      await this.#options.records.submit(() => undefined)\n',
     replace: '',
     by: { test: 'test/plugin/recovery.test.ts', only: 'is told to whoever takes them over' }
   },
@@ -1013,6 +1013,14 @@ export const MUTANTS = [
     find: 'if (before !== undefined) this.#tail = before.#tail',
     replace: '',
     by: { test: 'test/store/key-value.test.ts', only: 'wait for what was being written' }
+  },
+  {
+    name: 'a Fulfill that the store did not take is forgotten when its time is over',
+    rule: 'I4',
+    file: 'src/plugin/outgoing.ts',
+    find: "flight?.fulfill?.(view) ?? view.move(entry, 'cancelled', { report: 'cancel' })",
+    replace: "view.move(entry, 'cancelled', { report: 'cancel' })",
+    by: { sim: 1200 }
   },
   {
     name: 'what was paid counts against the minimum where books are taken over',

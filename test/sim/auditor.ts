@@ -31,7 +31,6 @@ export interface Observed {
   readonly life: object
   /** How far the clock of this process was put back, all told. */
   readonly putBackMs: number
-  readonly storeFailures: number
   readonly graceMs: number
   readonly limits: { maximum: number; minimum: number }
   /** Whether the user has agreed to take the books from the peer. */
@@ -40,12 +39,6 @@ export interface Observed {
 
 /** What a host was told of a payment. */
 type Word = 'prepared' | 'fulfilled' | 'cancelled' | 'disputed'
-
-/** What a Fulfill that came in time must come to. */
-interface Due {
-  readonly era: object
-  readonly storeFailures: number
-}
 
 const SIDES = ['alice', 'bob'] as const
 
@@ -91,7 +84,8 @@ export class Auditor {
   /** The requests on each wire, by who asked. */
   readonly #requests = new Map<string, RequestPacket>()
   readonly #told: Record<SideName, Map<string, Word[]>> = { alice: new Map(), bob: new Map() }
-  readonly #due = new Map<string, Due>()
+  /** In which era of its sender a Fulfill came in time, by its condition. */
+  readonly #due = new Map<string, object>()
   /** How far the clock had been put back when a side came to know of a transfer. */
   readonly #known = new Map<string, { life: object; putBackMs: number }>()
   /** What has come to each side, by its condition. */
@@ -233,8 +227,8 @@ export class Auditor {
     const due = this.#due.get(payment.condition)
     if (due === undefined || side !== payment.from || isHeld(after)) return
     this.#due.delete(payment.condition)
-    const { era, storeFailures } = this.#look(side)
-    if (!isCounted(after) && due.era === era && due.storeFailures === storeFailures) {
+    const { era } = this.#look(side)
+    if (!isCounted(after) && due === era) {
       this.#world.violate('I4', `${this.#called(side, payment)} is ${stageOf(after)}, though its Fulfill came in time`)
     }
   }
@@ -307,8 +301,8 @@ export class Auditor {
       if (isLogin(packet, request)) this.#sessions.add(`${wire} ${from}`)
       this.#world.note(from, () => `sends ${nameOf(packet, request)}`)
       if (packet.type === 'response' && request !== undefined) this.#checkResponse(from, packet, request)
-      // It says that it cannot take it now, so that it will come again: a store that fails, or a host that disconnects.
-      if (packet.type === 'error' && packet.code.startsWith('T') && request?.type === 'fulfill') this.#due.delete(this.knownTo(from).statuses.get(request.transferId)?.condition ?? '')
+      // It says that it cannot take it now, so that it will come again: its host disconnects. What a store does not take counts all the same.
+      if (packet.type === 'error' && packet.code.startsWith('T') && packet.name !== 'StoreError' && request?.type === 'fulfill') this.#due.delete(this.knownTo(from).statuses.get(request.transferId)?.condition ?? '')
     } else {
       this.#requests.set(`${wire} ${from} ${packet.requestId}`, packet)
       this.#world.note(from, () => `sends ${nameOf(packet)}`)
@@ -441,11 +435,11 @@ export class Auditor {
   }
 
   #expect(to: SideName, id: string | undefined, fulfillment: string): void {
-    const { era, storeFailures, graceMs } = this.#look(to)
+    const { era, graceMs } = this.#look(to)
     const status = this.books[to].statuses.get(id ?? '')
     if (status === undefined || !['offered', 'sent'].includes(status.stage)) return
     const isInTime = this.#timeFor(to, status.condition) < status.expiresAt + graceMs
-    if (isInTime && conditionOf(fulfillment) === status.condition) this.#due.set(status.condition, { era, storeFailures })
+    if (isInTime && conditionOf(fulfillment) === status.condition) this.#due.set(status.condition, era)
   }
 
   #meets(side: SideName, condition: string): void {

@@ -36,8 +36,6 @@ export abstract class Disk {
   protected readonly world: World
   protected readonly side: SideName
   readonly #underWay = new Set<UnderWay>()
-  /** How many commits or writes have failed. */
-  failures = 0
   /** Who has taken the store over last, and with which epoch. */
   #owner: Life | undefined
   #epoch = 0
@@ -185,7 +183,6 @@ export class OwnDisk extends Disk {
     const doom = this.#doom()
     const landed = await this.write(life, 'a commit', () => doom === 'none' || doom === 'unknown: lands' ? this.#land(batch, life) : false)
     if (doom === 'none') return landed
-    this.failures++
     if (doom === 'fails') throw new Error('disk full')
     if (doom === 'unknown: lands late') this.#late.push({ batch, life })
     this.world.clock.setTimer(this.world.fate.upTo(3000), () => { void this.landLate() })
@@ -264,7 +261,6 @@ export class PlainDisk extends Disk {
       if (doom !== 'fails') this.#land(key, value)
     })
     if (doom === 'none') return
-    this.failures++
     throw new Error('the disk is on fire')
   }
 

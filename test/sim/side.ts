@@ -122,10 +122,6 @@ export class Side implements Observed {
     return this.life.putBackMs
   }
 
-  get storeFailures(): number {
-    return this.disk.failures
-  }
-
   /** What began before may end otherwise. */
   beginEra(): void {
     this.era = {}
