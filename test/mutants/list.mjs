@@ -951,14 +951,6 @@ export const MUTANTS = [
     by: { sim: 400 }
   },
   {
-    name: 'a host hears of a fulfill that the store did not take from who has lost it',
-    rule: 'I7',
-    file: 'src/plugin/incoming.ts',
-    find: 'if (isFirst === undefined) ended.reject(stoppedError(id))',
-    replace: 'if (isFirst === undefined && life.isOver) ended.reject(stoppedError(id))',
-    by: { test: 'test/plugin/recovery.test.ts', only: 'hears nothing that is not stored' }
-  },
-  {
     name: 'books are told before all has landed that their peer was told',
     rule: 'I1',
     file: 'src/plugin/reconcile.ts',
