@@ -1,24 +1,18 @@
 /** Disconnecting, while a module takes its time for that. */
 import { describe, expect, it } from 'vitest'
 import { Lab, PREFIX, answers, settle, watch } from '../support/lab.js'
-import type { AnyModule } from '../../src/plugin/module.js'
+import { plainModule } from '../support/settling.js'
 
 function slow(name: 'alice' | 'bob') {
   const log: string[] = []
   const gates = { disconnect: [] as Array<() => void>, slowDisconnect: false }
-  const module: AnyModule = {
+  const module = plainModule(name, {
     connect: () => { log.push('connect') },
     disconnect: async () => {
       log.push('disconnect')
       if (gates.slowDisconnect) await new Promise<void>(resolve => { gates.disconnect.push(resolve) })
-    },
-    getAccount: () => PREFIX + name,
-    getPeerAccount: () => PREFIX + (name === 'alice' ? 'bob' : 'alice'),
-    getInfo: () => ({ prefix: PREFIX }),
-    handleIncomingPrepare: () => undefined,
-    createOutgoingClaim: (_ctx, sum) => ({ sum }),
-    handleIncomingClaim: (_ctx, claim) => (claim as { sum: string }).sum
-  }
+    }
+  })
   return { module, log, gates }
 }
 

@@ -2,12 +2,11 @@
 import { describe, expect, it } from 'vitest'
 import { json, readJson } from '../../src/btp/protocol-data.js'
 import { EmptiedStoreError } from '../../src/core/errors.js'
-import type { AnyModule } from '../../src/plugin/module.js'
 import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
-import { Lab, PREFIX, answers, settle, watch } from '../support/lab.js'
+import { Lab, answers, settle, watch } from '../support/lab.js'
 import type { Matches } from '../support/lab.js'
 import { ScriptedPeer, report } from '../support/scripted-peer.js'
-import { settled } from '../support/settling.js'
+import { plainModule, settled, sumOf } from '../support/settling.js'
 
 const isLate: Matches = ({ from, packet }) => from === 'alice' && packet.type === 'message' && packet.protocolData[0]?.protocolName === 'paychan' &&
   (readJson(packet.protocolData[0]) as { late?: unknown }).late !== undefined
@@ -103,24 +102,14 @@ describe('who listens, with a store that is not there for a moment', () => {
 })
 
 describe('a settlement of books that are gone, which the module has not judged yet', () => {
-  function moduleOf(name: 'alice' | 'bob', judge: (claim: { sum: string }) => unknown): AnyModule {
-    return {
-      connect: () => undefined,
-      disconnect: () => undefined,
-      getAccount: () => PREFIX + name,
-      getPeerAccount: () => PREFIX + (name === 'alice' ? 'bob' : 'alice'),
-      getInfo: () => ({ prefix: PREFIX }),
-      handleIncomingPrepare: () => undefined,
-      createOutgoingClaim: (_ctx, sum) => ({ sum }),
-      handleIncomingClaim: (_ctx, claim) => judge(claim as { sum: string })
-    }
-  }
-
   it('is not credited behind the comparison of the books', async () => {
     const waiting: Array<() => void> = []
     const lab = new Lab({
-      alice: { services: {}, module: moduleOf('alice', ({ sum }) => sum), options: { recover: 'from-peer' } },
-      bob: { services: {}, module: moduleOf('bob', ({ sum }) => new Promise(resolve => { waiting.push(() => { resolve(sum) }) })) }
+      alice: { services: {}, module: plainModule('alice'), options: { recover: 'from-peer' } },
+      bob: {
+        services: {},
+        module: plainModule('bob', { handleIncomingClaim: (_ctx, claim) => new Promise(resolve => { waiting.push(() => { resolve(sumOf(claim)) }) }) })
+      }
     })
     lab.bob.onStart = plugin => {
       plugin.registerDataHandler(async packet => fulfillOf(packet))

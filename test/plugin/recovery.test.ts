@@ -8,7 +8,7 @@ import { Lab, PREFIX, answers, asks, settle, watch } from '../support/lab.js'
 import type { LabOptions, Matches, Payment, Side, SideName } from '../support/lab.js'
 import { ScriptedPeer, report } from '../support/scripted-peer.js'
 import type { Answer } from '../support/scripted-peer.js'
-import { openWithModules, settled } from '../support/settling.js'
+import { openWithModules, plainModule, settled } from '../support/settling.js'
 
 const RECOVERS = { options: { recover: 'from-peer' as const } }
 const V2: LabOptions = { alice: { services: {} }, bob: { services: {} } }
@@ -250,13 +250,7 @@ class Books {
   most = 1000n
 
   module(name: 'alice' | 'bob'): AnyModule {
-    return {
-      connect: () => undefined,
-      disconnect: () => undefined,
-      getAccount: () => PREFIX + name,
-      getPeerAccount: () => PREFIX + (name === 'alice' ? 'bob' : 'alice'),
-      getInfo: () => ({ prefix: PREFIX }),
-      handleIncomingPrepare: () => undefined,
+    return plainModule(name, {
       createOutgoingClaim: (_ctx, sum) => {
         this.made.push(sum)
         return { sum }
@@ -267,7 +261,7 @@ class Books {
         if (sum > this.best) this.best = sum
         return String(this.best)
       }
-    }
+    })
   }
 }
 

@@ -3,8 +3,27 @@ import type { AnyModule } from '../../src/plugin/module.js'
 import type { MoneyHandler } from '../../src/plugin/lpi.js'
 import type { PluginOptions } from '../../src/plugin/options.js'
 import { codeOf, fulfillOf, ilpPayment } from './ilp.js'
-import { Lab, settle } from './lab.js'
+import { Lab, PREFIX, settle } from './lab.js'
 import type { LabOptions, Side } from './lab.js'
+
+/** A module whose claims are sums that nobody signs, but for what a test has it do otherwise. */
+export function plainModule(name: 'alice' | 'bob', otherwise: Partial<AnyModule> = {}): AnyModule {
+  return {
+    connect: () => undefined,
+    disconnect: () => undefined,
+    getAccount: () => PREFIX + name,
+    getPeerAccount: () => PREFIX + (name === 'alice' ? 'bob' : 'alice'),
+    getInfo: () => ({ prefix: PREFIX }),
+    handleIncomingPrepare: () => undefined,
+    createOutgoingClaim: (_ctx, sum) => ({ sum }),
+    handleIncomingClaim: (_ctx, claim) => sumOf(claim),
+    ...otherwise
+  }
+}
+
+export function sumOf(claim: unknown): string {
+  return (claim as { sum: string }).sum
+}
 
 /** Under a host of LPI v2, and believing its peer. */
 const TRUSTING = { services: {}, options: { trustSettlements: true } }
