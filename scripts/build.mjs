@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { root } from './setup.mjs'
 
 const DIGEST = join(root, '.build', 'digest')
-const CONFIGURATION = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'rollup.config.mjs', 'scripts/internal-names.mjs', 'scripts/licenses.mjs']
+const CONFIGURATION = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'rollup.config.mjs', 'scripts/bundle-order.json', 'scripts/internal-names.mjs', 'scripts/licenses.mjs']
 
 /** Builds when dist was made from other sources than those here. Returns whether there is a build of these sources now. */
 export function buildWhenStale() {
