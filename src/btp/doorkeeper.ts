@@ -5,8 +5,8 @@
  * inside (H22, H23, H28, H47).
  */
 import type { CancelTimer, Clock } from '../core/clock.js'
-import { printable } from '../core/bytes.js'
-import { InvalidFieldsError, messageOf, NotAcceptedError, PacketError, PaychanError, UnreachableError } from '../core/errors.js'
+import { printable, printableMessage } from '../core/bytes.js'
+import { InvalidFieldsError, NotAcceptedError, PacketError, PaychanError, UnreachableError } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import type { Acceptor, Connection, ConnectionEvents } from '../core/transport.js'
 import { Turns } from '../core/turns.js'
@@ -126,7 +126,7 @@ export class Doorkeeper {
         if (recognition === 'peer') return host
         if (recognition === 'ourselves') refusal = new NotAcceptedError('this connection leads back to where it comes from')
       } catch (error) {
-        this.#ports.log.warn(`the credentials cannot be checked now: ${printable(messageOf(error))}`)
+        this.#ports.log.warn(`the credentials cannot be checked now: ${printableMessage(error)}`)
         // Why is no stranger's business. It may come again: nothing has been decided.
         refusal = new UnreachableError('the credentials cannot be checked now')
       }

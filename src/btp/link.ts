@@ -3,7 +3,7 @@
  * carries the traffic. Imports core.
  */
 import type { CancelTimer } from '../core/clock.js'
-import { printable } from '../core/bytes.js'
+import { printableMessage } from '../core/bytes.js'
 import { InvalidFieldsError, messageOf, NotAcceptedError, UnreachableError } from '../core/errors.js'
 import type { Connection, ConnectionEvents, Dial } from '../core/transport.js'
 import { Turns } from '../core/turns.js'
@@ -193,7 +193,7 @@ export class Link implements Host {
       return 'again'
     } catch (error) {
       this.#lastFailure = error
-      const failure = `no connection: ${printable(messageOf(error))}`
+      const failure = `no connection: ${printableMessage(error)}`
       if (!isFinal(error)) {
         this.#options.log.debug(failure)
         return 'again'
@@ -311,7 +311,7 @@ export class Link implements Host {
     try {
       action()
     } catch (error) {
-      this.#options.log.error(`a listener failed: ${printable(messageOf(error))}`)
+      this.#options.log.error(`a listener failed: ${printableMessage(error)}`)
     }
   }
 

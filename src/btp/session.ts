@@ -4,7 +4,7 @@
  * It owns its requests: an answer counts only on the connection that carried the request (H27), and what is still unanswered
  * fails at once when the connection goes (H26). Which of several sessions carries traffic is the link's business.
  */
-import { printable } from '../core/bytes.js'
+import { printable, printableMessage } from '../core/bytes.js'
 import type { CancelTimer, Clock } from '../core/clock.js'
 import {
   errorFromPeer, InvalidFieldsError, isTemporary, isUnknown, messageOf, NotAcceptedError, PacketError, PaychanError, UnreachableError
@@ -458,7 +458,7 @@ export class Session implements ConnectionEvents {
 
   /** Answers with an Error: one of ours by its name and code, anything else as NotAcceptedError. Never throws. */
   #refuse(requestId: number, thrown: unknown): void {
-    const message = printable(messageOf(thrown), 1000)
+    const message = printableMessage(thrown, 1000)
     const ours = thrown instanceof PaychanError
     if (ours) this.#trace('to', thrown.name, requestId)
     else this.#options.log.warn(`a request from ${this.label} failed: ${message}`)

@@ -3,6 +3,7 @@
  * and Buffer (Node's own, bundled for browsers), whose base64 is many times faster than one in JavaScript: every payment needs it.
  */
 import { Buffer } from 'buffer'
+import { messageOf } from './errors.js'
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -49,4 +50,9 @@ export function fromUtf8(bytes: Uint8Array): string | undefined {
 export function printable(text: string, most = 200): string {
   const cut = text.length > most ? `${text.slice(0, most)}...` : text
   return cut.replace(/[^\x20-\x7e]/g, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+/** The message of anything that was thrown, likewise. */
+export function printableMessage(thrown: unknown, most?: number): string {
+  return printable(messageOf(thrown), most)
 }

@@ -329,11 +329,11 @@ export class Committer {
   /**
    * Queues a change; resolves with what it decided when it is durable. A change that writes nothing is answered when all that
    * it may have looked at is durable.
-   * @throws what `decide` throws; StoreError when the commit failed (`outcome: 'unknown'` when the store was given up before that
-   *   could be found out, or where it is not `isPatient` and the store hangs); StandbyError when the store has another owner (`outcome: 'unknown'` when the change may have landed before)
+   * @throws what `decide` throws; StoreError when the commit failed (`outcome: 'unknown'` where the store hangs, or was given up before that
+   *   could be found out); StandbyError when the store has another owner (`outcome: 'unknown'` when the change may have landed before)
    */
-  submit<T>(decide: Decide<T>, { isPatient = true } = {}): Promise<T> {
-    return new Promise<T>((resolve, reject) => { this.enqueue({ decide, resolve, reject, overdue: isPatient ? undefined : reject }) })
+  submit<T>(decide: Decide<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => { this.enqueue({ decide, resolve, reject, overdue: reject }) })
   }
 
   /** As `submit`, for who needs no promise. */

@@ -214,11 +214,11 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   }
 
   /** What the history has of it, and what proves a dispute. */
-  #remember(entry: Entry<T>, { stage, info: { state } }: Entry<T>): void {
+  #remember(entry: Entry<T>, { stage, open, info: { state } }: Entry<T>): void {
     if (entry.open === undefined) return
     const isFirstStored = entry.stage === 'checking' || (!isStored(entry.stage) && state === 'fulfilled')
     if (entry.isKept ? isFirstStored : stage === 'disputed') this.#prepared.push([entry.open.at, entry.id])
-    if (stage === 'disputed') this.#group.put(this.#keys.disputed(entry.id), evidenceOf(entry, entry.open))
+    if (stage === 'disputed') this.#group.put(this.#keys.disputed(entry.id), evidenceOf(entry, { ...entry.open, ...open }))
   }
 
   /** Moves the sums along with a transfer. */
@@ -270,7 +270,7 @@ export class Draft<T extends LoggedTransfer> implements View<T> {
   remove(entry: Entry<T>): void {
     this.#checkCurrent(entry)
     if (entry.stage !== 'checking' || entry.open === undefined) {
-      throw new NotAcceptedError(`transfer ${entry.id} is ${entry.stage}: it cannot be forgotten`)
+      throw new NotAcceptedError(`transfer ${entry.id} is ${entry.stage}`)
     }
     hold(this.#sums, entry, -1)
     this.erase(entry)

@@ -14,7 +14,7 @@ import { Draft, HISTORY_SPAN_MS, STORED_SUMS, hold, inFlightOf, positionOf } fro
 import type { Adopted, Entry, Layout, Limits, Memory, Sums, View } from './draft.js'
 import { OpenPages } from './open-pages.js'
 import {
-  afterFinal, damaged, headOf, historyPageOf, ledgerKeys, parseHistoryPage, parseOpenPage, parseStoredLimit, parseStoredSum, parseTransferRecord
+  afterFinal, damaged, headOf, historyPageOf, ledgerKeys, parseHistoryPage, parseOpenPage, parseStored, parseStoredLimit, parseStoredSum, parseTransferRecord
 } from './records.js'
 import type { LedgerKeys, LoggedTransfer, Moment, OpenRecord, StoredOpen, TransferWithInfo } from './records.js'
 import { STATE_OF, UNSETTLED, isOfPackets } from './stages.js'
@@ -42,6 +42,8 @@ interface Reading<T extends LoggedTransfer> {
 interface RecordOptions<T extends LoggedTransfer> {
   keepsPackets?: boolean
   headOf?: Layout<T>['headOf'] | undefined
+  /** Throws for what the store has as a transfer about which something is still to be done, and cannot be one. */
+  check?: (entry: Entry) => void
 }
 
 /** Where the history names a transfer. */
@@ -67,6 +69,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   readonly #keys: LedgerKeys
   readonly #defaults: Limits
   readonly #layout: Omit<Layout<T>, 'isOld'>
+  readonly #check: ((entry: Entry) => void) | undefined
   /** Counts the take-overs: what was read before one is not kept after it. */
   #generation = 0
   #loading: Promise<void> | undefined
@@ -93,12 +96,13 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
   #unread = new Set<string>()
 
   /** `limits` hold where the store has none: stored limits win. */
-  constructor(committer: Committer, key: string, limits: Limits, { keepsPackets = false, headOf: write = headOf }: RecordOptions<T> = {}) {
+  constructor(committer: Committer, key: string, limits: Limits, { keepsPackets = false, headOf: write = headOf, check }: RecordOptions<T> = {}) {
     this.#committer = committer
     this.#keys = ledgerKeys(key)
     this.#defaults = limits
     this.#limits = limits
     this.#layout = { keepsPackets, headOf: write }
+    this.#check = check
     this.#pages = new OpenPages(this.#keys)
     committer.onTakeOver(() => { this.#forget() })
   }
@@ -232,7 +236,9 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
     if (stage === 'cancelled' && info.isIncoming && await this.#committer.get(this.#keys.disputed(id)) !== undefined) stage = 'disputed'
     // Whatever is wanted by now, a record that is there stays, and one that was not written when it was due never will be.
     const isKept = key === this.#keys.transfer(id) || !isOfPackets(stage) || (this.#layout.keepsPackets && info.state === 'prepared')
-    return { id, info, amount, head: headOf(info.transfer, info.isIncoming), stage, isKept, open }
+    const entry: Entry<T> = { id, info, amount, head: headOf(info.transfer, info.isIncoming), stage, isKept, open }
+    if (open !== undefined || info.state === 'prepared') parseStored(key, () => this.#check?.(entry))
+    return entry
   }
 
   // ---- reading
@@ -363,11 +369,11 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 
   /**
    * Runs one change on one transfer. Changes of one id are decided in the order of the calls. `decide` may be called again, when it
-   * was decided on too little or the store refused it: it must do nothing but through the view.
+   * was decided on too little or the store refused it: it must do nothing but through the view. `isPatient`: waits for a store that hangs.
    * @throws what `decide` throws, and what the committer throws
    */
-  change<R>(id: string, decide: (view: View<T>) => R): Promise<R> {
-    return new Promise<R>((resolve, reject) => { this.#change(id, decide, resolve, reject) })
+  change<R>(id: string, decide: (view: View<T>) => R, isPatient = true): Promise<R> {
+    return new Promise<R>((resolve, reject) => { this.#change(id, decide, resolve, reject, isPatient ? undefined : reject) })
   }
 
   /**
@@ -480,18 +486,19 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
 
   /**
    * Adds to what was settled, where it is wanted, up to `most` in all; what `also` writes lands in the same commit. Tells whether it was
-   * wanted.
+   * wanted, however long a store hangs: who counts on it hears of it once it is there.
    * @throws NotAcceptedError when `most` or the minimum does not allow it; StoreError, StandbyError
    */
   async settle(which: 'settledIn' | 'settledOut', amount: Amount, { isWanted, also, most }: SettleOptions): Promise<boolean> {
     await this.#committer.ready()
     await this.load()
-    return this.#committer.submit(group => {
+    const decide = (group: Group): boolean => {
       if (!isWanted(group)) return false
       this.#draftIn(group).settle(which, amount, most)
       also(group)
       return true
-    })
+    }
+    return new Promise<boolean>((resolve, reject) => { this.#committer.enqueue({ decide, resolve, reject }) })
   }
 
   /**
@@ -605,7 +612,7 @@ export class Ledger<T extends LoggedTransfer = LoggedTransfer> {
       await this.#committer.submit(group => {
         if (left.every(moment => moment === null)) group.delete(key)
         else group.put(key, historyPageOf(left))
-      }, { isPatient: false })
+      })
     }
     return outcomes.filter(outcome => outcome === 'pruned').length
   }

@@ -6,7 +6,7 @@
  */
 import { parseLimit, parseSum } from '../core/amounts.js'
 import type { Amount, Limit } from '../core/amounts.js'
-import { printable } from '../core/bytes.js'
+import { printable, printableMessage } from '../core/bytes.js'
 import { InvalidFieldsError, StoreError, TransferNotFoundError, messageOf } from '../core/errors.js'
 import { isObject } from '../core/json.js'
 import { STATE_OF } from './stages.js'
@@ -47,7 +47,9 @@ export interface OpenRecord {
   /** The ILP packet, base64url, that goes along with the Fulfill or the Reject, or came along with it; or is the Fulfill itself. */
   ilp?: string
   /** The event that may not have been raised yet: it is raised (again) after a restart. */
-  report?: 'fulfill' | 'reject' | 'cancel'
+  report?: 'fulfill' | 'reject' | 'cancel' | 'dispute'
+  /** What the sender answered to a Fulfill that it does not take. */
+  reason?: string
 }
 
 const VERSION = 1
@@ -180,11 +182,12 @@ function parseJson(key: string, text: string): unknown {
   return parseStored(key, () => JSON.parse(text) as unknown)
 }
 
-function parseStored<V>(key: string, parse: () => V): V {
+/** Reads a part of a record. @throws StoreError that names the key, for whatever `parse` throws */
+export function parseStored<V>(key: string, parse: () => V): V {
   try {
     return parse()
   } catch (cause) {
-    throw damaged(key, `does not parse: ${printable(messageOf(cause))}`, cause)
+    throw damaged(key, `does not parse: ${printableMessage(cause)}`, cause)
   }
 }
 
@@ -197,11 +200,12 @@ export function headOf(transfer: LoggedTransfer, isIncoming: boolean): string {
 }
 
 /** The record of what is open, without its opening brace. Written by hand, since each transfer takes two: none of its own texts needs escapes. */
-export function openRecordOf(id: string, { v, stage, at, fulfillment, ilp, report }: OpenRecord): string {
+export function openRecordOf(id: string, { v, stage, at, fulfillment, ilp, report, reason }: OpenRecord): string {
   let text = `"id":${JSON.stringify(id)},"v":${v},"stage":"${stage}","at":${at}`
   if (fulfillment !== undefined) text += `,"fulfillment":${JSON.stringify(fulfillment)}`
   if (ilp !== undefined) text += `,"ilp":${JSON.stringify(ilp)}`
   if (report !== undefined) text += `,"report":"${report}"`
+  if (reason !== undefined) text += `,"reason":${JSON.stringify(reason)}`
   return `${text}}`
 }
 

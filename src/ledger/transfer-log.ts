@@ -104,7 +104,7 @@ export class TransferLog<T extends LoggedTransfer = LoggedTransfer> {
       } else if (entry.info.isIncoming !== isIncoming || !sameTransfer(entry.info.transfer, copy)) {
         throw new DuplicateIdError(`id ${printable(id)} belongs to another transfer`)
       }
-    })
+    }, false)
   }
 
   /**
@@ -134,7 +134,7 @@ export class TransferLog<T extends LoggedTransfer = LoggedTransfer> {
   }
 
   async #finish(id: string, decide: (view: View<T>, entry: Entry<T>) => void): Promise<void> {
-    await this.#ledger.change(id, view => { decide(view, found(view.get(id), id)) })
+    await this.#ledger.change(id, view => { decide(view, found(view.get(id), id)) }, false)
   }
 }
 

@@ -7,7 +7,8 @@ import type { Clock } from '../core/clock.js'
 import type { Logger } from '../core/log.js'
 import type { Random } from '../core/random.js'
 import { fromBase64url } from '../core/bytes.js'
-import { InsufficientBalanceError, NotAcceptedError, StandbyError, UnreachableError, messageOf } from '../core/errors.js'
+import { InsufficientBalanceError, InvalidFieldsError, InvalidFulfillmentError, NotAcceptedError, StandbyError, UnreachableError, messageOf } from '../core/errors.js'
+import { conditionOf, parseBytes32 } from '../core/ids.js'
 import { sleep } from '../core/timers.js'
 import { decodeIlpError, encodeIlpError, ilpErrorToRejectionReason, senderOf } from '../btp/ilp-error.js'
 import type { IlpPrepare } from '../btp/ilp-packets.js'
@@ -135,6 +136,15 @@ export function transferOfPrepare(account: Account, id: string, prepare: IlpPrep
   }
 }
 
+/** Checks what was stored of a transfer about which something is still to be done. @throws InvalidFieldsError, InvalidFulfillmentError */
+export function checkStored({ id, stage, open, info: { transfer, state } }: Entry): void {
+  const { executionCondition, expiresAt } = transfer as Partial<Transfer>
+  const condition = parseBytes32(executionCondition, 'executionCondition')
+  if (transfer.id.toLowerCase() !== id || Number.isNaN(Date.parse(String(expiresAt)))) throw new InvalidFieldsError('id or expiresAt is none')
+  const isDecided = stage === 'fulfilling' || stage === 'disputed' || state === 'fulfilled'
+  if (isDecided && conditionOf(open?.fulfillment ?? '') !== condition) throw new InvalidFulfillmentError('the fulfillment does not match')
+}
+
 /**
  * Checks that a transfer of the peer can be taken beside what is in flight. Limits on the balance bound nothing of transfers that have no
  * amount, and may be infinite; each costs memory until it expires, which the sender decides.
@@ -195,6 +205,20 @@ export function changeTransferThen<T>(
 /** What a call is told whose transfer is not final when the plugin disconnects. */
 export function stoppedError(id: string): UnreachableError {
   return new UnreachableError(`disconnected before transfer ${id} was answered: it carries on at the next connect`, { outcome: 'unknown' })
+}
+
+/** Ends an incoming transfer whose preimage its sender does not take: with what both have said. */
+export function moveToDisputed(view: View<Transfer>, entry: Entry<Transfer>, reason: string): void {
+  view.move(entry, 'disputed', { fulfillment: entry.open?.fulfillment ?? '', report: 'dispute', reason })
+}
+
+/** Raises the event of an incoming transfer that is disputed, unless that was done, and lets go of it. */
+export function reportDisputed(account: Account, id: string): void {
+  const entry = account.ledger.peek(id)
+  const { fulfillment, reason } = entry?.open ?? {}
+  if (entry?.stage !== 'disputed' || fulfillment === undefined || reason === undefined) return
+  reportDispute(account, entry, fulfillment, reason)
+  account.ledger.close(id)
 }
 
 /** Tells the host of a transfer on which the two sides do not agree. */

@@ -44,7 +44,7 @@ export class Authenticator {
     const token = this.#module?.getAuthToken()
     if (token !== undefined) return { username: asked?.username ?? '', token }
     if (asked !== undefined) return asked
-    throw new InvalidFieldsError('credentials are needed, in server (btp+ws://username:token@host:port/path) or as credentials')
+    throw new InvalidFieldsError('credentials are needed, in server or as credentials')
   }
 
   /** Finds out before the first attempt that there is nothing to present. @throws InvalidFieldsError */

@@ -5,9 +5,9 @@
  * Exactly one of two things happens: the preimage is durable in time, and leaves with the answer; or the hold is released, and the
  * sender is answered with a Reject, whatever our host says later.
  */
-import { printable, toBase64url } from '../core/bytes.js'
+import { printableMessage, toBase64url } from '../core/bytes.js'
 import {
-  AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, NotAcceptedError, StoreError, TransferNotFoundError, UnreachableError, messageOf
+  AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, NotAcceptedError, StoreError, TransferNotFoundError, UnreachableError
 } from '../core/errors.js'
 import { formatAmount } from '../core/amounts.js'
 import type { Amount } from '../core/amounts.js'
@@ -20,7 +20,7 @@ import type { Fates, TransferMark } from '../btp/inquiry.js'
 import { asBuffer } from '../btp/oer.js'
 import type { Session } from '../btp/session.js'
 import type { Entry, View } from '../ledger/draft.js'
-import { MOST_REMEMBERED, changeTransfer, changeTransferThen, checkInFlight, copyOf, reportDispute, stoppedError, transferOfPrepare } from './account.js'
+import { MOST_REMEMBERED, changeTransfer, changeTransferThen, checkInFlight, copyOf, moveToDisputed, reportDisputed, stoppedError, transferOfPrepare } from './account.js'
 import type { Account } from './account.js'
 import { Disputable } from './disputable.js'
 import type { DataHandler, IncomingTransfer, Transfer } from './lpi.js'
@@ -199,7 +199,7 @@ export class DataIncoming {
       if (handler === undefined) this.#conclude(handling, { packet: writeIlpReject('T01', 'no data handler is registered') })
       else answerOf(handler, packet, this.#account, answer => { this.#conclude(handling, this.#endOf(handling, answer)) })
     }, (error: unknown) => {
-      this.#conclude(handling, { packet: writeIlpReject('T04', printable(messageOf(error))) })
+      this.#conclude(handling, { packet: writeIlpReject('T04', printableMessage(error)) })
     })
   }
 
@@ -285,18 +285,16 @@ export class DataIncoming {
    * @throws TransferNotFoundError; AlreadyFulfilledError when the sender could not be in doubt any more; NotAcceptedError; StoreError
    */
   async concede(id: string): Promise<void> {
-    const disputed = await this.#account.ledger.change(id, view => {
+    await this.#account.ledger.change(id, view => {
       const entry = view.get(id)
       if (entry?.info.isIncoming !== true) throw new TransferNotFoundError(`no packet has the id ${id}`)
-      if (entry.info.state === 'cancelled') return undefined
+      if (entry.info.state === 'cancelled') return
       if (entry.stage === 'fulfilled') throw new AlreadyFulfilledError(`transfer ${id} is fulfilled`)
       if (entry.stage !== 'answered') throw new NotAcceptedError(`transfer ${id} is ${entry.stage}`)
-      view.move(entry, 'disputed')
-      return entry
+      moveToDisputed(view, entry, 'the sender says that the fulfill came too late')
     })
-    if (disputed === undefined) return
     this.#disputable.drop(id)
-    reportDispute(this.#account, disputed, disputed.info.fulfillment ?? '', 'the sender says that the fulfill came too late')
+    reportDisputed(this.#account, id)
   }
 
   #change<R>(id: string, decide: (view: View<Transfer>) => R): Promise<R | undefined> {
@@ -307,7 +305,7 @@ export class DataIncoming {
 /** Has the host's handler answer a Prepare: where it fails, by the Reject that its failure stands for. `answered` must not throw. */
 export function answerOf(handler: DataHandler, packet: Uint8Array, { log }: Account, answered: (packet: Uint8Array) => void): void {
   askHandler(handler, packet).then(answered, (error: unknown) => {
-    log.debug(`the data handler failed: ${printable(messageOf(error))}`)
+    log.debug(`the data handler failed: ${printableMessage(error)}`)
     answered(rejectOf(error))
   })
 }
@@ -323,5 +321,5 @@ export async function askHandler(handler: DataHandler, packet: Uint8Array): Prom
 function rejectOf(error: unknown): Uint8Array {
   const { ilpErrorCode: code } = Object(error) as { ilpErrorCode?: unknown }
   const isCode = typeof code === 'string' && /^[FTR][0-9]{2}$/.test(code)
-  return writeIlpReject(isCode ? code : 'F00', printable(messageOf(error), 1000))
+  return writeIlpReject(isCode ? code : 'F00', printableMessage(error, 1000))
 }

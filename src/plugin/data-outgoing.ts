@@ -304,10 +304,8 @@ export class DataOutgoing {
     if (life.isOver) return
     const entry = ledger.peek(flight.id)
     // One that it has lost with its books does not count there.
-    if (delivered.outcome === 'refused' && !(delivered.error instanceof TransferNotFoundError) && entry !== undefined) {
-      log.error(`the peer refuses that ${flight.id} came too late`)
-      reportDispute(this.#account, entry, fulfillment, delivered.error.message)
-    }
+    const isDisputed = delivered.outcome === 'refused' && !(delivered.error instanceof TransferNotFoundError)
+    if (isDisputed && entry !== undefined) reportDispute(this.#account, entry, fulfillment, delivered.error.message)
     this.#cancel(flight)
   }
 

@@ -48,7 +48,7 @@ export class Doubts {
 
   /** Asks until the sender's balance decides. `undefined` when it was stopped first. */
   settle(entry: Entry<Transfer>, error: PaychanError): Promise<Verdict | undefined> {
-    this.#account.log.warn(`the fulfill of ${entry.id} is refused (${error.name}): asking for the balance`)
+    this.#account.log.warn(`the fulfill of ${entry.id} is in doubt (${error.name})`)
     const doubt: Doubt = { entry, verdict: new Deferred() }
     this.#doubts.set(entry.id, doubt)
     if (!this.#asking) void this.#ask()
@@ -66,7 +66,7 @@ export class Doubts {
         return 'moving' as const
       })
       if (found === 'unexplained' && ++unexplained >= UNEXPLAINED_LIMIT) {
-        this.#account.log.error("the peer's balance fits none of the fulfills in doubt: they are disputed")
+        this.#account.log.error("the peer's balance fits no fulfill in doubt")
         this.#decide(new Set())
         break
       }

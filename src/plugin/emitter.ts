@@ -2,8 +2,7 @@
  * The plugin's events. A listener that throws, rejects or hangs harms neither the plugin nor the other listeners (C52), and an
  * `error` that nobody listens to is not thrown (C53). Imports core.
  */
-import { printable } from '../core/bytes.js'
-import { messageOf } from '../core/errors.js'
+import { printableMessage } from '../core/bytes.js'
 
 type Listener = (...args: never[]) => unknown
 
@@ -83,7 +82,7 @@ export class SafeEmitter<Events extends Record<keyof Events, Listener>> {
   }
 
   #call(event: string, listener: Listener, args: unknown[]): void {
-    const failed = (error: unknown): void => { this.#onListenerError(`a listener of ${event} failed: ${printable(messageOf(error))}`) }
+    const failed = (error: unknown): void => { this.#onListenerError(`a listener of ${event} failed: ${printableMessage(error)}`) }
     try {
       const result: unknown = Reflect.apply(listener, this, args)
       // Of whatever kind: hosts have promises of their own.

@@ -5,9 +5,9 @@ import { find, readJson, readText } from '../btp/protocol-data.js'
 import type { JsonValue } from '../btp/protocol-data.js'
 import { ContentType } from '../btp/packets.js'
 import type { SubProtocol } from '../btp/packets.js'
-import { printable } from '../core/bytes.js'
+import { printableMessage } from '../core/bytes.js'
 import type { CancelTimer, Clock } from '../core/clock.js'
-import { InvalidFieldsError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
+import { InvalidFieldsError, UnreachableError, isTemporary } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import { randomFraction } from '../core/random.js'
 import type { Random } from '../core/random.js'
@@ -88,7 +88,7 @@ export class IncomingClaims {
       await this.receive(sub)
       this.#complaint = ''
     } catch (error) {
-      this.#complain(`a claim of the peer was not taken: ${printable(messageOf(error))}`)
+      this.#complain(`a claim of the peer was not taken: ${printableMessage(error)}`)
       if (isTemporary(error) && !this.#options.peerRepeats() && attempt < HAND_OVER_ATTEMPTS) this.#postpone(sub, attempt)
     }
   }

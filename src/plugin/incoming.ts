@@ -19,7 +19,7 @@ import type { Reply, RequestBody } from '../btp/session.js'
 import { found, sameTransfer } from '../ledger/records.js'
 import type { Entry, View } from '../ledger/draft.js'
 import type { Stage } from '../ledger/stages.js'
-import { changeTransferThen, changeTransfer, changeUntilDone, checkInFlight, copyOf, ilpData, rejectionMessage, reportDispute, stoppedError, timeoutIlpError, transferOfPrepare } from './account.js'
+import { changeTransferThen, changeTransfer, changeUntilDone, checkInFlight, copyOf, ilpData, moveToDisputed, rejectionMessage, reportDisputed, stoppedError, timeoutIlpError, transferOfPrepare } from './account.js'
 import type { Account, Life } from './account.js'
 import type { Delivered, DeliveryOptions } from './courier.js'
 import { Deferred } from './deferred.js'
@@ -59,6 +59,8 @@ export class Incoming {
       if (entry.stage === 'held') this.#armExpiry(entry)
       if (entry.stage === 'fulfilling') this.#deliverFulfill(entry)
       if (entry.stage === 'rejecting') this.#deliverReject(entry)
+      // Of either generation.
+      if (entry.stage === 'disputed') reportDisputed(this.#account, entry.id)
     }
   }
 
@@ -255,7 +257,7 @@ export class Incoming {
   async #refused(entry: Entry<Transfer>, fulfillment: string, error: PaychanError): Promise<void> {
     const verdict = this.#verdictOf(error) ?? await this.#doubts.settle(entry, error)
     if (verdict === undefined) throw stoppedError(entry.id)
-    if (verdict === 'disputed') await this.#dispute(entry, fulfillment, error)
+    if (verdict === 'disputed') await this.#dispute(entry, error)
     else await new Promise<void>((resolve, reject) => { this.#book(entry, fulfillment, { resolve, reject }) })
   }
 
@@ -269,7 +271,7 @@ export class Incoming {
   }
 
   #book(entry: Entry<Transfer>, fulfillment: string, booked: Waiter): void {
-    this.#end(entry, 'fulfilled', fulfillment, {
+    this.#end(entry, (view, known) => { view.move(known, 'fulfilled', { fulfillment }) }, {
       resolve: isFirst => {
         if (isFirst) this.#account.emit('incoming_fulfill', hostCopy(entry), fulfillment)
         booked.resolve()
@@ -278,19 +280,21 @@ export class Incoming {
     })
   }
 
-  async #dispute(entry: Entry<Transfer>, fulfillment: string, error: PaychanError): Promise<void> {
-    await new Promise((resolve, reject) => { this.#end(entry, 'disputed', fulfillment, { resolve, reject }) })
-    reportDispute(this.#account, entry, fulfillment, error.message)
+  async #dispute(entry: Entry<Transfer>, error: PaychanError): Promise<void> {
+    await new Promise((resolve, reject) => {
+      this.#end(entry, (view, known) => { moveToDisputed(view, known, error.message) }, { resolve, reject })
+    })
+    reportDisputed(this.#account, entry.id)
     throw new AlreadyRolledBackError(`transfer ${entry.id} is rolled back by its sender: ${error.message}`, { cause: error })
   }
 
   /** Ends a transfer that is being fulfilled. Tells whether it had not ended before. */
-  #end({ id }: Entry<Transfer>, stage: 'fulfilled' | 'disputed', fulfillment: string, ended: Waiter<boolean>): void {
+  #end({ id }: Entry<Transfer>, move: (view: View<Transfer>, known: Entry<Transfer>) => void, ended: Waiter<boolean>): void {
     const life = this.#life
     changeTransferThen(this.#account, life, id, view => {
       const known = view.get(id)
       if (known?.stage !== 'fulfilling') return false
-      view.move(known, stage, { fulfillment })
+      move(view, known)
       return true
     }, isFirst => {
       if (isFirst === undefined) ended.reject(stoppedError(id))
@@ -327,19 +331,13 @@ export class Incoming {
     const body: RequestBody = { type: 'reject', transferId: entry.id, protocolData: ilpData(entry.open?.ilp) }
     // Once the sender's own time is over it has cancelled by itself.
     this.#deliver(entry, body, { wanted: () => !life.isOver, endsAt }, (delivered, ended) => {
-      const { ledger, log } = this.#account
-      const { id } = entry
       if (life.isOver) {
-        ended.reject(stoppedError(id))
+        ended.reject(stoppedError(entry.id))
         return
       }
-      ledger.close(id)
-      if (delivered.outcome !== 'refused') ended.resolve()
-      else if (delivered.error instanceof AlreadyFulfilledError) ended.reject(delivered.error)
-      else {
-        log.debug(`the reject of ${id} is refused (${delivered.error.name})`)
-        ended.resolve()
-      }
+      this.#account.ledger.close(entry.id)
+      if (delivered.outcome === 'refused' && delivered.error instanceof AlreadyFulfilledError) ended.reject(delivered.error)
+      else ended.resolve()
     })
   }
 

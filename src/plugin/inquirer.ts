@@ -2,9 +2,9 @@
  * Asks a peer of ours what became of packets whose answers were lost: on each new session all of them, later on those that it still
  * holds. Imports core and btp.
  */
-import { printable } from '../core/bytes.js'
+import { printableMessage } from '../core/bytes.js'
 import type { CancelTimer, Clock } from '../core/clock.js'
-import { isTemporary, messageOf } from '../core/errors.js'
+import { isTemporary } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import { IDS_IN_A_QUESTION, askMessage, readFates } from '../btp/inquiry.js'
 import type { Fates } from '../btp/inquiry.js'
@@ -92,7 +92,7 @@ export class Inquirer {
         const { protocolData } = await session.request({ type: 'message', protocolData: [question] })
         this.#options.learn(readFates(protocolData))
       } catch (error) {
-        this.#options.log.debug(`asking failed: ${printable(messageOf(error))}`)
+        this.#options.log.debug(`asking failed: ${printableMessage(error)}`)
         if (isTemporary(error)) return
         isAll = false
       }

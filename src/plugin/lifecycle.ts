@@ -2,8 +2,8 @@
  * The plugin between `connect()` and `disconnect()`: takes the store over, listens or dials, learns who is who, connects the module,
  * and ends all that again, from whatever point. Imports core, btp and ledger.
  */
-import { printable, toHex } from '../core/bytes.js'
-import { EmptiedStoreError, InvalidFieldsError, StandbyError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
+import { printable, printableMessage, toHex } from '../core/bytes.js'
+import { EmptiedStoreError, InvalidFieldsError, PaychanError, StandbyError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
 import type { Logger } from '../core/log.js'
 import { sleep, waitAtMost } from '../core/timers.js'
 import { Turns } from '../core/turns.js'
@@ -164,7 +164,7 @@ export class Lifecycle {
 
   /** See `LedgerPlugin.addSocket`. */
   async addSocket(socket: unknown, credentials: Credentials | undefined): Promise<void> {
-    if (this.#role === 'standby') throw new StandbyError('another process or tab holds the connection: this one takes no socket')
+    if (this.#role === 'standby') throw new StandbyError('another process or tab holds the connection')
     const connection = this.#parts.environment.adoptSocket(socket)
     const link = await this.#openLink()
     if (credentials !== undefined) {
@@ -275,7 +275,7 @@ export class Lifecycle {
     if (link.session !== undefined) {
       this.#parts.identity.meet(link.session, this.#linkedId)
       // Who has dialled tells the host what is wrong by its connect; elsewhere, and where the peer cannot tell now, it is asked after that.
-      if (!needsNoAnswer) await this.#checkBooks(link.session).catch((error: unknown) => { if (error instanceof EmptiedStoreError || !isTemporary(error)) throw error })
+      if (!needsNoAnswer) await this.#checkBooks(link.session).catch((error: unknown) => { if (!isForLater(error)) throw error })
     }
     this.#mustBeCurrent(attempt)
     this.#becomeReady(link)
@@ -407,25 +407,29 @@ export class Lifecycle {
     return id
   }
 
-  /** Whether the books were filled from the peer's. One at a time: the session may be lost meanwhile, and another one come. */
-  #checkBooks(session: Session): Promise<boolean> {
+  /** One at a time: the session may be lost meanwhile, and another one come. */
+  #checkBooks(session: Session): Promise<void> {
     return this.#checks.take(async () => {
-      if (this.#link?.session !== session || !this.#parts.reconcile.isDue(session)) return false
+      if (this.#link?.session !== session || !this.#parts.reconcile.isDue(session)) return
       // What is taken over names both accounts.
       if (this.#parts.settings.recovers) this.#parts.identity.becomeKnown()
-      return this.#parts.reconcile.check(session)
+      await this.#parts.reconcile.check(session)
     })
+  }
+
+  /** The books were filled from the peer's. What is connecting takes them up when it is through. */
+  filled(): void {
+    if (this.#phase !== 'ready') return
+    for (const part of this.#traffic) {
+      part.stop()
+      part.resume()
+    }
   }
 
   /** The books are blank: nothing is taken and no host hears of the session before it is clear that they are new. */
   async #greetAfterCheck(session: Session): Promise<void> {
     try {
-      if (await this.#checkBooks(session) && this.#phase === 'ready') {
-        for (const part of this.#traffic) {
-          part.stop()
-          part.resume()
-        }
-      }
+      await this.#checkBooks(session)
     } catch (error) {
       if (this.#phase !== 'ready') return
       if (error instanceof EmptiedStoreError || !isTemporary(error)) {
@@ -479,7 +483,7 @@ export class Lifecycle {
     try {
       info = await askInfo(body => this.send(body))
     } catch (error) {
-      this.#parts.log.debug(`the peer's info cannot be had now: ${printable(messageOf(error))}`)
+      this.#parts.log.debug(`the peer's info cannot be had now: ${printableMessage(error)}`)
       return
     }
     try {
@@ -563,7 +567,7 @@ export class Lifecycle {
 
   /** As `#disconnectModule`, where nobody is there to be told of its failure. */
   #letModuleGo(): Promise<void> {
-    return this.#disconnectModule().catch((error: unknown) => { this.#parts.log.warn(`the module's disconnect failed: ${printable(messageOf(error))}`) })
+    return this.#disconnectModule().catch((error: unknown) => { this.#parts.log.warn(`the module's disconnect failed: ${printableMessage(error)}`) })
   }
 
   /** How much waits for the peer, or for the host. */
@@ -649,7 +653,7 @@ export class Lifecycle {
    * takes over again when they are gone; elsewhere when it connects again.
    */
   standBy(): void {
-    this.#parts.log.warn('standing by: another process or tab has taken the store over')
+    this.#parts.log.warn('standing by')
     const isWanted = this.#role !== 'disconnected' || this.#attempt !== undefined
     void this.#shut(new StandbyError('another process or tab has taken the store over'), { stays: this.#parts.tenure !== undefined && isWanted })
   }
@@ -675,6 +679,11 @@ export class Lifecycle {
     if (this.#role === 'standby') throw new StandbyError('another process or tab holds the connection')
     if (this.#phase !== 'ready') throw new UnreachableError('call connect() first')
   }
+}
+
+/** Whether the peer can be asked again after that: unless it has answered, or it is the own store that fails. */
+function isForLater(error: unknown): boolean {
+  return error instanceof UnreachableError || (error instanceof PaychanError && error.fromPeer && isTemporary(error))
 }
 
 /** Whether a request changes books, or what secures them. */

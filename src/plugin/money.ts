@@ -13,10 +13,9 @@
  */
 import { formatAmount, parseAmount, parseSum } from '../core/amounts.js'
 import type { Amount, Limit } from '../core/amounts.js'
-import { printable } from '../core/bytes.js'
+import { printableMessage } from '../core/bytes.js'
 import {
-  InvalidFieldsError, MoneyHandlerAlreadyRegisteredError, NoSubscriptionsError, NotAcceptedError, PaychanError, UnreachableError,
-  isTemporary, isUnknown, messageOf
+  InvalidFieldsError, MoneyHandlerAlreadyRegisteredError, NoSubscriptionsError, NotAcceptedError, PaychanError, UnreachableError, isTemporary, isUnknown
 } from '../core/errors.js'
 import { parseIfJson } from '../core/json.js'
 import { Turns } from '../core/turns.js'
@@ -238,7 +237,7 @@ export class Money {
    */
   #withdraw(settlement: Sending, life: Life): void {
     const { number, amount } = settlement
-    this.#options.account.log.warn(`a settlement of ${amount} is withdrawn: the store did not answer in time`)
+    this.#options.account.log.warn(`a settlement of ${amount} is withdrawn`)
     this.#givenUp.add(number)
     void this.#end(settlement, false, life).then(isStored => { if (isStored) this.#givenUp.delete(number) })
   }
@@ -264,7 +263,7 @@ export class Money {
         await this.send(formatAmount(owed < MOST_AT_ONCE ? owed : MOST_AT_ONCE))
       }
     } catch (error) {
-      account.log.warn(`what is owed could not be settled: ${printable(messageOf(error))}`)
+      account.log.warn(`what is owed could not be settled: ${printableMessage(error)}`)
     }
     this.#isSettlingUp = false
   }
@@ -450,7 +449,7 @@ export class Money {
     try {
       await handler(amount)
     } catch (error) {
-      this.#options.account.log.error(`the money handler failed: ${printable(messageOf(error))}`)
+      this.#options.account.log.error(`the money handler failed: ${printableMessage(error)}`)
     }
   }
 

@@ -179,7 +179,7 @@ const PEER_PREFIX = 'peer.'
 export function parseOptions(given: unknown, services: PluginServices | null | undefined, provides: ModuleProvides): Settings {
   const options = checkObject(given, 'options')
   if (options['_backend'] !== undefined) {
-    throw new InvalidFieldsError('_backend is not supported: give a store of this package as store, or a plain one as _store')
+    throw new InvalidFieldsError('_backend is not supported: give store or _store')
   }
   const server = optional(options, 'server', parseServer)
   const listener = optional(options, 'listener', parseListener)

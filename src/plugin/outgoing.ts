@@ -8,7 +8,7 @@ import { conditionOf } from '../core/ids.js'
 import { toBase64url } from '../core/bytes.js'
 import {
   AlreadyFulfilledError, AlreadyRolledBackError, DuplicateIdError, InvalidFieldsError, InvalidFulfillmentError,
-  NotAcceptedError, StoreError, UnreachableError, isTemporary, isUnknown, messageOf
+  NotAcceptedError, StoreError, UnreachableError, isTemporary, isUnknown
 } from '../core/errors.js'
 import type { PaychanError } from '../core/errors.js'
 import { passingMap } from '../core/passing-map.js'
@@ -30,8 +30,8 @@ interface Flight {
   readonly expiresAt: Date
   /** Those who wait until the peer acknowledges the transfer, or it is final. */
   readonly waiting: Waiter[]
-  /** Attempts before a restart: then no answer is that to the only attempt. */
-  readonly resumed: boolean
+  /** Offered before, in this life or another: then no answer is that to the only attempt. */
+  resumed: boolean
   isAcknowledged: boolean
   /** Fulfills it: with what came in time, and the store did not take. */
   fulfill?: (view: View<Transfer>) => Entry<Transfer> | undefined
@@ -66,6 +66,16 @@ export class Outgoing {
       if (entry.open?.report !== undefined) this.#report(entry)
       else if (givenUp.has(entry.id)) this.#withdraw(entry.id)
       else if (entry.stage === 'offered') this.#begin(entry, true)
+    }
+  }
+
+  /** The peer has lost its books: what it had acknowledged is offered again, since its host may fulfill that still. */
+  offerAgain(): void {
+    for (const flight of this.#flights.values()) {
+      if (!flight.isAcknowledged) continue
+      flight.resumed = true
+      flight.isAcknowledged = false
+      this.#offer(flight)
     }
   }
 
@@ -172,7 +182,7 @@ export class Outgoing {
       this.#acknowledge(flight)
     } else {
       // An earlier attempt may have arrived all the same: the hold waits for the Fulfill or the expiry.
-      this.#account.log.warn(`a repeat of transfer ${flight.id} was refused: ${error.message}`)
+      this.#account.log.warn(`a repeat of ${flight.id} was refused: ${error.message}`)
     }
   }
 
@@ -278,7 +288,7 @@ export class Outgoing {
 
   /** Raises the event of a final transfer, and lets go of it. */
   #report(entry: Entry<Transfer>): void {
-    const { emit, ledger, log } = this.#account
+    const { emit, ledger } = this.#account
     const { fulfillment } = entry.info
     // For the host, which may do with it what it likes.
     const transfer = copyOf(entry.info.transfer)
@@ -288,10 +298,8 @@ export class Outgoing {
       else emit('outgoing_fulfill', transfer, fulfillment, ilp)
     } else if (report === 'reject') {
       emit('outgoing_reject', transfer, rejectionMessage(this.#account, ilp, transfer.to))
-    } else if (report === 'cancel') {
-      emit('outgoing_cancel', transfer, rejectionMessage(this.#account, ilp ?? toBase64url(timeoutIlpError(this.#account)), transfer.from))
     } else {
-      log.error(`${entry.id} has no report: ${messageOf(report)}`)
+      emit('outgoing_cancel', transfer, rejectionMessage(this.#account, ilp ?? toBase64url(timeoutIlpError(this.#account)), transfer.from))
     }
     ledger.close(entry.id)
   }

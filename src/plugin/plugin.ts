@@ -16,6 +16,7 @@ import { Ledger } from '../ledger/ledger.js'
 import { found } from '../ledger/records.js'
 import type { TransferWithInfo } from '../ledger/records.js'
 import { TransferLog } from '../ledger/transfer-log.js'
+import { checkStored } from './account.js'
 import type { Account, PluginEvents, Role } from './account.js'
 import { Authenticator } from './authenticator.js'
 import { Courier } from './courier.js'
@@ -122,7 +123,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       owner,
       onLost: () => { this.#lifecycle.standBy() }
     })
-    this.#ledger = new Ledger(this.#committer, '', this.#settings.limits, { keepsPackets: this.#settings.packetHistory, headOf: environment.headWriter?.() })
+    this.#ledger = new Ledger(this.#committer, '', this.#settings.limits, { keepsPackets: this.#settings.packetHistory, headOf: environment.headWriter?.(), check: checkStored })
     const courier = new Courier({ clock, session: () => this.#lifecycle.session })
     const rpc = new Rpc(body => this.#lifecycle.send(body))
     const runner = module === undefined ? undefined : this.#runnerOf(module, rpc)
@@ -137,7 +138,7 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       settlement?.onOwed()
     } })
     this.#money = new Money({ account, generation, isV2Host, isTrusting, claims, automatic, records: this.#records() })
-    this.#reconcile = new Reconcile({ account, money: this.#money, records: this.#records(), keepsBooks: keepsBooks(this.#settings), recovers: this.#settings.recovers, isTrusting })
+    this.#reconcile = this.#makeReconcile(account)
     this.#outgoing = new Outgoing(account)
     this.#incoming = new Incoming(account)
     const traffic = { outgoing: this.#outgoing, incoming: this.#incoming, data: this.#data, money: this.#money }
@@ -225,6 +226,20 @@ export class LedgerPlugin extends SafeEmitter<PluginEvents> implements LedgerPlu
       submit: decide => this.#committer.submit(decide),
       enqueue: change => { this.#committer.enqueue(change) }
     }
+  }
+
+  #makeReconcile(account: Account): Reconcile {
+    const { recovers, trustSettlements: isTrusting } = this.#settings
+    return new Reconcile({
+      account,
+      money: this.#money,
+      records: this.#records(),
+      keepsBooks: keepsBooks(this.#settings),
+      recovers,
+      isTrusting,
+      onFilled: () => { this.#lifecycle.filled() },
+      onPeerNew: () => { this.#outgoing.offerAgain() }
+    })
   }
 
   #makeAccount(courier: Courier, module: ModuleRunner | undefined, settlement: Settlement | undefined): Account {

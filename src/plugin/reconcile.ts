@@ -8,9 +8,9 @@
  * become narrow: it is asked again until then.
  */
 import type { Amount } from '../core/amounts.js'
-import { printable } from '../core/bytes.js'
+import { printableMessage } from '../core/bytes.js'
 import type { CancelTimer } from '../core/clock.js'
-import { DisputeError, EmptiedStoreError, InvalidFieldsError, NotAcceptedError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
+import { DisputeError, EmptiedStoreError, InvalidFieldsError, NotAcceptedError, UnreachableError, isTemporary } from '../core/errors.js'
 import { parseIfJson } from '../core/json.js'
 import { sleep } from '../core/timers.js'
 import { Turns } from '../core/turns.js'
@@ -44,6 +44,10 @@ export interface ReconcileOptions {
   recovers: boolean
   /** See `MoneyOptions`. */
   isTrusting: boolean
+  /** The books were filled from the peer's: what is in flight there is to be taken up. */
+  onFilled: () => void
+  /** The peer has lost its books, or never had any. */
+  onPeerNew: () => void
 }
 
 /** What both sides had, ours before the question and after the answer. */
@@ -159,27 +163,23 @@ export class Reconcile {
   }
 
   /**
-   * Has the peer asked before anything moves, where it is due.
-   * @returns whether the books were filled from the peer's
+   * Has the peer asked before anything moves, where it is due, and fills the books from its own where that is wanted.
    * @throws EmptiedStoreError; UnreachableError when the peer cannot tell now; StoreError
    */
-  async check(session: Session): Promise<boolean> {
-    const { account, recovers, isTrusting } = this.#options
+  async check(session: Session): Promise<void> {
+    const { account, recovers, isTrusting, onFilled } = this.#options
     const theirs = await this.#compare(session).then(comparison => comparison.theirs, (error: unknown) => {
       if (isTemporary(error)) throw error
-      account.log.debug(`the books cannot be compared: ${printable(messageOf(error))}`)
+      account.log.debug(`the books cannot be compared: ${printableMessage(error)}`)
       return undefined
     })
     if (theirs !== undefined && (theirs.incomingHeld > 0n || SUM_NAMES.some(name => theirs[name] > 0n))) {
       const what = `the store is empty, but the peer's balance is ${theirs.incomingFulfilled - theirs.outgoingFulfilled}`
       if (!recovers) throw new EmptiedStoreError(`${what}: give the store back that was used before, or the option recover: 'from-peer'`)
       account.log.warn(`${what}: taking its word`)
-      await recover(session, account, isTrusting)
-      this.#isNew = false
-      return true
+      await recover(session, account, isTrusting, onFilled)
     }
     this.#isNew = false
-    return false
   }
 
   get #isPeerNew(): boolean {
@@ -207,7 +207,7 @@ export class Reconcile {
       const counts = account.session() === session && !this.#life.isOver && !this.#asksAgain
       if (counts) isDone = await this.#judge(comparison)
     } catch (error) {
-      account.log.debug(`the books cannot be compared: ${printable(messageOf(error))}`)
+      account.log.debug(`the books cannot be compared: ${printableMessage(error)}`)
       // An older one of ours, that knows nothing of this.
       isDone = !isTemporary(error)
       if (isDone) this.#endPatience()
@@ -368,6 +368,7 @@ export class Reconcile {
     const heard = textOf(asked.report)
     if ((this.#open.size > 0 || this.#isPeerNew) && heard !== this.#heard) this.#askIn(0)
     this.#heard = heard
+    if (asked.report.isNew) this.#options.onPeerNew()
     return [reportMessage(this.#report())]
   }
 

@@ -1,6 +1,6 @@
 /**
  * Fills books that were emptied from those of the peer, where the user has agreed to that: the sums, and what the peer holds from us, in
- * one commit. What the peer offers us comes again by itself. Imports core, btp and ledger.
+ * one commit. What the peer has offered us it offers again, since it hears that these books are new. Imports core, btp and ledger.
  *
  * The peer's word counts as far as the limits go, and what it says to have settled as far as it is proven: its last claim goes through the
  * module before, as any other does. Our own need not be asked for: the next is for all that was
@@ -8,8 +8,8 @@
  */
 import { parseSum } from '../core/amounts.js'
 import type { Amount, Limit } from '../core/amounts.js'
-import { printable } from '../core/bytes.js'
-import { EmptiedStoreError, InvalidFieldsError, UnreachableError, isTemporary, messageOf } from '../core/errors.js'
+import { printableMessage } from '../core/bytes.js'
+import { EmptiedStoreError, InvalidFieldsError, UnreachableError, isTemporary } from '../core/errors.js'
 import { COUNTERPART, SUM_NAMES, readPage, recoverMessage } from '../btp/reconcile.js'
 import type { HeldTransfer, Page, Report, SumName } from '../btp/reconcile.js'
 import type { SubProtocol } from '../btp/packets.js'
@@ -24,11 +24,12 @@ import { CLAIM, readClaim } from './incoming-claims.js'
 const MOST_BALANCE = 2n ** 63n - 1n
 
 /**
- * Takes the peer's word for the books of this account. `isTrusting`: also for what it has settled, where there is no module.
+ * Takes the peer's word for the books of this account. `isTrusting`: also for what it has settled, where there is no module. `onFilled` is
+ * called when they are stored: also where that takes longer than the store is waited for.
  * @throws EmptiedStoreError for more than is proven, or than the limits allow; InvalidFieldsError for what cannot be; UnreachableError when
  *   the peer cannot tell now, or the books are not blank any more; StoreError
  */
-export async function recover(session: Session, account: Account, isTrusting: boolean): Promise<void> {
+export async function recover(session: Session, account: Account, isTrusting: boolean, onFilled: () => void): Promise<void> {
   const held = new Map<string, HeldTransfer>()
   let page: Page | undefined
   let proven: Limit = 0n
@@ -55,8 +56,8 @@ export async function recover(session: Session, account: Account, isTrusting: bo
     transfer: transferOfPrepare(account, one.id, one, false),
     open: { v: 1, stage: one.isPacket === true ? 'sent' : 'offered', at },
     fulfillment: one.fulfillment
-  })))
-  account.log.warn(`the books are the peer's now, with ${held.size} transfers in flight`)
+  })), group => { group.onDurable(onFilled) })
+  account.log.warn("the books are the peer's now")
 }
 
 function sumsOf(report: Report): string {
@@ -92,7 +93,7 @@ async function provenBy(protocolData: readonly SubProtocol[], { module, log }: A
     return typeof secured === 'string' ? parseSum(secured, 'what the claim secures') : 0n
   } catch (error) {
     if (matters && isTemporary(error)) throw error
-    log.warn(`a claim of the peer was not taken: ${printable(messageOf(error))}`)
+    log.warn(`a claim of the peer was not taken: ${printableMessage(error)}`)
     return 0n
   }
 }

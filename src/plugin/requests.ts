@@ -1,7 +1,7 @@
 /**
  * Messages between the two hosts, and the sorting of everything that the peer asks. Imports core and btp.
  */
-import { printable, toBase64url } from '../core/bytes.js'
+import { printableMessage, toBase64url } from '../core/bytes.js'
 import { InvalidFieldsError, NoSubscriptionsError, NotAcceptedError, RequestHandlerAlreadyRegisteredError, messageOf } from '../core/errors.js'
 import { encodeIlpError, senderOf } from '../btp/ilp-error.js'
 import type { MessagePacket, RequestPacket, SubProtocol } from '../btp/packets.js'
@@ -122,7 +122,7 @@ export class Requests {
     try {
       response = checkAnswer(await handler(message), message)
     } catch (error) {
-      account.log.debug(`the request handler failed: ${printable(messageOf(error))}`)
+      account.log.debug(`the request handler failed: ${printableMessage(error)}`)
       response = this.#failure(message, error)
     }
     account.emit('outgoing_response', response)

@@ -13,9 +13,9 @@ import type { JsonValue } from '../btp/protocol-data.js'
 import { ContentType } from '../btp/packets.js'
 import type { SubProtocol } from '../btp/packets.js'
 import { parseSum } from '../core/amounts.js'
-import { printable, toUtf8 } from '../core/bytes.js'
+import { printableMessage, toUtf8 } from '../core/bytes.js'
 import type { CancelTimer, Clock } from '../core/clock.js'
-import { InvalidFieldsError, StoreError, isTemporary, messageOf } from '../core/errors.js'
+import { InvalidFieldsError, StoreError, isTemporary } from '../core/errors.js'
 import { parseIfJson } from '../core/json.js'
 import type { Logger } from '../core/log.js'
 import type { Random } from '../core/random.js'
@@ -236,7 +236,7 @@ export class Settlement {
       }
       this.#complaint = ''
     } catch (error) {
-      this.#complain(`what is owed could not be settled: ${printable(messageOf(error))}`)
+      this.#complain(`what is owed could not be settled: ${printableMessage(error)}`)
     }
     return this.#outgoing.claim !== before
   }
@@ -293,7 +293,7 @@ export class Settlement {
         delayMs = claimRetryDelay(this.#options.random, this.#deliveryFailures++)
       } else {
         this.#refused = claim.sum
-        this.#options.log.warn(`our claim for ${claim.sum} was refused: ${printable(messageOf(error))}`)
+        this.#options.log.warn(`our claim for ${claim.sum} was refused: ${printableMessage(error)}`)
       }
     }
     this.#delivering = false
@@ -307,7 +307,7 @@ export class Settlement {
     try {
       await this.#options.records.write(TAKEN_RECORD, JSON.stringify({ v: 1, sum }))
     } catch (error) {
-      this.#options.log.debug(`the store did not take a write: ${printable(messageOf(error))}`)
+      this.#options.log.debug(`the store did not take a write: ${printableMessage(error)}`)
     }
   }
 }

@@ -124,7 +124,7 @@ export class Succession implements Tenure {
 
   /** Said beforehand, so that of several that wait not all do so. */
   #steal(): void {
-    this.#options.log.info('taking over: whoever holds the connection does not answer')
+    this.#options.log.info('taking over: the holder does not answer')
     this.#letGo()
     this.announce()
     this.#place = 'stealing'

@@ -287,7 +287,7 @@ function abort(transaction: IDBTransaction): void {
 
 async function openDatabase(name: string): Promise<IDBDatabase> {
   const { indexedDB } = globalThis as { indexedDB?: IDBFactory | null }
-  if (!indexedDB) throw new StoreError('there is no IndexedDB here: use MemoryStore, which forgets everything with the page')
+  if (!indexedDB) throw new StoreError('there is no IndexedDB here: use MemoryStore')
   const request = indexedDB.open(name, VERSION)
   let loss: string | undefined
   request.onupgradeneeded = event => {
@@ -300,7 +300,7 @@ async function openDatabase(name: string): Promise<IDBDatabase> {
     request.onblocked = () => {
       // It will be opened once the other tab lets go, when nobody waits for it any more.
       opened.then(database => { database.close() }, () => undefined)
-      reject(new StoreError('another tab has it open with an older version of this app: close or reload that tab'))
+      reject(new StoreError('another tab has it open in an older version: close that tab'))
     }
   })
   const database = await Promise.race([opened, blocked])
@@ -309,7 +309,7 @@ async function openDatabase(name: string): Promise<IDBDatabase> {
   database.close()
   // Told once: the next call begins with an empty database, since there is nothing else to be had.
   if (isOurs) throw new StoreError('the browser found the data of this site damaged, and removed it')
-  throw new StoreError('this store did not make the database of this name: choose another name')
+  throw new StoreError('another program made the database: choose another name')
 }
 
 /**

@@ -2,7 +2,7 @@
 import { describe, expect, it, vi } from 'vitest'
 import { StandbyError, StoreError } from '../../src/core/errors.js'
 import { Committer } from '../../src/ledger/committer.js'
-import type { Group } from '../../src/ledger/committer.js'
+import type { Decide, Group } from '../../src/ledger/committer.js'
 import { MemoryStore } from '../../src/store/memory.js'
 import { FaultyStore } from '../support/faulty-store.js'
 import { watch } from '../support/lab.js'
@@ -253,6 +253,10 @@ describe('a store that fails', () => {
 })
 
 describe('a store that hangs', () => {
+  /** A change of somebody who waits for a store that hangs. */
+  const patiently = <T>(committer: Committer, decide: Decide<T>): Promise<T> =>
+    new Promise((resolve, reject) => { committer.enqueue({ decide, resolve, reject }) })
+
   /** Counts what is applied, and has it written. */
   const adding = (applied: string[], name: string) => (group: Group) => {
     group.put(name, '')
@@ -266,11 +270,11 @@ describe('a store that hangs', () => {
       const applied: string[] = []
       const release = store.holdCommits()
       if (how === 'fails') store.failNextCommit()
-      const impatient = watch(committer.submit(adding(applied, 'a'), { isPatient: false }))
-      const patient = watch(committer.submit(() => 'patient'))
+      const impatient = watch(committer.submit(adding(applied, 'a')))
+      const patient = watch(patiently(committer, () => 'patient'))
       await settle()
-      const behind = watch(committer.submit(adding(applied, 'b'), { isPatient: false }))
-      const behindPatient = watch(committer.submit(adding(applied, 'c')))
+      const behind = watch(committer.submit(adding(applied, 'b')))
+      const behindPatient = watch(patiently(committer, adding(applied, 'c')))
       await clock.advance(9999)
       expect([impatient.state, behind.state]).toEqual(['pending', 'pending'])
       await clock.advance(1)
@@ -293,7 +297,7 @@ describe('a store that hangs', () => {
     await committer.takeOver()
     const applied: string[] = []
     store.swallowNextCommit(lands)
-    const change = watch(committer.submit(adding(applied, 'a')))
+    const change = watch(patiently(committer, adding(applied, 'a')))
     await clock.advance(10_000)
     expect([change.state, applied]).toEqual(lands === 'now' ? ['resolved', ['a']] : ['rejected', []])
     await committer.submit(adding(applied, 'b'))
@@ -557,7 +561,7 @@ describe('a clock that is put back while the store hangs', () => {
     const { committer, store, clock } = open()
     await committer.takeOver()
     store.holdCommits()
-    const change = watch(committer.submit(group => { group.put('a', '1') }, { isPatient: false }))
+    const change = watch(committer.submit(group => { group.put('a', '1') }))
     await settle()
     await clock.advance(5000)
     clock.putBack(3_600_000)

@@ -1,4 +1,5 @@
 /** A record that does not parse stops the account that it belongs to, by an error that names its key, and nobody else. */
+import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import PaychanPlugin, { BtpListener, MemoryStore, errors } from '../../src/node.js'
 import type { LedgerPlugin, PluginOptions } from '../../src/node.js'
@@ -161,6 +162,40 @@ describe('what the wrapper of a plain store adds', () => {
     const fresh = world.make('damaged', { ...world.damaged, options: { _store: { ...world.damaged.options._store! } } })
     await expect(fresh.connect()).rejects.toMatchObject({ name: 'StoreError', message: expect.stringContaining(key) as string })
     await pay(world.soundClient, world.soundPlugin, '4')
+  })
+})
+
+describe('an open transfer that parses, but is none', () => {
+  type Part = Record<string, unknown>
+  it.each<[string, (record: Part & { transfer: Part }) => void]>([
+    ['has no expiresAt', ({ transfer }) => { delete transfer['expiresAt'] }],
+    ['has an expiresAt that is no time', ({ transfer }) => { transfer['expiresAt'] = 'x' }],
+    ['has no condition', ({ transfer }) => { delete transfer['executionCondition'] }],
+    ['has a condition of another length', ({ transfer }) => { transfer['executionCondition'] = 'AAAA' }],
+    ['has no amount', ({ transfer }) => { delete transfer['amount'] }],
+    ['has the id of another one', ({ transfer }) => { transfer['id'] = randomUUID() }],
+    ['is being fulfilled without a preimage', record => { record['stage'] = 'fulfilling' }],
+    ['is being fulfilled with the preimage of another one', record => { Object.assign(record, { stage: 'fulfilling', fulfillment: payment('x').fulfillment }) }]
+  ])('H8, I4: stops the account by an error that names its key, and nothing is given up or sent: %s', async (_what, spoil) => {
+    for (const name of ['alice', 'bob'] as const) {
+      const lab = await Lab.open()
+      const { id } = await lab.prepared({ expiresInMs: 100_000 })
+      lab[name].crash()
+      await settle()
+      const [[key, text] = ['', ''], ...others] = await lab[name].disk.list(':paychan:open:')
+      expect(others).toEqual([])
+      const [record, ...more] = JSON.parse(text) as Array<Part & { transfer: Part }>
+      expect([record?.['id'], more]).toEqual([id, []])
+      spoil(record!)
+      const spoilt = JSON.stringify([record])
+      await lab[name].disk.commit({ puts: [[key, spoilt]], guards: [] })
+      const moved = (): number => lab.network.traffic.filter(({ packet: { type } }) => ['prepare', 'fulfill', 'reject'].includes(type)).length
+      const before = moved()
+      const connecting = watch(lab[name].make().connect())
+      await lab.clock.advance(2000)
+      expect(connecting).toMatchObject({ state: 'rejected', error: { name: 'StoreError', message: expect.stringContaining(`'${key}'`) as string } })
+      expect([await lab[name].disk.get(key), moved()]).toEqual([spoilt, before])
+    }
   })
 })
 

@@ -438,9 +438,14 @@ describe('fulfillCondition', () => {
     expect(lab.bob.seen('dispute')[0]?.[1]).toMatchObject({
       id, amount: '10', fulfillment, executionCondition: transfer.executionCondition, expiresAt: transfer.expiresAt
     })
-    expect(await lab.bob.durable()).toEqual({ balance: 0, states: { [id]: 'cancelled' }, open: {} })
-    expect(JSON.parse(await lab.bob.disk.get(`:paychan:disputed:${id}`) ?? '')).toMatchObject({ fulfillment })
     expect(lab.held(lab.bob).incoming).toBe(0)
+    await lab.bob.plugin.disconnect()
+    expect(await lab.bob.durable()).toEqual({ balance: 0, states: { [id]: 'cancelled' }, open: {} })
+    // Of both sides: the transfer and its preimage, and what the sender said.
+    const { reason } = lab.bob.seen('dispute')[0]?.[1] as { reason: string }
+    const evidence: unknown = JSON.parse(await lab.bob.disk.get(`:paychan:disputed:${id}`) ?? '')
+    expect(evidence).toMatchObject({ transfer: { id, executionCondition: transfer.executionCondition }, fulfillment, reason: expect.stringContaining(id) as string })
+    expect(evidence).toMatchObject({ reason })
     await lab.bob.restart()
     await lab.clock.advance(60_000)
     expect(lab.bob.story).toEqual(['incoming_prepare', 'dispute'])

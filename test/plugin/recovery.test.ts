@@ -188,11 +188,41 @@ describe("recover: 'from-peer'", () => {
     await lab.bob.plugin.fulfillCondition(held.id, held.fulfillment)
     expect(await lab.balances()).toEqual([-22, 22])
     expect([lab.held(lab.alice).outgoing, lab.held(lab.bob).incoming]).toEqual([0, 0])
-    // The peer's own waits for its time there, unless it offers it again.
-    expect(offered.id in (await lab.bob.durable()).open).toBe(true)
-    await lab.clock.advance(200_000)
-    expect(lab.bob.plugin.inFlight()).toEqual([])
+    // The peer's own came again, and counts as it would have.
+    expect([lab.held(lab.alice).incoming, lab.bob.seen('outgoing_prepare').length]).toEqual([3, 1])
+    await lab.alice.plugin.fulfillCondition(offered.id, offered.fulfillment)
+    expect(await lab.balances()).toEqual([-19, 19])
+    expect([lab.alice.plugin.inFlight(), lab.bob.plugin.inFlight()]).toEqual([[], []])
     expect([...lab.alice.seen('dispute', 'error'), ...lab.bob.seen('dispute', 'error')]).toEqual([])
+  })
+
+  it.each(['alice', 'bob'] as const)('what was sent to it before anything was paid comes again too, and may be fulfilled: %s', async name => {
+    // Nobody can tell these books from new ones, so that nobody need agree to anything.
+    const lab = await Lab.open()
+    const other = name === 'alice' ? 'bob' : 'alice'
+    const held = await lab.prepared({ to: name, expiresInMs: 100_000 })
+    const late = await lab.prepared({ to: name, expiresInMs: 3000 })
+    await lab[name].empty()
+    await lab.clock.advance(3500)
+    await startAgain(lab, lab[name])
+    expect(lab[name].seen('incoming_prepare').map(([, { id }]) => id)).toEqual([held.id, late.id, held.id])
+    await expect(lab[name].plugin.fulfillCondition(late.id, late.fulfillment)).rejects.toMatchObject({ name: 'TransferNotFoundError' })
+    await lab[name].plugin.fulfillCondition(held.id, held.fulfillment)
+    expect([await lab.balances(), lab[other].story.filter(event => event === 'outgoing_prepare').length]).toEqual([name === 'bob' ? [-10, 10] : [10, -10], 2])
+    await lab.clock.advance(60_000)
+    expect([lab.held(lab[other]).outgoing, ...lab.alice.seen('dispute', 'error'), ...lab.bob.seen('dispute', 'error')]).toEqual([0])
+  })
+
+  it('what comes again and is refused keeps its hold until its time is over', async () => {
+    const options = { maxBalance: '12' }
+    const lab = await Lab.open({ alice: { options } })
+    const first = await lab.prepared({ to: 'alice', expiresInMs: 100_000 })
+    await lab.alice.empty()
+    options.maxBalance = '5'
+    await startAgain(lab, lab.alice)
+    expect([lab.alice.plugin.inFlight(), lab.held(lab.bob).outgoing]).toEqual([[], 10])
+    await lab.clock.advance(200_000)
+    expect([lab.held(lab.bob).outgoing, lab.bob.seen('outgoing_cancel').map(([, { id }]) => id)]).toEqual([0, [first.id]])
   })
 
   it('takes over packets of LPI v2: what became of them is asked', async () => {
@@ -429,21 +459,21 @@ describe('a peer that is hostile', () => {
     expect(await lab.alice.durable()).toEqual({ balance: 0, states: {}, open: {} })
   })
 
-  it('one whose books change between two pages is asked again later', async () => {
+  it('one whose books change between two pages is asked again later: what it has fulfilled meanwhile counts once', async () => {
     const lab = new Lab({ alice: RECOVERS })
     const peer = new ScriptedPeer(lab, { announces: true })
     let pages = 0
     peer.script = ({ protocolData: [primary] }) => {
       if (primary?.protocolName !== 'paychan') return undefined
       if (!('recover' in Object(readJson(primary)))) return [json('paychan', { reconcile: report({ incomingFulfilled: '5' }) })]
-      const isFirst = readJson(primary) !== null && (readJson(primary) as { recover: string }).recover === ''
-      return [json('paychan', { reconcile: report({ incomingFulfilled: String(Math.min(++pages, 2) + 4) }), held: isFirst ? [transfer] : [], more: isFirst })]
+      const isBefore = ++pages === 1
+      return [json('paychan', { reconcile: report({ incomingFulfilled: isBefore ? '5' : '10' }), held: isBefore ? [transfer] : [], more: isBefore })]
     }
     await peer.listen()
     const connecting = watch(lab.alice.make().connect())
     await lab.clock.advance(5000)
     expect(connecting.state).toBe('resolved')
-    expect([(await lab.alice.durable()).balance, lab.held(lab.alice).outgoing, lab.alice.plugin.isConnected()]).toEqual([-6, 5, true])
+    expect([(await lab.alice.durable()).balance, lab.held(lab.alice).outgoing, lab.alice.plugin.isConnected()]).toEqual([-10, 0, true])
   })
 })
 

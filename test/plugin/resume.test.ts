@@ -256,7 +256,7 @@ describe('a Fulfill', () => {
     expect(await lab.balances()).toEqual([0, 0])
   })
 
-  it('crash between the dispute and its event: the evidence stays, nothing is counted or sent again', async () => {
+  it('crash between the dispute and its event: that is raised by the next life, nothing is counted or sent again', async () => {
     const lab = await Lab.open()
     const { id, fulfillment } = await lab.prepared({ expiresInMs: 5000 })
     lab.network.isUp = false
@@ -271,8 +271,12 @@ describe('a Fulfill', () => {
     const before = lab.network.count(asks('fulfill'))
     await lab.bob.restart()
     expect(lab.network.count(asks('fulfill'))).toBe(before)
+    expect(lab.bob.seen('dispute')).toMatchObject([['dispute', { id, direction: 'incoming', fulfillment, reason: expect.stringContaining(id) as string }]])
     expect(JSON.parse(await lab.bob.disk.get(`:paychan:disputed:${id}`) ?? '')).toMatchObject({ fulfillment })
+    await lab.bob.plugin.disconnect()
     expect(await lab.bob.durable()).toEqual({ balance: 0, states: { [id]: 'cancelled' }, open: {} })
+    await lab.bob.restart()
+    expect(lab.bob.seen('dispute')).toHaveLength(1)
   })
 })
 

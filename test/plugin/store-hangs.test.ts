@@ -1,5 +1,8 @@
 /** A store that hangs under a plugin: whom it keeps waiting, who is told, and what comes of it in the end. */
 import { describe, expect, it } from 'vitest'
+import type { Batch } from '../../src/core/store.js'
+import { MemoryStore } from '../../src/store/memory.js'
+import { open } from '../ledger/setup.js'
 import { Lab, asks, watch } from '../support/lab.js'
 import { ilpPayment } from '../support/ilp.js'
 import { openSettling, settled } from '../support/settling.js'
@@ -247,6 +250,119 @@ describe('other calls', () => {
     const releaseCommits = lab.alice.store.holdCommits()
     await lab.clock.advance(2000)
     releaseCommits()
+    await lab.prepared()
+  })
+
+  it.each(['paychan:head', 'paychan:id'])('end so too: the first connect of an account, from the commit of its %s on', async written => {
+    const lab = new Lab()
+    await lab.bob.start()
+    const plugin = lab.alice.make()
+    const release = lab.alice.store.holdCommits(({ puts = [] }) => puts.some(([key]) => key === written))
+    const connecting = watch(plugin.connect())
+    await lab.clock.advance(2 * TIMEOUT_MS)
+    expect(connecting).toMatchObject({ state: 'rejected', error: { name: 'StoreError', outcome: 'unknown' } })
+    release()
+    await lab.clock.advance(TIMEOUT_MS)
+    await plugin.connect()
+    await lab.prepared()
+  })
+
+  it('end so too: a limit, and what a module stores; each lands late all the same, once', async () => {
+    const { backend, committer, clock, store } = open(new MemoryStore())
+    await committer.takeOver()
+    const log = backend.getTransferLog({ key: 'log', maximum: '100' })
+    const tracker = backend.getMaxValueTracker('claims')
+    const calls: Record<string, () => Promise<unknown>> = {
+      prepare: () => log.prepare({ id: 'b', amount: '1' }, true),
+      fulfill: () => log.fulfill('a', 'preimage'),
+      cancel: () => log.cancel('c'),
+      setIfMax: () => tracker.setIfMax({ value: '5', data: null }),
+      setMaximum: () => log.setMaximum('50')
+    }
+    for (const id of ['a', 'c']) await log.prepare({ id, amount: '1' }, true)
+    for (const [name, call] of Object.entries(calls)) {
+      const release = store.holdCommits()
+      const called = watch(call())
+      await clock.advance(TIMEOUT_MS)
+      expect(called, name).toMatchObject({ state: 'rejected', error: { name: 'StoreError', outcome: 'unknown' } })
+      release()
+      await clock.advance(2000)
+    }
+    expect([await log.getIncomingFulfilled(), await log.getIncomingFulfilledAndPrepared(), await log.getMaximum(), (await tracker.getMax()).value])
+      .toEqual(['1', '2', '50', '5'])
+    // Again: each was done.
+    await expect(calls['setIfMax']?.()).resolves.toMatchObject({ value: '5' })
+    await Promise.all([calls['prepare']?.(), calls['fulfill']?.(), calls['cancel']?.()])
+    expect(await log.getIncomingFulfilledAndPrepared()).toBe('2')
+  })
+
+  it.each(['ours', 'theirs'] as const)('end so too: resolveDispute(%j), which counts from when it lands', async choice => {
+    const lab = await Lab.open()
+    await lab.bob.disk.commit({ puts: [[':tl:balance:if', '5']], guards: [] })
+    await lab.bob.restart()
+    await lab.clock.advance(1000)
+    expect(lab.alice.seen('dispute')).toHaveLength(1)
+    const release = lab.alice.store.holdCommits()
+    const resolving = watch(lab.alice.plugin.resolveDispute(choice))
+    await lab.clock.advance(TIMEOUT_MS + 1000)
+    expect(resolving).toMatchObject({ state: 'rejected', error: { name: 'StoreError', outcome: 'unknown' } })
+    release()
+    await lab.clock.advance(2000)
+    const again = watch(lab.alice.plugin.resolveDispute(choice))
+    const sent = watch(lab.alice.plugin.sendTransfer(lab.payment().transfer))
+    await lab.clock.advance(1000)
+    expect([again, sent]).toMatchObject([{ state: 'resolved' }, { state: 'resolved' }])
+    expect(await lab.balances()).toEqual([choice === 'ours' ? 0 : -5, 5])
+  })
+})
+
+describe('books that are being filled from the peer', () => {
+  const RECOVERS = { options: { recover: 'from-peer' as const } }
+  const fills = ({ puts = [] }: Batch): boolean => puts.some(([key]) => key.includes(':open:'))
+
+  /** One of the two has paid 10, of which it has lost its books, and has 5 more in flight. */
+  async function openEmptied(name: 'alice' | 'bob') {
+    const lab = await Lab.open({ alice: RECOVERS, bob: RECOVERS })
+    const to = name === 'alice' ? 'bob' : 'alice'
+    const paid = await lab.prepared({ to })
+    await lab[to].plugin.fulfillCondition(paid.id, paid.fulfillment)
+    const held = await lab.prepared({ to, amount: '5', expiresInMs: 60_000 })
+    await lab[name].empty()
+    return { lab, held, to }
+  }
+
+  it('by who dials: its connect ends in a StoreError, and the next one has them', async () => {
+    const { lab, held } = await openEmptied('alice')
+    const plugin = lab.alice.make()
+    const release = lab.alice.store.holdCommits(fills)
+    const connecting = watch(plugin.connect())
+    await lab.clock.advance(2 * TIMEOUT_MS)
+    expect(connecting).toMatchObject({ state: 'rejected', error: { name: 'StoreError', outcome: 'unknown' } })
+    release()
+    await lab.clock.advance(TIMEOUT_MS)
+    const again = watch(plugin.connect())
+    await lab.clock.advance(2000)
+    expect(again.state).toBe('resolved')
+    await lab.bob.plugin.fulfillCondition(held.id, held.fulfillment)
+    expect([await lab.balances(), lab.held(lab.alice).outgoing]).toEqual([[-15, 15], 0])
+  })
+
+  it('by who listens: what is in flight is taken up when they land at last, and ends with its time', async () => {
+    const { lab, held } = await openEmptied('bob')
+    const plugin = lab.bob.make()
+    const release = lab.bob.store.holdCommits(fills)
+    await plugin.connect()
+    await lab.reconnect()
+    await lab.clock.advance(2 * TIMEOUT_MS)
+    expect([plugin.isConnected(), plugin.inFlight()]).toEqual([false, []])
+    release()
+    await lab.clock.advance(5000)
+    expect([plugin.isConnected(), plugin.inFlight().map(({ transfer: { id } }) => id)]).toEqual([true, [held.id]])
+    expect(await lab.balances()).toEqual([10, -10])
+    // It ends by itself, whatever the peer says.
+    lab.network.drop(asks('reject', 'alice'))
+    await lab.clock.advance(90_000)
+    expect([lab.bob.seen('outgoing_cancel').length, lab.held(lab.bob).outgoing]).toEqual([1, 0])
     await lab.prepared()
   })
 })

@@ -26,6 +26,7 @@ export class FaultyStore implements Store {
   readonly #late: Batch[] = []
   #getFailures = 0
   #commitGate: Promise<void> | undefined
+  #holdsFrom: (batch: Batch) => void = () => undefined
   readonly #getGates = new Map<string, Promise<void>>()
 
   constructor(inner: Store) {
@@ -69,11 +70,15 @@ export class FaultyStore implements Store {
     this.#getFailures = count
   }
 
-  /** Commits wait, from the next one on, until the returned function is called. */
-  holdCommits(): Release {
+  /** Commits wait, from the next one on, or from the first that is meant, until the returned function is called. */
+  holdCommits(isMeant: (batch: Batch) => boolean = () => true): Release {
     let open: Release = () => undefined
-    this.#commitGate = new Promise(resolve => { open = resolve })
+    const gate = new Promise<void>(resolve => { open = resolve })
+    this.#holdsFrom = batch => {
+      if (isMeant(batch)) this.#commitGate = gate
+    }
     return () => {
+      this.#holdsFrom = () => undefined
       this.#commitGate = undefined
       open()
     }
@@ -116,6 +121,7 @@ export class FaultyStore implements Store {
   async commit(batch: Batch): Promise<boolean> {
     this.counts.commit++
     this.batches.push(batch)
+    this.#holdsFrom(batch)
     await this.#commitGate
     const fault = this.#faults.shift()
     if (fault?.kind === 'fail') throw fault.error
