@@ -1,6 +1,6 @@
 /**
  * A wallet page and a Node process pay each other in both directions, with a durable store each. The page is reloaded, closed, and killed with
- * its browser, again and again, in the middle of it. Then everything that anybody was told must be true on both sides.
+ * its browser, again and again, in the middle of it, and now and then its peer is. Then everything that anybody was told must be true on both sides.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -113,9 +113,16 @@ async function crash(host: 'LPI v1' | 'LPI v2', kills: number): Promise<void> {
       await witness.untilTold(20 + upTo(200))
       await wallet.kill()
       await wallet.load()
-      // And in between what users do.
+      // And in between what users do, and a peer that dies too.
       await witness.untilTold(20 + upTo(200))
-      await pick([() => wallet.reload(), () => wallet.closeAndOpen()])()
+      const next = pick(['reload', 'closeAndOpen', 'crash'] as const)
+      if (next === 'crash') {
+        await peer.kill()
+        await peer.start()
+        peer.load()
+        continue
+      }
+      await wallet[next]()
       await wallet.load()
     }
     await witness.untilTold(100)

@@ -62,6 +62,7 @@ const HARM: Array<[string, (given: Case) => void]> = [
   ['a receiver alone has it', ({ b }) => { rowOf(b, 'never arrived').isIncoming = true }],
   ['a claim is for less than is owed', ({ a }) => { a.claimed = '4' }],
   ['a claim is for more than is owed', ({ b }) => { b.claimed = '3' }],
+  ['a transfer is there twice', ({ a }) => { a.transfers.push({ ...rowOf(a, 'refused') }) }],
   ['the amounts differ', ({ b }) => { rowOf(b, 'refused').amount = '4' }]
 ]
 

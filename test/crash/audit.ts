@@ -34,6 +34,7 @@ export function audit(a: Report, b: Report, acknowledged: ReadonlyMap<string, Re
   }
   const byIdA = byId(a)
   const byIdB = byId(b)
+  if (byIdA.size < a.transfers.length || byIdB.size < b.transfers.length) complain('a transfer is there twice')
   for (const id of new Set([...byIdA.keys(), ...byIdB.keys(), ...acknowledged.keys()])) {
     for (const complaint of auditOne(byIdA.get(id), byIdB.get(id), acknowledged.get(id))) complain(`${id}: ${complaint}`)
   }

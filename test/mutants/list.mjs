@@ -1045,5 +1045,197 @@ export const MUTANTS = [
     find: 'return this.#newOn !== undefined && this.#newOn === this.#options.account.session()',
     replace: 'return this.#newOn !== undefined',
     by: { test: 'test/plugin/reconcile.test.ts', only: 'says that its books are new' }
+  },
+  {
+    name: 'a dispute is told by nobody where the process died before',
+    rule: 'I9',
+    file: 'src/plugin/incoming.ts',
+    find: "      if (entry.stage === 'disputed') reportDisputed(this.#account, entry.id)\n",
+    replace: '',
+    by: { test: 'test/plugin/resume.test.ts', only: 'between the dispute and its event' }
+  },
+  {
+    name: 'what the sender said of a dispute is not kept',
+    rule: 'I9',
+    file: 'src/ledger/draft.ts',
+    find: 'evidenceOf(entry, { ...entry.open, ...open })',
+    replace: 'evidenceOf(entry, entry.open)',
+    by: { test: 'test/plugin/incoming.test.ts', only: 'evidence kept' }
+  },
+  {
+    name: 'what a peer had acknowledged before it lost its books is not offered again',
+    rule: 'I8',
+    file: 'src/plugin/reconcile.ts',
+    find: 'if (asked.report.isNew) this.#options.onPeerNew()',
+    replace: '',
+    by: { test: 'test/plugin/recovery.test.ts', only: 'comes again' }
+  },
+  {
+    name: 'what is offered again and refused is released',
+    rule: 'I4',
+    file: 'src/plugin/outgoing.ts',
+    find: '      flight.resumed = true\n',
+    replace: '',
+    by: { test: 'test/plugin/recovery.test.ts', only: 'keeps its hold' }
+  },
+  {
+    name: 'an open transfer without a time is taken from the store',
+    rule: 'H8',
+    file: 'src/plugin/account.ts',
+    find: ' || Number.isNaN(Date.parse(String(expiresAt)))',
+    replace: '',
+    by: { test: 'test/plugin/damaged.test.ts', only: 'parses, but is none' }
+  },
+  {
+    name: 'a preimage is not looked at when it is read',
+    rule: 'H8',
+    file: 'src/plugin/account.ts',
+    find: '  if (isDecided && conditionOf',
+    replace: '  if (!isDecided && conditionOf',
+    by: { test: 'test/plugin/damaged.test.ts', only: 'parses, but is none' }
+  },
+  {
+    name: 'a module waits for a store that hangs',
+    rule: 'H7',
+    file: 'src/ledger/committer.ts',
+    find: 'reject, overdue: reject })',
+    replace: 'reject })',
+    by: { test: 'test/plugin/store-hangs.test.ts', only: 'what a module stores' }
+  },
+  {
+    name: 'connect succeeds while the store hangs that is to be filled',
+    rule: 'H7',
+    file: 'src/plugin/lifecycle.ts',
+    find: 'return error instanceof UnreachableError || (error instanceof PaychanError && error.fromPeer && isTemporary(error))',
+    replace: 'return isTemporary(error)',
+    by: { test: 'test/plugin/store-hangs.test.ts', only: 'by who dials' }
+  },
+  {
+    name: 'what is in flight in books that were filled late is not taken up',
+    rule: 'I8',
+    file: 'src/plugin/recovery.ts',
+    find: ', group => { group.onDurable(onFilled) }',
+    replace: '',
+    by: { test: 'test/plugin/store-hangs.test.ts', only: 'by who listens' }
+  },
+  {
+    name: "the peer's books are taken though they changed between two pages",
+    rule: 'I1',
+    file: 'src/plugin/recovery.ts',
+    find: 'if (page !== undefined && sumsOf(page.report) !== sumsOf(next.report))',
+    replace: 'if (false)',
+    by: { test: 'test/plugin/recovery.test.ts' }
+  },
+  {
+    name: 'a lease is taken from whoever has not found the mark of who waits',
+    rule: 'H6',
+    file: 'src/plugin/lease.ts',
+    find: 'wasMarked ? this.#silentLooks + 1 : 0',
+    replace: 'this.#silentLooks + 1',
+    by: { test: 'test/plugin/lease.test.ts' }
+  },
+  {
+    name: 'a lease is renewed that another one has',
+    rule: 'H6',
+    file: 'src/plugin/lease.ts',
+    find: '    if (text !== this.#text && (text === undefined || parseMessage(text)?.from !== this.#options.id)) return false\n',
+    replace: '',
+    by: { test: 'test/plugin/lease.test.ts' }
+  },
+  {
+    name: 'two take a lease at once',
+    rule: 'H6',
+    file: 'src/plugin/lease.ts',
+    find: 'deletes: [WAITING_KEY], guards: [[LEASE_KEY, before]]',
+    replace: 'deletes: [WAITING_KEY]',
+    by: { test: 'test/plugin/lease.test.ts' }
+  },
+  {
+    name: 'a lease outlives a store that does not answer',
+    rule: 'H6',
+    file: 'src/plugin/lease.ts',
+    find: 'const cancelEnd = this.#endIn(() => { this.#lose(turn, NO_ANSWER) })',
+    replace: 'const cancelEnd = this.#endIn(() => undefined)',
+    by: { test: 'test/plugin/lease.test.ts' }
+  },
+  {
+    name: 'a lease is left behind by whoever goes',
+    rule: 'H6',
+    file: 'src/plugin/lease.ts',
+    find: "    if (place === 'held') await this.#remove(LEASE_KEY, text)\n",
+    replace: '',
+    by: { test: 'test/plugin/lease.test.ts' }
+  },
+  {
+    name: 'IndexedDB commits though a guard does not hold',
+    rule: 'H6',
+    file: 'src/store/indexed-db.ts',
+    find: 'if (!await holding) {',
+    replace: 'if (await holding === undefined) {',
+    by: { test: 'e2e/indexed-db.test.ts', only: 'loses no increment' }
+  },
+  {
+    name: 'IndexedDB answers before the transaction is complete',
+    rule: 'I7',
+    file: 'src/store/indexed-db.ts',
+    find: '    await completed\n    return true',
+    replace: '    if (puts.length === 0) await completed\n    return true',
+    by: { test: 'e2e/indexed-db.test.ts', only: 'whatever calls are made at once' }
+  },
+  {
+    name: 'IndexedDB says that nothing was written where it may have been',
+    rule: 'H6',
+    file: 'src/store/indexed-db.ts',
+    find: "throw new StoreError(reasonOf(cause), { cause, outcome: 'unknown' })",
+    replace: 'throw new StoreError(reasonOf(cause), { cause })',
+    by: { test: 'e2e/indexed-db.test.ts', only: 'does not claim to know of writes' }
+  },
+  {
+    name: 'lmdb says that nothing was written where it may have been',
+    rule: 'H6',
+    file: 'src/store/lmdb.ts',
+    find: "return new StoreError(message, { cause, outcome: 'unknown' })",
+    replace: 'return new StoreError(message, { cause })',
+    by: { test: 'test/store/lmdb.test.ts' }
+  },
+  {
+    name: 'lmdb does not see what another process wrote in the same turn',
+    rule: 'H6',
+    file: 'src/store/lmdb.ts',
+    find: '      database.resetReadTxn()\n      return read()',
+    replace: '      return read()',
+    by: { test: 'test/store/lmdb.test.ts' }
+  },
+  {
+    name: 'a listener takes frames of any size',
+    rule: 'H38',
+    file: 'src/transport/listener.ts',
+    find: 'maxPayload = MAX_PAYLOAD',
+    replace: 'maxPayload = 2 ** 30',
+    by: { test: 'test/transport/listener.test.ts' }
+  },
+  {
+    name: 'strangers may stay at a listener for ever',
+    rule: 'C14',
+    file: 'src/transport/listener.ts',
+    find: 'setTimeout(() => { socket.destroy() }, this.#timeoutMs)',
+    replace: 'setTimeout(() => undefined, this.#timeoutMs)',
+    by: { test: 'test/transport/listener.test.ts' }
+  },
+  {
+    name: 'a listener holds any number of strangers',
+    rule: 'H35',
+    file: 'src/transport/listener.ts',
+    find: '      if (this.#sockets.size <= this.#most) break\n',
+    replace: '      if (this.#sockets.size > 0) break\n',
+    by: { test: 'test/transport/listener.test.ts' }
+  },
+  {
+    name: 'a listener that is closed keeps its connections',
+    rule: 'H30',
+    file: 'src/transport/listener.ts',
+    find: '      for (const socket of sockets.clients) socket.terminate()\n',
+    replace: '',
+    by: { test: 'test/transport/listener.test.ts' }
   }
 ]

@@ -13,8 +13,8 @@ import { URL, fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** The longest that a catcher may take. Those of the list take a few seconds. */
-const PATIENCE_MS = 60_000
+/** The longest that a catcher may take. Those of the list take a few seconds; in a browser, for which all is built and packed, a minute. */
+const PATIENCE_MS = 180_000
 /** What is no source: made, installed, or kept by somebody. */
 const NO_SOURCES = new Set(['.git', 'node_modules', 'dist', 'dist-docs', '.build', '.data', 'coverage'])
 /** A program that cannot run at all proves nothing of its tests. */
@@ -66,7 +66,10 @@ export class Copy {
 
   /** Runs a catcher as the sources are now: what it says of them. @returns {Verdict} */
   hunt(by) {
-    return 'sim' in by ? this.#simulate(by.sim) : this.#test(by)
+    if ('sim' in by) return this.#simulate(by.sim)
+    if (!by.test.startsWith('e2e/')) return this.#test(by)
+    const { status, stdout, stderr } = this.#node(['scripts/build.mjs'])
+    return status === 0 ? this.#test(by, ['--config', 'vitest.e2e.config.ts']) : wrong(firstLine(stderr || stdout))
   }
 
   #simulate(seeds) {
@@ -77,10 +80,10 @@ export class Copy {
     return wrong(error?.message ?? firstLine(stderr || stdout))
   }
 
-  #test({ test, only }) {
+  #test({ test, only }, options = ['--testTimeout=10000']) {
     const report = join(this.#folder, '.build', 'mutant.json')
     rmSync(report, { force: true })
-    const fast = ['--pool=threads', '--no-isolate', '--no-file-parallelism', '--bail=1', '--testTimeout=10000']
+    const fast = ['--pool=threads', '--no-isolate', '--no-file-parallelism', '--bail=1', ...options]
     const { status, stderr, error } = this.#node([
       'node_modules/vitest/vitest.mjs', 'run', test, ...fast, '--reporter=json', `--outputFile=${report}`, ...(only === undefined ? [] : ['-t', only])
     ])

@@ -560,6 +560,8 @@ export class Auditor {
     this.#checkTold(from, condition, sent)
     this.#checkTold(to, condition, received)
     if (isCounted(sent) && !this.#options.isV2 && !words.includes('fulfilled')) this.#world.violate('I8', `${from}'s host has not heard that payment ${number} is fulfilled`)
+    const isUntold = received?.stage === 'disputed' && this.#told[to].get(condition)?.includes('disputed') !== true
+    if (isUntold) this.#world.violate('I9', `${to}'s host has not heard that payment ${number} is disputed`)
     if (isCounted(sent) === isCounted(received) || this.#isLost(from, condition) || this.#isLost(to, condition)) return 0
     if (words.includes('disputed')) return payment.amount
     this.#world.violate('I9', `payment ${number} is ${stageOf(sent)} with its sender, ${stageOf(received)} with its receiver, and nobody was told`)

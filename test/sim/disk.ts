@@ -17,7 +17,7 @@ export type Writes = ReadonlyArray<readonly [key: string, value: string | undefi
 export type OnDurable = (writes: Writes) => void
 
 /** The longest time that a call of a slow one takes. */
-export const SLOWEST_MS = 4200
+const SLOWEST_MS = 4200
 
 const JOURNAL = 'paychan:store:journal'
 const HEAD = 'paychan:head'
@@ -105,6 +105,8 @@ export abstract class Disk {
   /** How long a call takes: mostly no time at all. */
   protected delayMs(): number {
     const { fate, isFaulty } = this.world
+    const hangsFor = this.world.hangsFor(0.012)
+    if (hangsFor > 0) return hangsFor
     if (!isFaulty || fate.chance(0.7)) return 0
     if (this.world.strikes('slow store', 0.03)) return 200 + fate.upTo(SLOWEST_MS - 200)
     return fate.upTo(15)
@@ -151,6 +153,8 @@ export abstract class Disk {
     if (!life.survives('before a read')) return never()
     if (this.isBroken && this.world.fate.chance(0.2)) throw new Error('the disk cannot be read')
     const found = await act()
+    const hangsFor = this.world.hangsFor(0.006)
+    if (hangsFor > 0) await this.world.pause(hangsFor)
     if (life.frozen !== undefined) await life.frozen
     return life.survives('after a read') ? found : never()
   }
@@ -181,7 +185,10 @@ export class OwnDisk extends Disk {
 
   async #commit(life: Life, batch: Batch): Promise<boolean> {
     const doom = this.#doom()
+    const isAnswered = this.world.hangsFor(0.012) === 0
     const landed = await this.write(life, 'a commit', () => doom === 'none' || doom === 'unknown: lands' ? this.#land(batch, life) : false)
+    // Whatever became of it.
+    if (!isAnswered) return never()
     if (doom === 'none') return landed
     if (doom === 'fails') throw new Error('disk full')
     if (doom === 'unknown: lands late') this.#late.push({ batch, life })

@@ -10,14 +10,13 @@ import type { Channel } from '../support/test-ledger.js'
 import { Auditor } from './auditor.js'
 import type { Payment } from './auditor.js'
 import { isCounted, isHeld } from './books.js'
-import { SLOWEST_MS } from './disk.js'
 import { HostV1 } from './host-v1.js'
 import { HostV2 } from './host-v2.js'
 import type { Peer } from './peer.js'
 import { Side } from './side.js'
 import type { Shared, SideSetup } from './side.js'
 import { Wires } from './wires.js'
-import { World, otherSide } from './world.js'
+import { HANGS_MS, World, otherSide } from './world.js'
 import type { Fault, RunOptions, SideName } from './world.js'
 
 /** How long faults strike. */
@@ -224,8 +223,8 @@ class Run {
     const { odd, violations, clock } = this.#world
     if (odd.shares === undefined || violations.length > 0) return
     const side = this.#sides[odd.shares]
-    // A call of its store that was slow under faults has ended then.
-    await clock.advance(SLOWEST_MS)
+    // A call of its store that hung under faults has ended then.
+    await clock.advance(2 * HANGS_MS)
     await this.#untilNothing(() => side.hasStandby ? [] : [`nobody stands by for ${side.name}`])
     side.loseHolder()
     await clock.advance(TAKEN_OVER_WITHIN_MS)

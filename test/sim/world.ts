@@ -12,7 +12,7 @@ export const otherSide = (side: SideName): SideName => side === 'alice' ? 'bob' 
 
 /** What strikes, as the figures name it. */
 export const FAULTS = [
-  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'clock jump', 'clock put back', 'frozen process', 'emptied store', 'store emptied in use', 'disconnect', 'slow module', 'failed module'
+  'kill', 'cut', 'freeze', 'drop', 'late frame', 'refused dial', 'slow store', 'hung store', 'failed store', 'unknown commit', 'torn write', 'skewed clock', 'clock jump', 'clock put back', 'frozen process', 'emptied store', 'store emptied in use', 'disconnect', 'slow module', 'failed module'
 ] as const
 export type Fault = (typeof FAULTS)[number]
 
@@ -52,9 +52,11 @@ export interface Oddities {
   readonly areForeign: boolean
   /** Whether those two run on one machine, where it can be told that a process is gone. */
   readonly isOneMachine: boolean
+  /** Stores hang too: longer than they are waited for, or for ever. */
+  readonly hangs: boolean
 }
 
-const ORDINARY: Oddities = { putsBack: false, isSymmetric: false, shares: undefined, empties: undefined, emptiesInUse: false, areForeign: false, isOneMachine: false }
+const ORDINARY: Oddities = { putsBack: false, isSymmetric: false, shares: undefined, empties: undefined, emptiesInUse: false, areForeign: false, isOneMachine: false, hangs: false }
 
 /** Each for a share of the seeds, and drawn by none of the other choices, so that those stay what they were. */
 function odditiesOf(seed: number): Oddities {
@@ -68,7 +70,8 @@ function odditiesOf(seed: number): Oddities {
   const empties = chance(0.2) && drawn.shares === undefined ? pick<SideName>(['alice', 'bob']) : undefined
   // Where one of these has lost its books nobody can tell, and where both dial each connection names them anew.
   const areForeign = chance(0.25) && empties === undefined && !drawn.isSymmetric
-  return { ...drawn, empties, areForeign, emptiesInUse: empties !== undefined && chance(0.7) }
+  const emptiesInUse = empties !== undefined && chance(0.7)
+  return { ...drawn, empties, areForeign, emptiesInUse, hangs: chance(0.2) }
 }
 
 /** Takes the lines of a trace. */
@@ -88,6 +91,9 @@ export interface RunOptions {
   readonly mutant?: Mutant | undefined
 }
 
+/** How long stores are waited for, and the shortest time that one hangs. */
+export const HANGS_MS = 10_000
+
 export class World {
   readonly seed: number
   readonly clock = new VirtualClock()
@@ -95,6 +101,8 @@ export class World {
   readonly choice: Chooser
   /** Chance of what goes wrong. */
   readonly fate: Chooser
+  /** The same for stores that hang, so that all else stays what it was without them. */
+  readonly hanging: Chooser
   readonly odd: Oddities
   readonly mutant: Mutant
   readonly struck = new Map<Fault, number>()
@@ -115,6 +123,7 @@ export class World {
     this.seed = seed
     this.choice = chooser(seed)
     this.fate = chooser(Math.imul(seed, 0x9e3779b1) ^ 0x5bd1e995)
+    this.hanging = chooser(Math.imul(seed, 0xc2b2ae35) ^ 0x165667b1)
     this.odd = killAt === undefined ? odditiesOf(seed) : ORDINARY
     this.mutant = mutant
     this.killAt = killAt
@@ -127,6 +136,13 @@ export class World {
     if (!this.isFaulty || this.killAt !== undefined || !this.fate.chance(probability)) return false
     this.count(fault)
     return true
+  }
+
+  /** For how long a call of a store hangs, if it does: always longer than it is waited for. */
+  hangsFor(probability: number): number {
+    if (!this.isFaulty || !this.odd.hangs || !this.hanging.chance(probability)) return 0
+    this.count('hung store')
+    return HANGS_MS + this.hanging.upTo(HANGS_MS)
   }
 
   count(fault: Fault): void {

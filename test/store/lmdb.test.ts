@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type * as Lmdb from 'lmdb'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { InvalidFieldsError, StoreError } from '../../src/core/errors.js'
 import { LmdbStore } from '../../src/store/lmdb.js'
 import { describeStore } from '../contract/store.js'
@@ -170,6 +171,41 @@ describe('LmdbStore: other processes', () => {
       'guard still holds: true',
       'after deletes there is room: true'
     ])
+  })
+})
+
+describe('LmdbStore: a disk that fails so badly that nothing can be read any more', () => {
+  afterEach(() => { vi.doUnmock('lmdb') })
+
+  it.each([['lands', '2'], ['does not', '1']] as const)('H6: does not claim to know of the write, which %s, and opens the file anew', async (how, value) => {
+    // No disk does that on demand. All else is lmdb itself.
+    const { open, ...others } = await vi.importActual<typeof Lmdb>('lmdb')
+    let breaks = false
+    vi.doMock('lmdb', () => ({
+      ...others,
+      open: (options: object) => {
+        const database = open(options as never)
+        const whole = database.transactionSync.bind(database)
+        let isBroken = false
+        return Object.assign(database, {
+          transactionSync: (act: () => boolean) => {
+            if (!breaks) return whole(act)
+            breaks = false
+            isBroken = true
+            if (how === 'lands') whole(act)
+            throw new Error('MDB_PANIC')
+          },
+          resetReadTxn: () => { if (isBroken) throw new Error('MDB_PANIC') }
+        })
+      }
+    }))
+    const store = new LmdbStore({ path: newPath() })
+    await store.commit({ puts: [['a', '1']] })
+    breaks = true
+    await expect(store.commit({ puts: [['a', '2']] })).rejects.toMatchObject({ name: 'StoreError', outcome: 'unknown' })
+    expect(await store.get('a')).toBe(value)
+    expect(await store.commit({ puts: [['a', '3']], guards: [['a', value]] })).toBe(true)
+    await store.close()
   })
 })
 
