@@ -5,6 +5,7 @@
  *   npm run sim -- --minutes 30      for so long
  *   npm run sim -- --seed 4711       that one, again; its trace is printed when it fails
  *   npm run sim -- --first              ends with the first seed that fails
+ *   npm run sim -- --deaths             nothing goes wrong but that one of the two dies: at each point of two payments, after each number of turns
  *   npm run sim -- --seed 7 --kill alice:21:3    nothing goes wrong but that alice dies three turns after the 21st point of her first life
  *
  * The last line is the figures. The exit code is 1 where a rule was violated, or a seed did not end.
@@ -60,8 +61,9 @@ worker.on('message', said => {
 /** What was asked for on the command line. */
 function options() {
   const text = { type: 'string' }
-  const { values: { kill, first, ...values } } = parseArgs({
-    options: { seed: text, seeds: text, minutes: text, from: text, kill: text, first: { type: 'boolean', default: false } }
+  const flag = { type: 'boolean', default: false }
+  const { values: { kill, first, deaths, ...values } } = parseArgs({
+    options: { seed: text, seeds: text, minutes: text, from: text, kill: text, first: flag, deaths: flag }
   })
   const numbers = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Number(value)]))
   for (const [name, number] of Object.entries(numbers)) {
@@ -70,5 +72,5 @@ function options() {
   const isBounded = ['seed', 'seeds', 'minutes'].some(name => name in numbers)
   const [side, point, turns] = kill?.split(':') ?? []
   const killAt = kill === undefined ? undefined : { side, point: Number(point), turns: Number(turns) }
-  return { from: FIRST, ...(isBounded ? {} : { seeds: SEEDS }), ...numbers, killAt, endsAtFirst: first }
+  return { from: FIRST, ...(isBounded ? {} : { seeds: SEEDS }), ...numbers, killAt, endsAtFirst: first, isOfDeaths: deaths }
 }
