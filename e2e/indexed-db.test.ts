@@ -61,7 +61,7 @@ async function open(): Promise<StoreHarness> {
 }
 
 describeStore('IndexedDBStore', open)
-describeLedger('IndexedDBStore', open, { runs: 4 })
+describeLedger('IndexedDBStore', open, { runs: 10 })
 
 describeFailingWrites('IndexedDBStore', async () => ({
   ...await open(),

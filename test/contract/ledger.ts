@@ -14,6 +14,11 @@ type State = 'prepared' | 'fulfilled' | 'cancelled'
 
 const [MAXIMUM, MINIMUM] = [60n, -40n]
 const IDS = ['a', 'b', 'c', 'd', 'e', 'f']
+/** Within so many seconds it is known what became of a commit, however many of those that find out hang too: there are four at most. */
+const FOUND_OUT_S = 50
+/** More than memory keeps of what is final. */
+const CROWD = 300
+let crowded = 0
 
 /** What a restart finds in the store of the log named `log`: computed from the transfers alone, and held against the stored sums. */
 function audit(values: Record<string, string>): { incoming: bigint; outgoing: bigint; incomingHeld: bigint; outgoingHeld: bigint } {
@@ -36,6 +41,7 @@ function audit(values: Record<string, string>): { incoming: bigint; outgoing: bi
 class AuditedStore implements Store {
   broken: unknown
   readonly #inner: Store
+  readonly #underWay = new Set<Promise<unknown>>()
 
   constructor(inner: Store) {
     this.#inner = inner
@@ -46,17 +52,33 @@ class AuditedStore implements Store {
   }
 
   get(key: string): Promise<string | undefined> {
-    return this.#inner.get(key)
+    return this.#noted(this.#inner.get(key))
   }
 
   list(prefix: string, options?: ListOptions): Promise<Array<[key: string, value: string]>> {
-    return this.#inner.list(prefix, options)
+    return this.#noted(this.#inner.list(prefix, options))
   }
 
-  async commit(batch: Batch): Promise<boolean> {
+  commit(batch: Batch): Promise<boolean> {
+    return this.#noted(this.#commit(batch))
+  }
+
+  /** Resolves when the store has answered all that it was asked. */
+  async quiet(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay)
+  }
+
+  #noted<T>(call: Promise<T>): Promise<T> {
+    this.#underWay.add(call)
+    const forget = (): void => { this.#underWay.delete(call) }
+    call.then(forget, forget)
+    return call
+  }
+
+  async #commit(batch: Batch): Promise<boolean> {
     const landed = await this.#inner.commit(batch)
     try {
-      audit(await contents(this))
+      audit(await contents(this.#inner))
     } catch (error) {
       this.broken ??= error
     }
@@ -89,7 +111,8 @@ const balanceOf = (model: Model, ...states: Array<[isIncoming: boolean, state: S
   [...model.transfers.values()].filter(({ isIncoming, state }) => states.some(([one, other]) => one === isIncoming && other === state))
     .reduce((sum, { amount, isIncoming }) => isIncoming ? sum + amount : sum - amount, 0n)
 
-const FAULTS = ['none', 'none', 'none', 'fail', 'landed', 'not landed', 'late'] as const
+/** What befalls a commit: the store says that it failed, or does not know, or never says anything. */
+const FAULTS = ['none', 'none', 'none', 'none', 'fail', 'landed', 'not landed', 'late', 'hangs, landed', 'hangs, not landed'] as const
 type Fault = typeof FAULTS[number]
 
 function strike({ now: { store } }: Real, fault: Fault): void {
@@ -97,18 +120,55 @@ function strike({ now: { store } }: Real, fault: Fault): void {
   if (fault === 'landed') store.loseNextCommit('now')
   if (fault === 'not landed') store.loseNextCommit('never')
   if (fault === 'late') store.loseNextCommit('later')
+  if (fault === 'hangs, landed') store.swallowNextCommit('now')
+  if (fault === 'hangs, not landed') store.swallowNextCommit('never')
 }
 
-/** Runs one call with a fault at hand; returns the error's name, or undefined, whether it met the fault, and whether that struck down what it wrote. */
-async function attempt(real: Real, fault: Fault, call: () => Promise<unknown>): Promise<{ error: string | undefined; met: boolean; struck: boolean }> {
+/** Moves the clock until all is answered: a fault may strike the very commit that finds out what became of another. */
+async function finish<T>(real: Real, calls: Array<Promise<T>>): Promise<Array<PromiseSettledResult<T>>> {
+  const state = { isDone: false }
+  const all = Promise.allSettled(calls).finally(() => { state.isDone = true })
+  await real.now.clock.advance(0)
+  while (!state.isDone) await passASecond(real)
+  return all
+}
+
+/** A store outside of this process takes time that is not the clock's. */
+async function passASecond({ now: { clock }, inner }: Real): Promise<void> {
+  await inner.quiet()
+  await clock.advance(1000)
+}
+
+const isHang = (fault: Fault): boolean => fault.startsWith('hangs')
+
+/** Whoever was told that nobody knows what became of a commit was told so before anybody did. */
+async function findOut(real: Real): Promise<void> {
+  for (let seconds = 0; seconds < FOUND_OUT_S; seconds++) await passASecond(real)
+}
+
+/** What came of a call with a fault at hand. */
+interface Attempt {
+  /** The name of what it threw. */
+  readonly error: string | undefined
+  /** Whether it met the fault, and whether that struck down what it wrote. */
+  readonly met: boolean
+  readonly struck: boolean
+  /** What it must have thrown where it would have succeeded. */
+  readonly expected: 'StoreError' | undefined
+}
+
+async function attempt(real: Real, fault: Fault, call: () => Promise<unknown>): Promise<Attempt> {
   await real.now.committer.takeOver()
   const before = real.now.store.counts.commit
   strike(real, fault)
-  const error = await call().then(() => undefined, (thrown: unknown) => (thrown as Error).name)
+  const [result] = await finish(real, [call()])
+  if (isHang(fault)) await findOut(real)
   await real.now.store.landLate()
   const met = real.now.store.counts.commit > before && fault !== 'none'
   real.now.store.clearFaults()
-  return { error, met, struck: met && fault !== 'landed' }
+  const struck = met && fault !== 'landed' && fault !== 'hangs, landed'
+  const error = result?.status === 'rejected' ? (result.reason as Error).name : undefined
+  return { error, met, struck, expected: struck || (met && isHang(fault)) ? 'StoreError' : undefined }
 }
 
 async function compare(model: Model, { now: { log, tracker }, inner }: Real): Promise<void> {
@@ -145,7 +205,7 @@ class Prepare extends Command {
     const room = this.isIncoming
       ? MAXIMUM - balanceOf(model, [true, 'fulfilled'], [false, 'fulfilled'], [true, 'prepared'])
       : balanceOf(model, [true, 'fulfilled'], [false, 'fulfilled'], [false, 'prepared']) - MINIMUM
-    const { error, met, struck } = await attempt(real, this.fault, () => real.now.log.prepare({ id: this.id, amount: String(this.amount) }, this.isIncoming))
+    const { error, met, struck, expected } = await attempt(real, this.fault, () => real.now.log.prepare({ id: this.id, amount: String(this.amount) }, this.isIncoming))
     if (known !== undefined) {
       // Where memory does not know the id any more, the store is what tells that it is no new one: by a guard, so that nothing lands.
       const answers = [known.amount === amount && known.isIncoming === this.isIncoming ? undefined : 'DuplicateIdError', ...met ? ['StoreError'] : []]
@@ -153,7 +213,7 @@ class Prepare extends Command {
     } else if (amount > room) {
       expect(error).toBe('NotAcceptedError')
     } else {
-      expect(error).toBe(struck ? 'StoreError' : undefined)
+      expect(error).toBe(expected)
       if (!struck) model.transfers.set(this.id, { amount, isIncoming: this.isIncoming, state: 'prepared' })
     }
   }
@@ -166,14 +226,14 @@ class Finish extends Command {
 
   async act(model: Model, real: Real): Promise<void> {
     const known = model.transfers.get(this.id)
-    const { error, struck } = await attempt(real, this.fault, () =>
+    const { error, struck, expected } = await attempt(real, this.fault, () =>
       this.state === 'fulfilled' ? real.now.log.fulfill(this.id, 'preimage') : real.now.log.cancel(this.id))
     if (known === undefined) {
       expect(error).toBe('TransferNotFoundError')
     } else if (known.state !== 'prepared') {
       expect(error).toBe(known.state === this.state ? undefined : this.state === 'fulfilled' ? 'AlreadyRolledBackError' : 'AlreadyFulfilledError')
     } else {
-      expect(error).toBe(struck ? 'StoreError' : undefined)
+      expect(error).toBe(expected)
       if (!struck) known.state = this.state
     }
   }
@@ -185,13 +245,28 @@ class SetIfMax extends Command {
   constructor(readonly value: number, readonly fault: Fault) { super() }
 
   async act(model: Model, real: Real): Promise<void> {
-    const { error, struck } = await attempt(real, this.fault, () => real.now.tracker.setIfMax({ value: String(this.value), data: this.value }))
+    const { error, struck, expected } = await attempt(real, this.fault, () => real.now.tracker.setIfMax({ value: String(this.value), data: this.value }))
     const greater = BigInt(this.value) > model.best.value
-    expect(error).toBe(greater && struck ? 'StoreError' : undefined)
+    expect(error).toBe(greater ? expected : undefined)
     if (greater && !struck) model.best = { value: BigInt(this.value), data: this.value }
   }
 
   toString = () => `setIfMax(${this.value}, ${this.fault})`
+}
+
+/** So many that memory forgets which were there before. */
+class Crowd extends Command {
+  async act(_model: Model, real: Real): Promise<void> {
+    await real.now.committer.takeOver()
+    const ids = Array.from({ length: CROWD }, () => `crowd ${++crowded}`)
+    const { log } = real.now
+    await finish(real, ids.map(async id => {
+      await log.prepare({ id, amount: '0' }, true)
+      await log.cancel(id)
+    }))
+  }
+
+  toString = () => 'crowd'
 }
 
 class Restart extends Command {
@@ -230,32 +305,40 @@ class ReleaseAndTakeOver extends Command {
 const id = fc.constantFrom(...IDS)
 const fault = fc.constantFrom(...FAULTS)
 
-type Call = { kind: 'prepare'; id: string; amount: number; isIncoming: boolean } | { kind: 'fulfilled' | 'cancelled'; id: string }
-
-/** Moves the clock until all is answered: a fault may strike the very commit that finds out what became of another. */
-async function finish({ now: { clock } }: Real, calls: Array<Promise<void>>): Promise<Array<PromiseSettledResult<void>>> {
-  const state = { isDone: false }
-  const all = Promise.allSettled(calls).finally(() => { state.isDone = true })
-  await clock.advance(0)
-  // A store outside of this process takes time that is not the clock's.
-  while (!state.isDone) await clock.advance(1000)
-  return all
-}
+type Call =
+  | { kind: 'prepare'; id: string; amount: number; isIncoming: boolean }
+  | { kind: 'fulfilled' | 'cancelled'; id: string }
+  | { kind: 'max'; value: number }
 
 /** The auditor found nothing; what was answered is so; memory is what a restart finds. */
-async function check({ inner, now }: Real, calls: Call[], results: Array<PromiseSettledResult<void>>): Promise<void> {
+async function check({ inner, now }: Real, calls: Call[], results: Array<PromiseSettledResult<unknown>>, hangs: boolean): Promise<void> {
   expect(inner.broken).toBeUndefined()
   const values = await contents(inner)
   const sums = audit(values)
   expect(await now.log.getBalance()).toBe(String(sums.incoming - sums.outgoing))
   expect(await now.log.getIncomingFulfilledAndPrepared()).toBe(String(sums.incoming + sums.incomingHeld))
   expect(await now.log.getOutgoingFulfilledAndPrepared()).toBe(String(sums.outgoing + sums.outgoingHeld))
-  for (const [n, { kind, id: called }] of calls.entries()) {
+  const { value: best } = await now.tracker.getMax()
+  expect((JSON.parse(values['claims:mvt:maximum'] ?? '{"value":"0"}') as { value: string }).value).toBe(best)
+  for (const [n, call] of calls.entries()) {
     const result = results[n]
-    const state = storedTransfers(values, 'log')[called]?.state
-    if (result?.status === 'rejected') expect(result.reason).toBeInstanceOf(PaychanError)
-    else expect([called, kind === 'prepare' ? state !== undefined : state === kind]).toEqual([called, true])
-    if (result?.status === 'rejected' && result.reason instanceof StoreError) expect(result.reason.outcome).toBeUndefined()
+    if (result?.status === 'rejected') {
+      expect(result.reason).toBeInstanceOf(PaychanError)
+      if (result.reason instanceof StoreError && !hangs) expect(result.reason.outcome).toBeUndefined()
+    } else if (call.kind === 'max') expect(Number(best)).toBeGreaterThanOrEqual(call.value)
+    else {
+      const state = storedTransfers(values, 'log')[call.id]?.state
+      expect([call.id, call.kind === 'prepare' ? state !== undefined : state === call.kind]).toEqual([call.id, true])
+    }
+  }
+}
+
+function make({ now: { log, tracker } }: Real, call: Call): Promise<unknown> {
+  switch (call.kind) {
+    case 'prepare': return log.prepare({ id: call.id, amount: String(call.amount) }, call.isIncoming)
+    case 'fulfilled': return log.fulfill(call.id, 'preimage')
+    case 'cancelled': return log.cancel(call.id)
+    case 'max': return tracker.setIfMax({ value: String(call.value), data: call.value })
   }
 }
 
@@ -280,7 +363,7 @@ export function describeLedger(name: string, open: () => Promise<StoreHarness>, 
         fc.tuple(id, fc.constantFrom('fulfilled' as const, 'cancelled' as const), fault).map(args => new Finish(...args)),
         fc.tuple(id, fc.constantFrom('fulfilled' as const, 'cancelled' as const), fault).map(args => new Finish(...args)),
         fc.tuple(fc.nat(20), fault).map(args => new SetIfMax(...args)),
-        fc.constant(new Restart()), fc.constant(new ChangeHands()), fc.constant(new ReleaseAndTakeOver())
+        fc.constant(new Crowd()), fc.constant(new Restart()), fc.constant(new ChangeHands()), fc.constant(new ReleaseAndTakeOver())
       ], { maxCommands: 40 })
       await fc.assert(fc.asyncProperty(commands, list => using(open, async real => {
         await fc.asyncModelRun(() => ({ model: { transfers: new Map(), best: { value: 0n, data: null } } satisfies Model, real }), list)
@@ -290,20 +373,20 @@ export function describeLedger(name: string, open: () => Promise<StoreHarness>, 
     it('I5, H6, H7: whatever calls are made at once and whichever commits fail, the store is sound after each, and memory equals it', async () => {
       const call: fc.Arbitrary<Call> = fc.oneof(
         fc.record({ kind: fc.constant('prepare' as const), id, amount: fc.constantFrom(0, 7, 20, 33), isIncoming: fc.boolean() }),
-        fc.record({ kind: fc.constantFrom('fulfilled' as const, 'cancelled' as const), id })
+        fc.record({ kind: fc.constantFrom('fulfilled' as const, 'cancelled' as const), id }),
+        fc.record({ kind: fc.constant('max' as const), value: fc.nat(20) })
       )
       const rounds = fc.array(fc.record({ calls: fc.array(call, { maxLength: 12 }), faults: fc.array(fault, { maxLength: 4 }) }), { maxLength: 8 })
       await fc.assert(fc.asyncProperty(rounds, list => using(open, async real => {
         await real.now.committer.takeOver()
         for (const { calls, faults } of list) {
           for (const one of faults) strike(real, one)
-          const results = await finish(real, calls.map(one => {
-            if (one.kind === 'prepare') return real.now.log.prepare({ id: one.id, amount: String(one.amount) }, one.isIncoming)
-            return one.kind === 'fulfilled' ? real.now.log.fulfill(one.id, 'preimage') : real.now.log.cancel(one.id)
-          }))
+          const results = await finish(real, calls.map(one => make(real, one)))
+          const hangs = faults.some(isHang)
+          if (hangs) await findOut(real)
           real.now.store.clearFaults()
           await real.now.store.landLate()
-          await check(real, calls, results)
+          await check(real, calls, results, hangs)
         }
       })), { numRuns: runs })
     })

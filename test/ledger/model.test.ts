@@ -45,8 +45,8 @@ async function openLmdb(): Promise<StoreHarness> {
   return { store, reopen, dispose }
 }
 
-describeLedger('MemoryStore', () => openMemory(new MemoryStore()), { runs: 100 })
-describeLedger('MemoryStore in the old layout', () => openMemory(new OldLayoutStore()), { runs: 100 })
-describeLedger('a plain store', () => openPlain(''), { runs: 60 })
-describeLedger('a plain store under a prefix', () => openPlain('peer:'), { runs: 60 })
-describeLedger('LmdbStore', openLmdb, { runs: 25 })
+describeLedger('MemoryStore', () => openMemory(new MemoryStore()), { runs: 200 })
+describeLedger('MemoryStore in the old layout', () => openMemory(new OldLayoutStore()), { runs: 200 })
+describeLedger('a plain store', () => openPlain(''), { runs: 100 })
+describeLedger('a plain store under a prefix', () => openPlain('peer:'), { runs: 100 })
+describeLedger('LmdbStore', openLmdb, { runs: 50 })
