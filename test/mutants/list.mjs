@@ -1180,7 +1180,7 @@ export const MUTANTS = [
     file: 'src/store/indexed-db.ts',
     find: '    await completed\n    return true',
     replace: '    if (puts.length === 0) await completed\n    return true',
-    by: { test: 'e2e/indexed-db.test.ts', only: 'whatever calls are made at once' }
+    by: { test: 'e2e/indexed-db.test.ts', only: 'no space left' }
   },
   {
     name: 'IndexedDB says that nothing was written where it may have been',
@@ -1237,5 +1237,13 @@ export const MUTANTS = [
     find: '      for (const socket of sockets.clients) socket.terminate()\n',
     replace: '',
     by: { test: 'test/transport/listener.test.ts' }
+  },
+  {
+    name: 'what a host has decided about a difference is not stored',
+    rule: 'I7',
+    file: 'src/plugin/reconcile.ts',
+    find: '      records.put(group, RECORD, textOfRecord([...this.#open].filter(stays), acceptedBy()))\n',
+    replace: '',
+    by: { test: 'test/plugin/balance-disputes-soak.test.ts' }
   }
 ]
