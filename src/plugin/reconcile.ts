@@ -77,6 +77,8 @@ export class Reconcile {
   readonly #told = new Map<SumName, Amount>()
   /** On which the peer has said that its books are new, and may be about to take our word. Our host has not been told yet. */
   #newOn: Session | undefined
+  /** On which the peer has said so in a question, last. */
+  #toldNewBy: Session | undefined
   /** Ends how long it may say so. By a timer: the wall clock may jump. */
   #cancelPatience: CancelTimer | undefined
   #isImpatient = false
@@ -368,7 +370,8 @@ export class Reconcile {
     const heard = textOf(asked.report)
     if ((this.#open.size > 0 || this.#isPeerNew) && heard !== this.#heard) this.#askIn(0)
     this.#heard = heard
-    if (asked.report.isNew) this.#options.onPeerNew()
+    if (asked.report.isNew && this.#toldNewBy !== session) this.#options.onPeerNew()
+    if (asked.report.isNew) this.#toldNewBy = session
     return [reportMessage(this.#report())]
   }
 
@@ -401,10 +404,11 @@ export class Reconcile {
   async #write(): Promise<boolean> {
     const { account, records } = this.#options
     const life = this.#life
-    const stored = await this.#writing.take(() => changeUntilDone(account, async () => {
+    // A turn for each try: while the store fails nobody else has to wait for what is tried again.
+    const stored = await changeUntilDone(account, () => this.#writing.take(async () => {
       await records.submit(group => { records.put(group, RECORD, this.#record()) })
       return true
-    }, () => life.isOver))
+    }), () => life.isOver)
     return stored === true && !life.isOver
   }
 

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { json, readJson } from '../../src/btp/protocol-data.js'
 import { EmptiedStoreError, UnreachableError } from '../../src/core/errors.js'
+import type { RequestPacket } from '../../src/btp/packets.js'
 import type { AnyModule } from '../../src/plugin/module.js'
 import { codeOf, fulfillOf, ilpPayment } from '../support/ilp.js'
 import { Lab, PREFIX, answers, asks, settle, watch } from '../support/lab.js'
@@ -211,6 +212,22 @@ describe("recover: 'from-peer'", () => {
     expect([await lab.balances(), lab[other].story.filter(event => event === 'outgoing_prepare').length]).toEqual([name === 'bob' ? [-10, 10] : [10, -10], 2])
     await lab.clock.advance(60_000)
     expect([lab.held(lab[other]).outgoing, ...lab.alice.seen('dispute', 'error'), ...lab.bob.seen('dispute', 'error')]).toEqual([0])
+  })
+
+  it('comes again once on each connection, however often the peer says that its books are new', async () => {
+    const lab = new Lab()
+    const peer = new ScriptedPeer(lab, { announces: true })
+    const isComparison = ({ protocolData: [primary] }: RequestPacket): boolean => primary?.protocolName === 'paychan' && 'reconcile' in Object(readJson(primary))
+    peer.script = packet => isComparison(packet) ? [json('paychan', { reconcile: report({}) })] : undefined
+    await peer.listen()
+    await lab.alice.start()
+    for (let n = 0; n < 5; n++) await lab.alice.plugin.sendTransfer(lab.payment({ expiresInMs: 100_000 }).transfer)
+    for (let n = 0; n < 10; n++) {
+      await peer.ask({ type: 'message', protocolData: [json('paychan', { reconcile: { ...report({}), isNew: true } })] })
+      await settle()
+    }
+    expect(peer.received.filter(({ type }) => type === 'prepare')).toHaveLength(10)
+    expect(lab.alice.seen('outgoing_prepare')).toHaveLength(5)
   })
 
   it('what comes again and is refused keeps its hold until its time is over', async () => {

@@ -316,6 +316,29 @@ describe('other calls', () => {
   })
 })
 
+describe('a difference that is found while the store hangs', () => {
+  it('can be decided as soon as the store works: until then resolveDispute ends in a StoreError, each time', async () => {
+    const lab = await Lab.open()
+    const release = lab.alice.store.holdCommits()
+    await lab.bob.disk.commit({ puts: [[':tl:balance:if', '5']], guards: [] })
+    await lab.bob.restart()
+    await lab.clock.advance(1000)
+    for (let n = 0; n < 3; n++) {
+      const resolving = watch(lab.alice.plugin.resolveDispute('ours'))
+      // Behind what was being written, and what finds out what became of that.
+      await lab.clock.advance(3 * TIMEOUT_MS)
+      expect(resolving).toMatchObject({ state: 'rejected', error: { name: 'StoreError' } })
+    }
+    release()
+    await lab.clock.advance(2000)
+    expect(lab.alice.seen('dispute')).toHaveLength(1)
+    const resolving = watch(lab.alice.plugin.resolveDispute('ours'))
+    await lab.clock.advance(1000)
+    expect(resolving.state).toBe('resolved')
+    expect(JSON.parse(await lab.alice.disk.get(':paychan:reconcile') ?? '')).toMatchObject({ open: [], accepted: [['outgoingFulfilled', '5']] })
+  })
+})
+
 describe('books that are being filled from the peer', () => {
   const RECOVERS = { options: { recover: 'from-peer' as const } }
   const fills = ({ puts = [] }: Batch): boolean => puts.some(([key]) => key.includes(':open:'))
