@@ -385,11 +385,14 @@ describe('a peer that does not read', () => {
     const session = new Session(connection, false, options, () => undefined)
     session.accept(1, FOREIGN)
     const message = encodePacket({ type: 'message', requestId: 1, protocolData: [octets('x', new Uint8Array(60_000))] })
+    // What it was asked meanwhile is told why there will be no answer.
+    const asked = session.request({ type: 'message', protocolData: [] }).catch((error: unknown) => error)
     let sent = 0
     while (!session.closed && sent++ < 1000) {
       session.message(message)
       await settle()
     }
+    expect(await asked).toMatchObject({ name: 'UnreachableError', message: expect.stringContaining('the peer does not read') as string })
     expect(terminate).toHaveBeenCalledOnce()
     expect(buffered).toBeLessThan(1_100_000)
   })
