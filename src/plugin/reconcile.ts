@@ -370,8 +370,10 @@ export class Reconcile {
     const heard = textOf(asked.report)
     if ((this.#open.size > 0 || this.#isPeerNew) && heard !== this.#heard) this.#askIn(0)
     this.#heard = heard
-    if (asked.report.isNew && this.#toldNewBy !== session) this.#options.onPeerNew()
-    if (asked.report.isNew) this.#toldNewBy = session
+    if (asked.report.isNew && this.#toldNewBy !== session) {
+      this.#toldNewBy = session
+      this.#options.onPeerNew()
+    }
     return [reportMessage(this.#report())]
   }
 

@@ -1066,7 +1066,7 @@ export const MUTANTS = [
     name: 'what a peer had acknowledged before it lost its books is not offered again',
     rule: 'I8',
     file: 'src/plugin/reconcile.ts',
-    find: 'if (asked.report.isNew && this.#toldNewBy !== session) this.#options.onPeerNew()',
+    find: '      this.#options.onPeerNew()\n',
     replace: '',
     by: { test: 'test/plugin/recovery.test.ts', only: 'comes again' }
   },
