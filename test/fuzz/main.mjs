@@ -148,7 +148,7 @@ async function settleUp(port) {
   return state
 }
 
-/** What is held, in the heap and in buffers outside of it. What the process has from the system besides is room that V8 keeps, and pages of lmdb's file. */
+/** What is held, in the heap and in buffers outside of it. */
 const heldBy = ({ heapUsed, external }) => heapUsed + external
 
 const megabytes = bytes => `${(bytes / 2 ** 20).toFixed(1)} MB`
