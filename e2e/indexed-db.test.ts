@@ -168,7 +168,7 @@ describe('IndexedDBStore: several tabs', () => {
       IDBFactory.prototype.open = function (this: IDBFactory, name) { return open.call(this, name, 2) }
     })
     const store = await PageStore.make(newer, name)
-    await expect(store.get('a')).rejects.toThrow(/close or reload that tab/)
+    await expect(store.get('a')).rejects.toThrow(/close that tab/)
     await other.close()
     expect(await store.get('a')).toBeUndefined()
     expect(await store.commit({ puts: [['a', '2']] })).toBe(true)

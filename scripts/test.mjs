@@ -6,7 +6,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { installBrowsers, installDependencies, requireNode, root } from './setup.mjs'
 
 const WORK = join(root, '.build')
@@ -46,7 +46,10 @@ for (const step of STEPS) {
 }
 
 console.log('\n== summary')
-for (const result of results) console.log(`${result.failed > 0 ? 'FAILED' : 'ok    '}  ${result.name}: ${describe(result)}`)
+for (const result of results) {
+  console.log(`${result.failed > 0 ? 'FAILED' : 'ok    '}  ${result.name}: ${describe(result)}`)
+  for (const failure of result.failures ?? []) console.log(failure.replace(/^/gm, '          '))
+}
 const failed = sum('failed')
 const summary = count({ passed: sum('passed'), failed, skipped: sum('skipped') })
 writeFileSync(SUMMARY, `${summary}\n`)
@@ -78,16 +81,25 @@ function runSuite({ suite, config }) {
   rmSync(report, { force: true })
   const vitest = ['run', '--config', config, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
   const succeeded = node('node_modules/vitest/vitest.mjs', vitest)
-  const { numPassedTests: passed, numFailedTests: failed, numPendingTests: skipped } = read(report)
+  const { numPassedTests: passed, numFailedTests: failed, numPendingTests: skipped, testResults } = read(report)
   // A run can fail without a failed test: a file that does not load, an error that nobody caught, no report at all.
-  return { passed, failed: succeeded ? failed : Math.max(failed, 1), skipped }
+  return { passed, failed: succeeded ? failed : Math.max(failed, 1), skipped, failures: failuresOf(testResults) }
+}
+
+/** What failed, each with the first of its messages in full: the end of a long output is often all that is kept of it. */
+function failuresOf(files) {
+  return files.flatMap(({ name, message, assertionResults }) => {
+    const failed = assertionResults.filter(({ status }) => status === 'failed')
+    const tests = failed.map(({ fullName, failureMessages: [first] }) => `${relative(root, name)}: ${fullName}\n${first}`)
+    return message === '' ? tests : [...tests, `${relative(root, name)}\n${message}`]
+  })
 }
 
 function read(report) {
   try {
     return JSON.parse(readFileSync(report, 'utf8'))
   } catch {
-    return { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0 }
+    return { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0, testResults: [] }
   }
 }
 
